@@ -1,0 +1,34 @@
+/* Heap allocation that cannot fail, and the arena that messages are unpacked into. */
+#ifndef EM_MEM_H
+#define EM_MEM_H
+
+#include <stddef.h>
+
+/* These abort when memory is out: use them for what the program decides the size
+ * of.  A size that came from outside is bounded first. */
+void *em_malloc(size_t size) __attribute__((malloc, returns_nonnull));
+void *em_calloc(size_t len, size_t size) __attribute__((malloc, returns_nonnull));
+void *em_realloc(void *old, size_t size) __attribute__((returns_nonnull));
+void *em_memdup(const void *data, size_t size) __attribute__((returns_nonnull));
+char *em_strdup(const char *text) __attribute__((malloc, returns_nonnull));
+char *em_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+
+/* Memory that is given back all at once.  Not thread-safe: one arena, one thread.
+ * A message of 1 MiB unpacks to a few times its size; 'limit' bounds that. */
+struct em_arena {
+    struct em_arena_block *blocks; /* newest first; the oldest is kept by reset */
+    size_t used;                   /* bytes handed out since the last reset */
+    size_t limit;                  /* bytes that may be handed out between two resets */
+};
+
+/* limit 0: 32 MiB. */
+void em_arena_init(struct em_arena *arena, size_t limit);
+void em_arena_fini(struct em_arena *arena);
+
+/* Gives everything back; keeps one block for the next message. */
+void em_arena_reset(struct em_arena *arena);
+
+/* 'size' bytes, aligned for any object, not cleared; NULL beyond the limit. */
+void *em_arena_alloc(struct em_arena *arena, size_t size);
+
+#endif

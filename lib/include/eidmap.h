@@ -1,0 +1,222 @@
+/* libeidmap: ask and tell the eidmap map servers where endpoints are.
+ *
+ * A client keeps one connection to one of a list of servers, says Hello, and sends
+ * requests on it; answers come as callbacks from the caller's libev loop.  When the
+ * connection breaks it goes to the next server with exponential backoff and full
+ * jitter (0.2 .. 30 s), and sends again every request that has no answer yet: writes
+ * are idempotent.  Subscriptions resume from their last revision, watches are set again.
+ *
+ * Threads: a client belongs to the thread that runs its loop.  No call here blocks,
+ * but for em_call_*(), which run a private loop until the answer is there.
+ *
+ * Errors are negative: -errno or enum em_error. */
+#ifndef EIDMAP_H
+#define EIDMAP_H
+
+#include "eidmap/addr.h"
+#include "eidmap/error.h"
+#include "eidmap/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ev_loop;
+struct em_client;
+
+/* Where map servers are and who we are.  Strings are copied. */
+struct em_client_config {
+    /* "HOST:PORT" or "tls://HOST:PORT", "unix:PATH", and "tcp://127.0.0.1:PORT" (no TLS,
+     * loopback only).  Tried in this order, from a random one on. */
+    const char *const *servers;
+    size_t n_servers;
+    const char *ca_file; /* PEM; the three are needed for tls:// servers */
+    const char *cert_file;
+    const char *key_file;
+    const char *software; /* "xtr 0.1.0", shown by mapctl; NULL: "libeidmap VERSION" */
+    /* For an xTR; NULL for every other client. */
+    const char *node_id;
+    uint64_t boot_epoch;
+    const struct em_rloc *rlocs;
+    size_t n_rlocs;
+    uint32_t timeout_ms; /* per request before it is given up with EM_E_TIMEOUT; 0: never */
+};
+
+/* What the server said when the session began. */
+struct em_welcome {
+    const char *server;    /* from the list */
+    const char *server_id;
+    uint8_t cluster_id[16];
+    uint64_t revision;
+    uint32_t lease_ms;
+};
+
+/* Each may be NULL.  A callback may call any function of the client, em_client_free()
+ * too. */
+struct em_client_events {
+    /* A session stands.  Requests that waited are sent after this returns. */
+    void (*on_up)(void *aux, const struct em_welcome *welcome);
+    /* The session has ended, or an attempt failed; 'why' is a sentence.  The client goes
+     * on trying unless 'err' is EM_E_DENIED or EM_E_SUPERSEDED: it then tries only every
+     * 30 s. */
+    void (*on_down)(void *aux, int err, const char *why);
+};
+
+/* 0 with a client, or an error with a sentence in *ret_why (free() it): bad address,
+ * unreadable certificate.  Connecting begins at once, on the loop. */
+int em_client_new(struct ev_loop *loop, const struct em_client_config *config,
+                  const struct em_client_events *events, void *aux, struct em_client **ret_client,
+                  char **ret_why);
+
+/* Closes; requests without an answer are dropped without a callback.  NULL is fine. */
+void em_client_free(struct em_client *client);
+
+bool em_client_is_up(const struct em_client *client);
+
+/* Leaves the current server for another, if there is one. */
+void em_client_fail_over(struct em_client *client);
+
+/* An answer.  'err' is 0 or why not; then 'message' is a sentence, 'field' the offending
+ * one ("claims[3].port.eids[0]"), 'record' the index of the first refused record, and
+ * 'current' the port as it is (EM_E_MOVED) or the holder (EM_E_CONFLICT), or NULL.
+ * All is lent for the call. */
+struct em_reply {
+    int err;
+    const char *message;
+    const char *field;
+    uint32_t record;
+    const struct em_port *current;
+    uint64_t revision; /* of the map after the request, where err is 0 */
+    /* What the request gives: */
+    const uint64_t *epochs; /* register: one per claim */
+    size_t n_epochs;
+    uint32_t n_withdrawn;           /* announce_end */
+    const struct em_answer *answers; /* resolve, and what a watch pushes */
+    size_t n_answers;
+    const struct em_node *nodes; /* resolve with nodes */
+    size_t n_nodes;
+    const struct em_network *network; /* put_network */
+    const struct em_node *node;       /* put_node */
+    const struct em_status *status;
+};
+
+typedef void em_reply_fn(void *aux, const struct em_reply *reply);
+
+/* What an agent says of one port. */
+struct em_claim {
+    struct em_port port; /* network_id 0: by the call's network name */
+    bool is_attach;      /* fresh local evidence: takes the port over */
+    uint64_t epoch;      /* that this node held; 0: none */
+};
+
+struct em_port_ref {
+    struct em_port_id id;
+    uint64_t epoch; /* 0: whatever it is */
+};
+
+/* Requests.  Each gives a request id > 0 for em_client_cancel(), or an error at once
+ * when it cannot be encoded (EM_E_LIMIT: over 1 MiB or over 4096 records).  'on_reply'
+ * (NULL: no interest) is called once. */
+int64_t em_client_register(struct em_client *client, const struct em_claim *claims, size_t n,
+                           const char *network, em_reply_fn *on_reply, void *aux);
+/* 'node_id' is for operators: whose location; "" withdraws the port itself.  Agents: NULL. */
+int64_t em_client_withdraw(struct em_client *client, const struct em_port_ref *ports, size_t n,
+                           const char *node_id, em_reply_fn *on_reply, void *aux);
+int64_t em_client_announce_begin(struct em_client *client, uint64_t sync_id);
+int64_t em_client_announce_end(struct em_client *client, uint64_t sync_id, em_reply_fn *on_reply,
+                               void *aux);
+int64_t em_client_heartbeat(struct em_client *client, uint64_t installed_revision,
+                            em_reply_fn *on_reply, void *aux);
+
+#define EM_RESOLVE_WATCH      1u /* 'on_reply' is called again for each change, until cancelled */
+#define EM_RESOLVE_NODES      2u
+#define EM_RESOLVE_CONSISTENT 4u
+
+/* 'network' is a name; NULL: 'network_id'. */
+int64_t em_client_resolve(struct em_client *client, uint32_t network_id, const char *network,
+                          const struct em_eid *eids, size_t n, unsigned flags,
+                          em_reply_fn *on_reply, void *aux);
+int64_t em_client_status(struct em_client *client, bool with_sessions, em_reply_fn *on_reply,
+                         void *aux);
+int64_t em_client_put_network(struct em_client *client, const struct em_network *network,
+                              em_reply_fn *on_reply, void *aux);
+int64_t em_client_remove_network(struct em_client *client, const char *name, em_reply_fn *on_reply,
+                                 void *aux);
+int64_t em_client_put_node(struct em_client *client, const struct em_node *node,
+                           em_reply_fn *on_reply, void *aux);
+int64_t em_client_remove_node(struct em_client *client, const char *node_id, em_reply_fn *on_reply,
+                              void *aux);
+
+/* The request's callback is not called any more; a watch or subscription ends. */
+void em_client_cancel(struct em_client *client, int64_t id);
+
+/* A page of the feed of one network. */
+struct em_feed {
+    int err;             /* not 0: the subscription was refused and is over */
+    const char *message; /* sentence for 'err' */
+    uint32_t network_id;
+    uint64_t revision; /* cursor after this page */
+    const struct em_change *changes;
+    size_t n_changes;
+    bool is_start_over; /* a full pass begins: what it does not mention by its end is gone */
+    bool is_complete;   /* all up to 'revision' has been shown */
+    bool is_removed;    /* the network is gone, the subscription is over */
+};
+
+typedef void em_feed_fn(void *aux, const struct em_feed *page);
+
+/* Network 0 carries nodes and networks.  'cursor' is the last revision seen, 0 for the
+ * whole network.  The subscription survives reconnects.  'network': a name, or NULL. */
+int64_t em_client_subscribe(struct em_client *client, uint32_t network_id, const char *network,
+                            uint64_t cursor, em_feed_fn *on_feed, void *aux);
+
+struct em_session {
+    const char *name;
+    const char *role; /* "node", "operator", "server" */
+    const char *peer;
+    const char *software;
+    uint64_t connected_ms; /* ms since 1970 */
+    uint64_t boot_epoch;
+    uint64_t installed_revision;
+    uint32_t n_subscriptions;
+    uint32_t n_watches;
+};
+
+struct em_status {
+    const char *server_id;
+    const char *software;
+    uint8_t cluster_id[16];
+    uint64_t revision;
+    uint64_t horizon;
+    uint64_t uptime_ms;
+    uint64_t n_networks, n_nodes, n_ports, n_eids;
+    uint64_t store_used, store_size, disk_free; /* bytes */
+    uint64_t n_requests, n_refused;
+    uint32_t n_sessions;
+    const struct em_session *sessions;
+    size_t n_listed;
+    const char *const *problems;
+    size_t n_problems;
+};
+
+/* The small blocking form, for tools.  A call is a client with a loop of its own. */
+struct em_call;
+
+/* As em_client_new(), and waits up to config->timeout_ms (0: 5 s) for a session. */
+int em_call_open(const struct em_client_config *config, struct em_call **ret_call, char **ret_why);
+void em_call_close(struct em_call *call);
+
+/* The client to send requests on, and its loop. */
+struct em_client *em_call_client(struct em_call *call);
+struct ev_loop *em_call_loop(struct em_call *call);
+
+/* Runs the loop until em_call_done() is called from a callback.  0, or EM_E_TIMEOUT when
+ * 'timeout_ms' (0: the configuration's, -1: for ever) has passed. */
+int em_call_wait(struct em_call *call, int timeout_ms);
+void em_call_done(struct em_call *call);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

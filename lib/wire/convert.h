@@ -1,0 +1,25 @@
+/* Between protobuf-c's messages and the plain records of eidmap/model.h.
+ *
+ * Everything that a conversion makes lives in the arena that it is given; strings and
+ * bytes point into the source.  NULL (or -EINVAL) means: not valid, or no room. */
+#ifndef EM_CONVERT_H
+#define EM_CONVERT_H
+
+#include "eidmap/model.h"
+#include "wire/msg.h"
+
+/* From messages, checking lengths and ranges of what the structs can hold. */
+int em_eid_from_msg(const Eidmap__Eid *msg, struct em_eid *ret_eid);
+struct em_port *em_port_from_msg(struct em_arena *arena, const Eidmap__Port *msg);
+struct em_node *em_node_from_msg(struct em_arena *arena, const Eidmap__Node *msg);
+struct em_network *em_network_from_msg(struct em_arena *arena, const Eidmap__Network *msg);
+int em_rloc_from_msg(const Eidmap__Rloc *msg, struct em_rloc *ret_rloc);
+
+/* To messages.  The source must outlive the result. */
+Eidmap__Eid *em_eid_to_msg(struct em_arena *arena, const struct em_eid *eid);
+Eidmap__Port *em_port_to_msg(struct em_arena *arena, const struct em_port *port);
+Eidmap__Node *em_node_to_msg(struct em_arena *arena, const struct em_node *node);
+Eidmap__Network *em_network_to_msg(struct em_arena *arena, const struct em_network *network);
+Eidmap__Rloc *em_rloc_to_msg(struct em_arena *arena, const struct em_rloc *rloc);
+
+#endif

@@ -1,0 +1,115 @@
+/* The contract between the agent and a forwarding plane: what the map says, made real.
+ *
+ * The agent decides *what* has to stand; a data plane knows *how*.  It is told about
+ * networks, sets of locations, endpoints, flood lists and local ports, in that order of
+ * dependence, and keeps a shadow of what it has programmed: telling it twice costs nothing. */
+#ifndef XTR_DP_H
+#define XTR_DP_H
+
+#include "eidmap/model.h"
+
+#include <net/if.h>
+
+struct dp;
+
+struct dp_config {
+    struct em_ip rlocs[2]; /* own underlay addresses, at most one per family; size 0: none */
+    uint16_t udp_port;     /* VXLAN */
+};
+
+struct dp_network {
+    uint32_t id;
+    uint32_t segmentation_id; /* that this node receives on */
+    uint32_t mtu;             /* 0: what the underlay allows */
+    enum em_flood flood;
+};
+
+/* Where frames of an endpoint go: one or several places that share by weight. */
+struct dp_target {
+    struct em_ip ip;
+    uint16_t udp_port;        /* 0: the data plane's own */
+    uint8_t weight;           /* 1 .. 255 */
+    uint32_t segmentation_id; /* that the target expects */
+};
+
+/* A set of locations.  The agent numbers them; every endpoint that lives at the same
+ * places names the same set, so that a node's death or move is one op.  A set with no
+ * targets is legal: frames to its endpoints are dropped. */
+struct dp_set {
+    uint32_t id; /* 1 .. 2^24 */
+    const struct dp_target *targets;
+    size_t n_targets;
+};
+
+enum dp_verb {
+    DP_NETWORK_PUT,     /* network */
+    DP_NETWORK_DELETE,  /* network.id; with all that hangs on it */
+    DP_SET_PUT,         /* set */
+    DP_SET_DELETE,      /* set.id */
+    DP_MAC_PUT,         /* network.id, mac, set.id: a remote MAC */
+    DP_MAC_DELETE,      /* network.id, mac */
+    DP_NEIGHBOUR_PUT,   /* network.id, ip, mac: answered on this host, remote and local alike */
+    DP_NEIGHBOUR_DELETE,/* network.id, ip */
+    DP_FLOOD_PUT,       /* network.id, target: one more place for broadcast */
+    DP_FLOOD_DELETE,    /* network.id, target */
+    DP_PORT_PUT,        /* network.id, device: put it into the network */
+    DP_PORT_DELETE,     /* network.id, device */
+    DP_LOCAL_PUT,       /* network.id, device, mac: a MAC behind a local port */
+    DP_LOCAL_DELETE,    /* network.id, device, mac */
+};
+
+struct dp_op {
+    enum dp_verb verb;
+    struct dp_network network; /* all of it for DP_NETWORK_PUT, else only id */
+    struct dp_set set;         /* all of it for DP_SET_PUT, else only id */
+    struct dp_target target;
+    struct em_ip ip;
+    uint8_t mac[EM_MAC_SIZE];
+    char device[IFNAMSIZ];
+    int err; /* out: 0 or -errno; -EEXIST: a stranger's entry is in the way and stays */
+};
+
+/* One difference between the shadow and what stands. */
+struct dp_difference {
+    uint32_t network_id; /* 0: none */
+    const char *table;   /* "fdb", "neighbour", "nexthop", "flood", "device" */
+    const char *kind;    /* "missing", "extra", "wrong", "foreign" */
+    const char *entry;   /* as the kernel's tools print it */
+};
+typedef void dp_visit_fn(void *aux, const struct dp_difference *difference);
+
+/* One per forwarding plane.  Calls block, none logs. */
+struct dp_class {
+    const char *name; /* "kernel" */
+
+    /* Checks that the underlay can be used, and adopts what an earlier run left: that
+     * becomes the shadow.  On failure *ret_why is a sentence that says what to change
+     * (free() it): a missing address, a VXLAN port that is taken, no permission. */
+    int (*open)(const struct dp_config *config, struct dp **ret_dp, char **ret_why);
+
+    /* Forgets; what is programmed goes on forwarding.  NULL is fine. */
+    void (*close)(struct dp *dp);
+
+    /* Applies 'n' ops in order and sets each op's 'err'.  A put replaces, a delete of
+     * what is absent succeeds, an op that changes nothing sends nothing: any batch may
+     * be sent again. */
+    void (*apply)(struct dp *dp, struct dp_op *ops, size_t n);
+
+    /* After adoption: everything that was adopted and has not been put again since open
+     * is removed, and only that ("the snapshot is complete").  'network_id' 0: sets and
+     * networks.  Returns the number of entries removed, or -errno. */
+    int (*sweep)(struct dp *dp, uint32_t network_id);
+
+    /* Compares the shadow with what stands and visits each difference.  With 'repair'
+     * puts right what is missing or wrong and removes what is ours and extra; a
+     * stranger's entry ("foreign") is only reported.  Returns the number of entries
+     * compared, or -errno. */
+    int64_t (*check)(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
+
+    /* Number of entries that stand by the shadow. */
+    uint64_t (*count)(const struct dp *dp);
+};
+
+extern const struct dp_class dp_kernel;
+
+#endif
