@@ -11,10 +11,10 @@ struct em_list {
 
 #define em_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define EM_FOREACH(it, head, type, member)                                                        \
-    for (type *it = em_container_of((head)->next, type, member),                                  \
-              *it##_next = em_container_of(it->member.next, type, member);                        \
-         &it->member != (head);                                                                   \
+#define EM_FOREACH(it, head, type, member)                                                         \
+    for (type *it = em_container_of((head)->next, type, member),                                   \
+              *it##_next = em_container_of(it->member.next, type, member);                         \
+         &it->member != (head);                                                                    \
          it = it##_next, it##_next = em_container_of(it->member.next, type, member))
 
 static inline void em_list_init(struct em_list *list)

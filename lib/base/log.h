@@ -37,22 +37,22 @@ bool em_log_allowed(struct em_log_limit *limit, unsigned burst, unsigned *ret_dr
 #define em_error(...) em_log(EM_LOG_ERROR, __VA_ARGS__)
 #define em_warn(...)  em_log(EM_LOG_WARN, __VA_ARGS__)
 #define em_info(...)  em_log(EM_LOG_INFO, __VA_ARGS__)
-#define em_debug(...)                                                                             \
-    do {                                                                                          \
-        if (em_log_is_on(EM_LOG_DEBUG))                                                           \
-            em_log(EM_LOG_DEBUG, __VA_ARGS__);                                                    \
+#define em_debug(...)                                                                              \
+    do {                                                                                           \
+        if (em_log_is_on(EM_LOG_DEBUG))                                                            \
+            em_log(EM_LOG_DEBUG, __VA_ARGS__);                                                     \
     } while (0)
 
 /* For lines that a peer can cause: five in 10 s from each place. */
-#define em_warn_limited(format, ...)                                                              \
-    do {                                                                                          \
-        static struct em_log_limit limit_;                                                        \
-        unsigned dropped_;                                                                        \
-        if (em_log_allowed(&limit_, 5, &dropped_)) {                                              \
-            em_log(EM_LOG_WARN, format, ##__VA_ARGS__);                                           \
-            if (dropped_)                                                                         \
-                em_log(EM_LOG_WARN, "%u similar lines were left out", dropped_);                  \
-        }                                                                                         \
+#define em_warn_limited(format, ...)                                                               \
+    do {                                                                                           \
+        static struct em_log_limit limit_;                                                         \
+        unsigned dropped_;                                                                         \
+        if (em_log_allowed(&limit_, 5, &dropped_)) {                                               \
+            em_log(EM_LOG_WARN, format, ##__VA_ARGS__);                                            \
+            if (dropped_)                                                                          \
+                em_log(EM_LOG_WARN, "%u similar lines were left out", dropped_);                   \
+        }                                                                                          \
     } while (0)
 
 #endif

@@ -1,8 +1,8 @@
 /* Frames and messages: the home of protobuf-c.
  *
  * A frame is a 4-byte big-endian length and one Envelope (proto/eidmap.proto).  Messages
- * are unpacked into an arena and live until it is reset; their strings are checked to
- * hold no NUL before their end, since protobuf-c would silently cut them there. */
+ * are unpacked into an arena and live until it is reset.  A string with a NUL inside ends
+ * there: protobuf-c hands out C strings. */
 #ifndef EM_MSG_H
 #define EM_MSG_H
 
