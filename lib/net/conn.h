@@ -27,8 +27,8 @@ struct em_conn;
 struct em_peer {
     struct em_identity identity; /* role EM_ROLE_NONE on a plain socket */
     bool is_unix;
-    uid_t uid;                   /* unix sockets only: SO_PEERCRED */
-    char text[80];               /* "192.0.2.1:4342", "uid 0", for logs */
+    uid_t uid;     /* unix sockets only: SO_PEERCRED */
+    char text[80]; /* "192.0.2.1:4342", "uid 0", for logs */
 };
 
 struct em_conn_events {
@@ -44,14 +44,15 @@ struct em_conn_events {
 
 struct em_conn_config {
     const struct em_conn_events *events;
-    struct em_tls *tls;       /* NULL: plain or unix */
+    struct em_tls *tls; /* NULL: plain or unix */
     struct em_tls_resume *resume;
-    bool is_client;           /* of TLS */
-    uint32_t handshake_ms;    /* limit for connect and handshake; 0: 10 s */
-    uint32_t idle_ms;         /* closed with EM_E_TIMEOUT when nothing came for so long; 0: never */
+    bool is_client;        /* of TLS */
+    uint32_t handshake_ms; /* limit for connect and handshake; 0: 10 s */
+    uint32_t idle_ms;      /* closed with EM_E_TIMEOUT when nothing came for so long; 0: never */
 };
 
-/* Takes the connected (or connecting) non-blocking socket. */
+/* Takes the connected (or connecting) non-blocking socket.  NULL: TLS could not be set up,
+ * and the socket is closed. */
 struct em_conn *em_conn_new(struct em_net *net, int fd_take, const struct em_conn_config *config,
                             void *aux);
 

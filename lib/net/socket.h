@@ -29,6 +29,10 @@ int em_socket_listen(const struct em_address *address, mode_t mode);
 /* Non-blocking socket, connecting; or -errno. */
 int em_socket_connect(const struct em_address *address);
 
+/* Options of every TCP connection, made or accepted: no delay, and a dead peer is noticed in
+ * 25 s. */
+void em_socket_tune(int fd);
+
 /* The port a listening TCP socket got (for port 0). */
 uint16_t em_socket_port(int fd);
 
