@@ -22,6 +22,10 @@ uint64_t em_hash(const void *data, size_t size);
 /* Of several parts: the result of one call goes into the next. */
 uint64_t em_hash_more(uint64_t seed, const void *data, size_t size);
 
+/* The same under a key of the caller's, for tests and for hashes that must not differ
+ * between processes. */
+uint64_t em_siphash13(const uint64_t key[2], const void *data, size_t size);
+
 /* True if the key in 'slot' is the one that is looked for. */
 typedef bool em_index_equal_fn(const void *aux, uint32_t slot, const void *key);
 
