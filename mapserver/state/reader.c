@@ -1,0 +1,137 @@
+#include "base/mem.h"
+#include "state/key.h"
+#include "state/txn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+int ms_reader_new(struct ms_store *store, struct ms_reader **ret_reader)
+{
+    struct ms_reader *reader = em_calloc(1, sizeof(*reader));
+    reader->txn.store = store;
+    int r = mdb_txn_begin(ms_store_env(store), NULL, MDB_RDONLY, &reader->txn.mdb);
+    if (r) {
+        free(reader);
+        return ms_txn_error(r);
+    }
+    mdb_txn_reset(reader->txn.mdb);
+    *ret_reader = reader;
+    return 0;
+}
+
+void ms_reader_free(struct ms_reader *reader)
+{
+    if (!reader)
+        return;
+    if (reader->eid)
+        mdb_cursor_close(reader->eid);
+    mdb_txn_abort(reader->txn.mdb);
+    free(reader);
+}
+
+int ms_reader_begin(struct ms_reader *reader)
+{
+    int r = ms_txn_error(mdb_txn_renew(reader->txn.mdb));
+    if (r)
+        return r;
+    reader->txn.err = 0;
+    reader->txn.meta = (struct ms_meta){0};
+    reader->is_eid_fresh = false;
+    r = ms_meta_load(&reader->txn);
+    if (r && r != EM_E_NOT_FOUND) {
+        ms_reader_end(reader);
+        return r;
+    }
+    return 0;
+}
+
+void ms_reader_end(struct ms_reader *reader)
+{
+    mdb_txn_reset(reader->txn.mdb);
+}
+
+uint64_t ms_reader_revision(struct ms_reader *reader)
+{
+    return reader->txn.meta.revision;
+}
+
+uint64_t ms_reader_horizon(struct ms_reader *reader)
+{
+    return reader->txn.meta.horizon;
+}
+
+/* LMDB refuses empty keys and long ones with an error that would look like a broken disk. */
+static int get(struct ms_reader *reader, enum ms_db db, const void *key, size_t size,
+               struct ms_blob *ret_value)
+{
+    if (size == 0 || size > MS_KEY_SIZE)
+        return EM_E_NOT_FOUND;
+    return ms_txn_get(&reader->txn, db, ms_blob(key, size), ret_value);
+}
+
+int ms_reader_port(struct ms_reader *reader, const void *id, size_t size, struct ms_blob *ret_port)
+{
+    return get(reader, MS_DB_PORT, id, size, ret_port);
+}
+
+int ms_reader_node(struct ms_reader *reader, const char *id, struct ms_blob *ret_node)
+{
+    return get(reader, MS_DB_NODE, id, strlen(id), ret_node);
+}
+
+int ms_reader_network(struct ms_reader *reader, uint32_t id, struct ms_blob *ret_network)
+{
+    struct ms_key key = ms_key_u32(id);
+    return get(reader, MS_DB_NETWORK, key.bytes, key.size, ret_network);
+}
+
+int ms_reader_network_id(struct ms_reader *reader, const char *name, uint32_t *ret_id)
+{
+    struct ms_blob id;
+    if (strlen(name) >= MS_KEY_SIZE)
+        return EM_E_NOT_FOUND;
+    struct ms_key key = ms_key_netname(name);
+    int r = get(reader, MS_DB_NETKEY, key.bytes, key.size, &id);
+    if (!r && id.size != 4)
+        r = EM_E_STORAGE;
+    if (!r)
+        *ret_id = ms_read_u32(id.data);
+    return r;
+}
+
+int ms_reader_node_ports(struct ms_reader *reader, const char *node_id, ms_port_id_fn *visit,
+                         void *aux)
+{
+    size_t size = strlen(node_id);
+    if (size == 0 || size > MS_KEY_SIZE)
+        return 0;
+    MDB_cursor *cursor = ms_txn_cursor(&reader->txn, MS_DB_LOC);
+    if (!cursor)
+        return reader->txn.err;
+    struct ms_blob key = ms_blob(node_id, size), id = {0};
+    int r = ms_txn_seek(&reader->txn, cursor, MDB_SET, &key, &id);
+    while (!r) {
+        r = visit(aux, id.data, id.size);
+        if (!r)
+            r = ms_txn_seek(&reader->txn, cursor, MDB_NEXT_DUP, &key, &id);
+    }
+    mdb_cursor_close(cursor);
+    return r == EM_E_NOT_FOUND ? 0 : r;
+}
+
+int ms_reader_nodes(struct ms_reader *reader, ms_record_fn *visit, void *aux)
+{
+    MDB_cursor *cursor = ms_txn_cursor(&reader->txn, MS_DB_NODE);
+    if (!cursor)
+        return reader->txn.err;
+    struct ms_blob key = {0}, record = {0};
+    int r = ms_txn_seek(&reader->txn, cursor, MDB_FIRST, &key, &record);
+    while (!r) {
+        r = visit(aux, (const char *)key.data, key.size, record);
+        if (!r)
+            r = ms_txn_seek(&reader->txn, cursor, MDB_NEXT, &key, &record);
+    }
+    mdb_cursor_close(cursor);
+    return r == EM_E_NOT_FOUND ? 0 : r;
+}

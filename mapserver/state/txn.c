@@ -1,0 +1,214 @@
+#include "state/txn.h"
+
+#include "state/key.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define N_META (sizeof(struct ms_meta) / sizeof(uint64_t))
+
+static const struct ms_blob meta_key = {(const uint8_t *)"counters", 8};
+
+int ms_txn_error(int mdb_err)
+{
+    switch (mdb_err) {
+    case 0:
+        return 0;
+    case MDB_NOTFOUND:
+        return EM_E_NOT_FOUND;
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+        return EM_E_NO_SPACE;
+    case MDB_READERS_FULL:
+    case MDB_TXN_FULL:
+        return EM_E_LIMIT;
+    default: /* LMDB's codes and errno's are an open set */
+        return EM_E_STORAGE;
+    }
+}
+
+int ms_txn_fail(struct ms_txn *txn, int err)
+{
+    assert(err < 0);
+    if (!txn->err)
+        txn->err = err;
+    return txn->err;
+}
+
+/* The counters are eight big-endian numbers; one that an older program did not write is 0. */
+int ms_meta_load(struct ms_txn *txn)
+{
+    struct ms_blob value;
+    int r = ms_txn_get(txn, MS_DB_META, meta_key, &value);
+    if (r)
+        return r;
+    uint64_t fields[N_META] = {0};
+    for (size_t i = 0; i < N_META && (i + 1) * 8 <= value.size; i++)
+        fields[i] = ms_read_u64(value.data + i * 8);
+    memcpy(&txn->meta, fields, sizeof(fields));
+    return 0;
+}
+
+static void store_meta(struct ms_txn *txn)
+{
+    uint64_t fields[N_META];
+    uint8_t bytes[sizeof(fields)];
+    memcpy(fields, &txn->meta, sizeof(fields));
+    for (size_t i = 0; i < N_META; i++)
+        ms_write_u64(bytes + i * 8, fields[i]);
+    ms_txn_put(txn, MS_DB_META, meta_key, ms_blob(bytes, sizeof(bytes)));
+}
+
+int ms_txn_begin(struct ms_store *store, struct ms_txn *parent, struct ms_touched *touched,
+                 struct ms_txn *ret_txn)
+{
+    *ret_txn = (struct ms_txn){.store = store, .parent = parent, .touched = touched};
+    int r = mdb_txn_begin(ms_store_env(store), parent ? parent->mdb : NULL, 0, &ret_txn->mdb);
+    if (r)
+        return ms_txn_error(r);
+    if (parent) {
+        ret_txn->meta = parent->meta;
+        return 0;
+    }
+    r = ms_meta_load(ret_txn);
+    if (r && r != EM_E_NOT_FOUND) {
+        ms_txn_abort(ret_txn);
+        return r;
+    }
+    return 0;
+}
+
+int ms_txn_commit(struct ms_txn *txn)
+{
+    assert(txn->mdb);
+    if (txn->is_dirty && !txn->parent)
+        store_meta(txn);
+    if (txn->err) {
+        ms_txn_abort(txn);
+        return txn->err;
+    }
+    MDB_txn *mdb = txn->mdb;
+    txn->mdb = NULL; /* freed by the commit, whatever it returns */
+    int r = ms_txn_error(mdb_txn_commit(mdb));
+    if (r)
+        txn->err = r;
+    if (!txn->parent)
+        return r;
+    if (r)
+        return ms_txn_fail(txn->parent, r);
+    txn->parent->meta = txn->meta;
+    txn->parent->is_dirty |= txn->is_dirty;
+    return 0;
+}
+
+void ms_txn_abort(struct ms_txn *txn)
+{
+    if (txn->mdb)
+        mdb_txn_abort(txn->mdb);
+    txn->mdb = NULL;
+    if (txn->err && txn->parent)
+        ms_txn_fail(txn->parent, txn->err);
+}
+
+static MDB_val to_val(struct ms_blob blob)
+{
+    return (MDB_val){blob.size, (void *)blob.data};
+}
+
+static struct ms_blob from_val(MDB_val val)
+{
+    return (struct ms_blob){val.mv_data, val.mv_size};
+}
+
+int ms_txn_get(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_blob *ret_value)
+{
+    if (txn->err)
+        return txn->err;
+    MDB_val k = to_val(key), v;
+    int r = mdb_get(txn->mdb, ms_store_dbi(txn->store, db), &k, &v);
+    if (r == MDB_NOTFOUND)
+        return EM_E_NOT_FOUND;
+    if (r)
+        return ms_txn_fail(txn, ms_txn_error(r));
+    *ret_value = from_val(v);
+    return 0;
+}
+
+void ms_txn_put(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_blob value)
+{
+    if (txn->err)
+        return;
+    MDB_val k = to_val(key), v = to_val(value);
+    int r = mdb_put(txn->mdb, ms_store_dbi(txn->store, db), &k, &v, 0);
+    if (r)
+        ms_txn_fail(txn, ms_txn_error(r));
+    txn->is_dirty = true;
+}
+
+uint8_t *ms_txn_reserve(struct ms_txn *txn, enum ms_db db, struct ms_blob key, size_t size)
+{
+    if (txn->err)
+        return NULL;
+    MDB_val k = to_val(key), v = {size, NULL};
+    int r = mdb_put(txn->mdb, ms_store_dbi(txn->store, db), &k, &v, MDB_RESERVE);
+    txn->is_dirty = true;
+    if (!r)
+        return v.mv_data;
+    ms_txn_fail(txn, ms_txn_error(r));
+    return NULL;
+}
+
+void ms_txn_delete(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_blob value)
+{
+    if (txn->err)
+        return;
+    MDB_val k = to_val(key), v = to_val(value);
+    int r = mdb_del(txn->mdb, ms_store_dbi(txn->store, db), &k, value.data ? &v : NULL);
+    if (r == MDB_NOTFOUND)
+        return;
+    if (r)
+        ms_txn_fail(txn, ms_txn_error(r));
+    txn->is_dirty = true;
+}
+
+size_t ms_txn_count(struct ms_txn *txn, enum ms_db db, struct ms_blob key)
+{
+    size_t n = 0;
+    struct ms_blob value;
+    MDB_cursor *cursor = ms_txn_cursor(txn, db);
+    if (!cursor)
+        return 0;
+    if (ms_txn_seek(txn, cursor, MDB_SET, &key, &value) == 0)
+        mdb_cursor_count(cursor, &n);
+    mdb_cursor_close(cursor);
+    return n;
+}
+
+MDB_cursor *ms_txn_cursor(struct ms_txn *txn, enum ms_db db)
+{
+    MDB_cursor *cursor = NULL;
+    if (txn->err)
+        return NULL;
+    int r = mdb_cursor_open(txn->mdb, ms_store_dbi(txn->store, db), &cursor);
+    if (r)
+        ms_txn_fail(txn, ms_txn_error(r));
+    return cursor;
+}
+
+int ms_txn_seek(struct ms_txn *txn, MDB_cursor *cursor, MDB_cursor_op op, struct ms_blob *key,
+                struct ms_blob *value)
+{
+    if (txn->err)
+        return txn->err;
+    MDB_val k = to_val(*key), v = to_val(*value);
+    int r = mdb_cursor_get(cursor, &k, &v, op);
+    if (r == MDB_NOTFOUND)
+        return EM_E_NOT_FOUND;
+    if (r)
+        return ms_txn_fail(txn, ms_txn_error(r));
+    *key = from_val(k);
+    *value = from_val(v);
+    return 0;
+}

@@ -1,0 +1,112 @@
+/* LMDB transactions for the files of this folder: one sticky error instead of a check
+ * after each call, and LMDB's codes translated once.
+ *
+ * A write transaction carries the map's meta data as it will be; the outermost commit
+ * stores it. */
+#ifndef MS_TXN_H
+#define MS_TXN_H
+
+#include "state/store.h"
+
+#include "eidmap/error.h"
+
+#include <lmdb.h>
+
+enum ms_db {
+    MS_DB_META,    /* text -> bytes */
+    MS_DB_PORT,    /* port-id -> Port */
+    MS_DB_EID,     /* key.h -> port-ids, the lowest answers */
+    MS_DB_NAME,    /* key.h -> port-ids */
+    MS_DB_NODE,    /* node-id -> Node */
+    MS_DB_NETWORK, /* network-id -> Network */
+    MS_DB_NETKEY,  /* 'n' name, 'v' VNI -> network-id: both are unique */
+    MS_DB_RLOC,    /* address -> node-id: an RLOC belongs to one node */
+    MS_DB_LOC,     /* node-id -> port-ids that have a location there */
+    MS_DB_FEED,    /* network-id, revision -> kind, gone, id */
+    MS_DB_TOMB,    /* revision -> network-id of each tombstone in the feed */
+    MS_DB_SESSION, /* node-id -> instance, boot epoch, highest seq applied */
+    MS_N_DBS,
+};
+
+struct ms_meta {
+    uint64_t applied;
+    uint64_t revision;
+    uint64_t horizon;
+    uint64_t last_network; /* highest network-id ever given; none is used twice */
+    uint64_t n_networks, n_nodes, n_ports, n_eids;
+};
+
+/* Network-ids whose feeds have grown; may hold one more than once. */
+struct ms_touched {
+    uint32_t *ids;
+    size_t n, room;
+};
+
+struct ms_txn {
+    struct ms_store *store;
+    struct ms_txn *parent; /* of a nested one */
+    MDB_txn *mdb;
+    int err; /* the first EM_E_STORAGE, EM_E_NO_SPACE...; nothing is written after it */
+    bool is_dirty;
+    struct ms_meta meta;
+    struct ms_touched *touched; /* NULL: nobody wants to know */
+};
+
+struct ms_reader {
+    struct ms_txn txn;
+    MDB_cursor *eid; /* over MS_DB_EID, renewed when first used after begin */
+    bool is_eid_fresh;
+};
+
+/* Write transactions; 'parent' NULL or the one that it is nested in. */
+int ms_txn_begin(struct ms_store *store, struct ms_txn *parent, struct ms_touched *touched,
+                 struct ms_txn *ret_txn);
+
+/* Ends it.  0 or why nothing was kept; a nested failure fails the parent too. */
+int ms_txn_commit(struct ms_txn *txn);
+void ms_txn_abort(struct ms_txn *txn);
+
+/* Translates an LMDB code. */
+int ms_txn_error(int mdb_err);
+
+/* Records the failure and returns it. */
+int ms_txn_fail(struct ms_txn *txn, int err);
+
+static inline struct ms_blob ms_blob(const void *data, size_t size)
+{
+    return (struct ms_blob){data, size};
+}
+
+/* 0, EM_E_NOT_FOUND, or the transaction's error.  The value is good until the next write. */
+int ms_txn_get(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_blob *ret_value);
+
+void ms_txn_put(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_blob value);
+
+/* Room for a value of 'size' bytes that the caller writes at once; NULL after a failure. */
+uint8_t *ms_txn_reserve(struct ms_txn *txn, enum ms_db db, struct ms_blob key, size_t size);
+
+/* 'value' names one of several values under a key; NULL data: all of them.  What is absent
+ * is deleted already. */
+void ms_txn_delete(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_blob value);
+
+/* Values under a key of MS_DB_EID, MS_DB_NAME, MS_DB_LOC. */
+size_t ms_txn_count(struct ms_txn *txn, enum ms_db db, struct ms_blob key);
+
+/* A cursor, to be closed with mdb_cursor_close() before the transaction ends; NULL after a
+ * failure. */
+MDB_cursor *ms_txn_cursor(struct ms_txn *txn, enum ms_db db);
+
+/* mdb_cursor_get() on blobs.  0, EM_E_NOT_FOUND, or the transaction's error. */
+int ms_txn_seek(struct ms_txn *txn, MDB_cursor *cursor, MDB_cursor_op op, struct ms_blob *key,
+                struct ms_blob *value);
+
+/* Is there room for commands that make the map grow?  0, or EM_E_NO_SPACE with a sentence
+ * in static storage. */
+int ms_store_check_room(struct ms_store *store, const char **ret_why);
+
+/* For store.c and txn.c alone. */
+MDB_env *ms_store_env(struct ms_store *store);
+MDB_dbi ms_store_dbi(const struct ms_store *store, enum ms_db db);
+int ms_meta_load(struct ms_txn *txn);
+
+#endif
