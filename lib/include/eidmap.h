@@ -115,16 +115,20 @@ struct em_port_ref {
 };
 
 /* Requests.  Each gives a request id > 0 for em_client_cancel(), or an error at once
- * when it cannot be encoded (EM_E_LIMIT: over 1 MiB or over 4096 records).  'on_reply'
- * (NULL: no interest) is called once. */
+ * when it cannot be encoded (EM_E_LIMIT: over 1 MiB or over 4096 records, 1024 EIDs of a
+ * resolve) or 16 MiB wait for answers already (EM_E_BUSY).  'on_reply' (NULL: no interest)
+ * is called once, always from the loop. */
 int64_t em_client_register(struct em_client *client, const struct em_claim *claims, size_t n,
                            const char *network, em_reply_fn *on_reply, void *aux);
 /* 'node_id' is for operators: whose location; "" withdraws the port itself.  Agents: NULL. */
 int64_t em_client_withdraw(struct em_client *client, const struct em_port_ref *ports, size_t n,
                            const char *node_id, em_reply_fn *on_reply, void *aux);
+/* An announce belongs to one session: its end answers EM_E_CLOSED when the session in which
+ * it began is gone, and the announce has to begin anew (in on_up, say). */
 int64_t em_client_announce_begin(struct em_client *client, uint64_t sync_id);
 int64_t em_client_announce_end(struct em_client *client, uint64_t sync_id, em_reply_fn *on_reply,
                                void *aux);
+/* So does a heartbeat: EM_E_CLOSED, at once or as its answer, when there is none. */
 int64_t em_client_heartbeat(struct em_client *client, uint64_t installed_revision,
                             em_reply_fn *on_reply, void *aux);
 
@@ -166,7 +170,8 @@ struct em_feed {
 typedef void em_feed_fn(void *aux, const struct em_feed *page);
 
 /* Network 0 carries nodes and networks.  'cursor' is the last revision seen, 0 for the
- * whole network.  The subscription survives reconnects.  'network': a name, or NULL. */
+ * whole network.  The subscription survives reconnects.  'network': a name, or NULL.
+ * EM_E_EXISTS: this client is subscribed already;  -EINVAL: no such name can be. */
 int64_t em_client_subscribe(struct em_client *client, uint32_t network_id, const char *network,
                             uint64_t cursor, em_feed_fn *on_feed, void *aux);
 
@@ -204,6 +209,7 @@ struct em_call;
 
 /* As em_client_new(), and waits up to config->timeout_ms (0: 5 s) for a session. */
 int em_call_open(const struct em_client_config *config, struct em_call **ret_call, char **ret_why);
+/* Not from a callback.  NULL is fine. */
 void em_call_close(struct em_call *call);
 
 /* The client to send requests on, and its loop. */

@@ -1,0 +1,287 @@
+#include "client/reply.h"
+
+#include "base/mem.h"
+#include "net/tls.h"
+#include "wire/convert.h"
+
+#include <string.h>
+
+int em_reply_error(const Eidmap__Error *error, const char **ret_message)
+{
+    int err = em_error_from_wire((int)error->code);
+    *ret_message = error->message[0] ? error->message : em_strerror(err);
+    return err;
+}
+
+static int take_error(struct em_arena *arena, const Eidmap__Error *error, struct em_reply *reply)
+{
+    reply->err = em_reply_error(error, &reply->message);
+    reply->field = error->field;
+    reply->record = error->record;
+    if (error->current && !(reply->current = em_port_from_msg(arena, error->current)))
+        return EM_E_MALFORMED;
+    return 0;
+}
+
+static int take_done(struct em_arena *arena, const Eidmap__Done *done, struct em_reply *reply)
+{
+    reply->revision = done->revision;
+    if (done->network && !(reply->network = em_network_from_msg(arena, done->network)))
+        return EM_E_MALFORMED;
+    if (done->node && !(reply->node = em_node_from_msg(arena, done->node)))
+        return EM_E_MALFORMED;
+    return 0;
+}
+
+static int take_register(const Eidmap__RegisterReply *msg, size_t n_claims, struct em_reply *reply)
+{
+    if (msg->n_epochs != n_claims)
+        return EM_E_MALFORMED;
+    reply->revision = msg->revision;
+    reply->epochs = msg->epochs;
+    reply->n_epochs = msg->n_epochs;
+    return 0;
+}
+
+static int answer_from_msg(struct em_arena *arena, const Eidmap__Answer *msg,
+                           struct em_answer *ret_answer)
+{
+    *ret_answer = (struct em_answer){
+        .action = (enum em_action)msg->action,
+        .ttl_s = msg->ttl_s,
+        .reason = msg->reason,
+    };
+    if (msg->action > EIDMAP__ACTION__ACTION_AUTH_FAILURE || !msg->eid ||
+        em_eid_from_msg(msg->eid, &ret_answer->eid))
+        return EM_E_MALFORMED;
+    if (msg->matched && em_eid_from_msg(msg->matched, &ret_answer->matched))
+        return EM_E_MALFORMED;
+    if (msg->covers && em_eid_from_msg(msg->covers, &ret_answer->covers))
+        return EM_E_MALFORMED;
+    if (msg->port && !(ret_answer->port = em_port_from_msg(arena, msg->port)))
+        return EM_E_MALFORMED;
+    return 0;
+}
+
+static int take_nodes(struct em_arena *arena, const Eidmap__ResolveReply *msg,
+                      struct em_reply *reply)
+{
+    struct em_node *nodes = em_arena_alloc(arena, msg->n_nodes * sizeof(*nodes));
+    if (!nodes)
+        return EM_E_MALFORMED;
+    for (size_t i = 0; i < msg->n_nodes; i++) {
+        const struct em_node *node = em_node_from_msg(arena, msg->nodes[i]);
+        if (!node)
+            return EM_E_MALFORMED;
+        nodes[i] = *node;
+    }
+    reply->nodes = nodes;
+    reply->n_nodes = msg->n_nodes;
+    return 0;
+}
+
+static int take_resolve(struct em_arena *arena, const Eidmap__ResolveReply *msg, size_t n_eids,
+                        struct em_reply *reply)
+{
+    if (!msg->push && msg->n_answers != n_eids)
+        return EM_E_MALFORMED;
+    struct em_answer *answers = em_arena_alloc(arena, msg->n_answers * sizeof(*answers));
+    if (!answers)
+        return EM_E_MALFORMED;
+    for (size_t i = 0; i < msg->n_answers; i++)
+        if (answer_from_msg(arena, msg->answers[i], &answers[i]))
+            return EM_E_MALFORMED;
+    reply->revision = msg->revision;
+    reply->answers = answers;
+    reply->n_answers = msg->n_answers;
+    return take_nodes(arena, msg, reply);
+}
+
+static const char *role_name(Eidmap__Role role)
+{
+    bool is_known = role > EIDMAP__ROLE__ROLE_UNSPECIFIED && role <= EIDMAP__ROLE__ROLE_SERVER;
+    return is_known ? em_role_name((enum em_role)role) : "";
+}
+
+static void session_from_msg(const Eidmap__Session *msg, struct em_session *ret_session)
+{
+    *ret_session = (struct em_session){
+        .name = msg->name,
+        .role = role_name(msg->role),
+        .peer = msg->peer,
+        .software = msg->software,
+        .connected_ms = msg->connected_ms,
+        .boot_epoch = msg->boot_epoch,
+        .installed_revision = msg->installed_revision,
+        .n_subscriptions = msg->subscriptions,
+        .n_watches = msg->watches,
+    };
+}
+
+static int take_status(struct em_arena *arena, const Eidmap__StatusReply *msg,
+                       struct em_reply *reply)
+{
+    struct em_status *status = em_arena_alloc(arena, sizeof(*status));
+    struct em_session *sessions = em_arena_alloc(arena, msg->n_listed * sizeof(*sessions));
+    if (!status || !sessions)
+        return EM_E_MALFORMED;
+    for (size_t i = 0; i < msg->n_listed; i++)
+        session_from_msg(msg->listed[i], &sessions[i]);
+    *status = (struct em_status){
+        .server_id = msg->server_id,
+        .software = msg->software,
+        .revision = msg->revision,
+        .horizon = msg->horizon,
+        .uptime_ms = msg->uptime_ms,
+        .n_networks = msg->n_networks,
+        .n_nodes = msg->n_nodes,
+        .n_ports = msg->n_ports,
+        .n_eids = msg->n_eids,
+        .store_used = msg->store_used,
+        .store_size = msg->store_size,
+        .disk_free = msg->disk_free,
+        .n_requests = msg->requests,
+        .n_refused = msg->refused,
+        .n_sessions = msg->n_sessions,
+        .sessions = sessions,
+        .n_listed = msg->n_listed,
+        .problems = (const char *const *)msg->problems,
+        .n_problems = msg->n_problems,
+    };
+    if (msg->cluster_id.len == sizeof(status->cluster_id))
+        memcpy(status->cluster_id, msg->cluster_id.data, sizeof(status->cluster_id));
+    reply->status = status;
+    reply->revision = msg->revision;
+    return 0;
+}
+
+int em_reply_from_msg(struct em_arena *arena, const struct em_pending *request,
+                      const Eidmap__Envelope *envelope, struct em_reply *ret_reply)
+{
+    *ret_reply = (struct em_reply){.message = "", .field = ""};
+    if (envelope->body_case == EIDMAP__ENVELOPE__BODY_ERROR)
+        return take_error(arena, envelope->error, ret_reply);
+    if (envelope->body_case != request->expect)
+        return EM_E_MALFORMED;
+    switch (envelope->body_case) {
+    case EIDMAP__ENVELOPE__BODY_DONE:
+        return take_done(arena, envelope->done, ret_reply);
+    case EIDMAP__ENVELOPE__BODY_HEARTBEAT_REPLY:
+        ret_reply->revision = envelope->heartbeat_reply->revision;
+        return 0;
+    case EIDMAP__ENVELOPE__BODY_REGISTER_REPLY:
+        return take_register(envelope->register_reply, request->n_records, ret_reply);
+    case EIDMAP__ENVELOPE__BODY_ANNOUNCE_REPLY:
+        ret_reply->revision = envelope->announce_reply->revision;
+        ret_reply->n_withdrawn = envelope->announce_reply->withdrawn;
+        return 0;
+    case EIDMAP__ENVELOPE__BODY_RESOLVE_REPLY:
+        return take_resolve(arena, envelope->resolve_reply, request->n_records, ret_reply);
+    case EIDMAP__ENVELOPE__BODY_STATUS_REPLY:
+        return take_status(arena, envelope->status_reply, ret_reply);
+    default: /* the protocol's enum: all other bodies are no answers */
+        return EM_E_MALFORMED;
+    }
+}
+
+static bool gone_from_msg(const Eidmap__Gone *msg, struct em_change *change)
+{
+    change->is_gone = true;
+    change->object = (enum em_object)msg->kind;
+    switch (change->object) {
+    case EM_OBJECT_PORT:
+        change->gone_port.size = (uint8_t)msg->id.len;
+        if (msg->id.len == 0 || msg->id.len > EM_PORT_ID_SIZE)
+            return false;
+        memcpy(change->gone_port.bytes, msg->id.data, msg->id.len);
+        return true;
+    case EM_OBJECT_NODE:
+        change->gone_node = "";
+        return msg->id.len > 0 && msg->id.len < EM_IDENTITY_NAME;
+    case EM_OBJECT_NETWORK:
+        if (msg->id.len != 4)
+            return false;
+        for (size_t i = 0; i < 4; i++)
+            change->gone_network = change->gone_network << 8 | msg->id.data[i];
+        return true;
+    }
+    return false;
+}
+
+/* protobuf's bytes have no final NUL. */
+static const char *text_of(struct em_arena *arena, const ProtobufCBinaryData *bytes)
+{
+    char *text = em_arena_alloc(arena, bytes->len + 1);
+    if (!text)
+        return NULL;
+    memcpy(text, bytes->data, bytes->len);
+    text[bytes->len] = '\0';
+    return text;
+}
+
+/* 1: *ret_change is set.  0: a kind of object that only a newer library knows. */
+static int change_from_msg(struct em_arena *arena, const Eidmap__Change *msg,
+                           struct em_change *ret_change)
+{
+    *ret_change = (struct em_change){0};
+    if (msg->gone) {
+        if (msg->gone->kind > EIDMAP__OBJECT_KIND__OBJECT_NETWORK)
+            return 0;
+        if (!gone_from_msg(msg->gone, ret_change))
+            return EM_E_MALFORMED;
+        if (ret_change->gone_node && !(ret_change->gone_node = text_of(arena, &msg->gone->id)))
+            return EM_E_MALFORMED;
+        return 1;
+    }
+    if (msg->port) {
+        ret_change->object = EM_OBJECT_PORT;
+        return (ret_change->port = em_port_from_msg(arena, msg->port)) ? 1 : EM_E_MALFORMED;
+    }
+    if (msg->node) {
+        ret_change->object = EM_OBJECT_NODE;
+        return (ret_change->node = em_node_from_msg(arena, msg->node)) ? 1 : EM_E_MALFORMED;
+    }
+    if (msg->network) {
+        ret_change->object = EM_OBJECT_NETWORK;
+        ret_change->network = em_network_from_msg(arena, msg->network);
+        return ret_change->network ? 1 : EM_E_MALFORMED;
+    }
+    return 0;
+}
+
+static int take_changes(struct em_arena *arena, const Eidmap__Changes *msg, struct em_feed *page)
+{
+    struct em_change *changes = em_arena_alloc(arena, msg->n_changes * sizeof(*changes));
+    if (!changes)
+        return EM_E_MALFORMED;
+    for (size_t i = 0; i < msg->n_changes; i++) {
+        int r = change_from_msg(arena, msg->changes[i], &changes[page->n_changes]);
+        if (r < 0)
+            return r;
+        page->n_changes += (size_t)r;
+    }
+    page->changes = changes;
+    return 0;
+}
+
+int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request,
+                       const Eidmap__Envelope *envelope, struct em_feed *ret_page)
+{
+    const struct em_cursor *cursor = &request->cursor;
+    *ret_page = (struct em_feed){.message = "", .network_id = cursor->network_id};
+    if (envelope->body_case == EIDMAP__ENVELOPE__BODY_ERROR) {
+        ret_page->err = em_reply_error(envelope->error, &ret_page->message);
+        return 0;
+    }
+    if (envelope->body_case != EIDMAP__ENVELOPE__BODY_CHANGES)
+        return EM_E_MALFORMED;
+    const Eidmap__Changes *msg = envelope->changes;
+    if (!cursor->network && msg->network_id != cursor->network_id)
+        return EM_E_MALFORMED;
+    ret_page->network_id = msg->network_id;
+    ret_page->revision = msg->revision;
+    ret_page->is_start_over = msg->start_over;
+    ret_page->is_complete = msg->complete;
+    ret_page->is_removed = msg->removed;
+    return take_changes(arena, msg, ret_page);
+}

@@ -1,0 +1,24 @@
+/* From a server's messages to the plain records that callbacks are given.
+ *
+ * A server is not trusted to be well-formed: what a caller indexes by (answers, epochs)
+ * has the length that the request implies, or the message is refused. */
+#ifndef EM_REPLY_H
+#define EM_REPLY_H
+
+#include "client/pending.h"
+
+struct em_arena;
+
+/* The answer to 'request', or what its watch pushes.  Lives in the arena and points into the
+ * envelope.  EM_E_MALFORMED: no answer to such a request. */
+int em_reply_from_msg(struct em_arena *arena, const struct em_pending *request,
+                      const Eidmap__Envelope *envelope, struct em_reply *ret_reply);
+
+/* A page of the feed, or its refusal; as above.  The subscription's cursor is not moved. */
+int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request,
+                       const Eidmap__Envelope *envelope, struct em_feed *ret_page);
+
+/* The server's code and sentence. */
+int em_reply_error(const Eidmap__Error *error, const char **ret_message);
+
+#endif
