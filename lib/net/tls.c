@@ -224,6 +224,13 @@ out:
     return r;
 }
 
+struct em_tls *em_tls_ref(struct em_tls *tls)
+{
+    if (tls)
+        atomic_fetch_add(&tls->refs, 1);
+    return tls;
+}
+
 void em_tls_free(struct em_tls *tls)
 {
     if (!tls || atomic_fetch_sub(&tls->refs, 1) != 1)
@@ -266,9 +273,8 @@ static struct em_tls_session *session_new(struct em_tls *tls, int fd, struct em_
         return NULL;
     }
     SSL_set_app_data(session->ssl, session);
-    session->tls = tls;
+    session->tls = em_tls_ref(tls);
     session->resume = resume;
-    atomic_fetch_add(&tls->refs, 1);
     return session;
 }
 

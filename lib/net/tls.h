@@ -28,7 +28,9 @@ struct em_identity {
 int em_tls_new(const char *ca_file, const char *cert_file, const char *key_file,
                struct em_tls **ret_tls, char **ret_why);
 
-/* Sessions hold a reference: a context may be freed while they live.  NULL is fine. */
+/* Contexts are counted, any thread: sessions hold a reference of their own.  em_tls_free()
+ * gives one back; NULL is fine for both. */
+struct em_tls *em_tls_ref(struct em_tls *tls);
 void em_tls_free(struct em_tls *tls);
 
 /* Own identity, from the certificate; and until when it is valid, seconds since 1970. */

@@ -44,12 +44,17 @@ int em_frame_end(struct em_buf *out, size_t start)
 {
     size_t size = em_buf_size(out) - start;
     if (size == 0 || size > EM_FRAME_MAX) {
-        out->tail -= size + EM_FRAME_HEADER;
+        em_frame_drop(out, start);
         return EM_E_LIMIT;
     }
     uint32_t length_be = htonl((uint32_t)size);
     memcpy(em_buf_head(out) + start - EM_FRAME_HEADER, &length_be, sizeof(length_be));
     return 0;
+}
+
+void em_frame_drop(struct em_buf *out, size_t start)
+{
+    out->tail -= em_buf_size(out) - start + EM_FRAME_HEADER;
 }
 
 size_t em_nest_begin(struct em_buf *out, uint32_t number)

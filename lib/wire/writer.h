@@ -13,6 +13,9 @@ size_t em_frame_begin(struct em_buf *out, uint64_t id);
 /* Ends it.  The frame is taken back and EM_E_LIMIT returned if it is too large. */
 int em_frame_end(struct em_buf *out, size_t start);
 
+/* Takes back what was written since em_frame_begin(). */
+void em_frame_drop(struct em_buf *out, size_t start);
+
 /* Begins an embedded message in field 'number'; returns its position, for em_nest_end(). */
 size_t em_nest_begin(struct em_buf *out, uint32_t number);
 void em_nest_end(struct em_buf *out, size_t start);

@@ -1,0 +1,302 @@
+#include "front/front.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "eidmap/error.h"
+#include "front/context.h"
+#include "front/keeper.h"
+#include "front/session.h"
+#include "front/worker.h"
+#include "net/listener.h"
+#include "net/tls.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TICK_S       0.25
+#define PROBLEMS_MAX 8
+#define STORE_WARN   80 /* per cent of the map's limit */
+#define DISK_WARN    (256ull << 20)
+#define CERT_WARN_S  (14 * 86400)
+
+/* ---- accepting ---------------------------------------------------------------------- */
+
+static bool is_full(const struct ms_front *front)
+{
+    return front->n_handshakes >= front->max_handshakes ||
+           front->n_connections >= front->max_connections;
+}
+
+static void set_paused(struct ms_front *front, bool is_paused)
+{
+    if (front->is_paused == is_paused)
+        return;
+    front->is_paused = is_paused;
+    for (size_t i = 0; i < front->n_listeners; i++) {
+        if (is_paused)
+            em_listener_pause(front->listeners[i]);
+        else
+            em_listener_resume(front->listeners[i]);
+    }
+}
+
+static void on_accept(void *aux, const struct em_address *address, int fd_take)
+{
+    struct ms_front *front = aux;
+    struct ms_worker *worker = front->workers[front->next_worker++ % front->n_workers];
+    struct ms_socket_mail *mail = em_calloc(1, sizeof(*mail));
+    mail->mail.kind = MS_MAIL_SOCKET;
+    mail->fd = fd_take;
+    mail->tls = address->transport == EM_TLS ? em_tls_ref(front->tls) : NULL;
+    front->n_handshakes++;
+    front->n_connections++;
+    if (is_full(front)) {
+        if (front->n_connections >= front->max_connections)
+            em_warn_limited("%u connections, the limit: new ones wait (limits.connections)",
+                            front->n_connections);
+        set_paused(front, true);
+    }
+    ms_worker_post(worker, &mail->mail);
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
+{
+    struct ms_front *front = w->data;
+    set_paused(front, is_full(front));
+}
+
+static void gone(struct ms_front *front, atomic_uint *count, unsigned limit)
+{
+    unsigned before = atomic_fetch_sub(count, 1);
+    assert(before);
+    if (before >= limit)
+        ev_async_send(front->loop, &front->wake);
+}
+
+void ms_front_handshake_done(struct ms_front *front)
+{
+    gone(front, &front->n_handshakes, front->max_handshakes);
+}
+
+void ms_front_connection_done(struct ms_front *front)
+{
+    gone(front, &front->n_connections, front->max_connections);
+}
+
+void ms_front_node_heard(struct ms_front *front, const char *node_id)
+{
+    ms_keeper_heard(front->keeper, node_id);
+}
+
+void ms_front_close_node(struct ms_front *front, const char *node_id)
+{
+    struct ms_member *member = ms_registry_find(front->registry, node_id);
+    if (member)
+        ms_session_post_close(member, "no heartbeat came within the lease");
+}
+
+/* ---- the core's events, on its thread ------------------------------------------------ */
+
+static void on_commit(void *aux, uint64_t revision, const uint32_t *networks, size_t n)
+{
+    struct ms_front *front = aux;
+    front->revision = revision;
+    for (unsigned i = 0; i < front->n_workers && n; i++) {
+        struct ms_news_mail *mail = em_malloc(sizeof(*mail) + n * sizeof(*networks));
+        mail->mail.kind = MS_MAIL_NEWS;
+        mail->n_networks = n;
+        memcpy(mail->networks, networks, n * sizeof(*networks));
+        ms_worker_post(front->workers[i], &mail->mail);
+    }
+}
+
+static void on_fatal(void *aux, int err, const char *why)
+{
+    struct ms_front *front = aux;
+    front->on_fatal(err, why);
+}
+
+/* ---- start and stop ------------------------------------------------------------------ */
+
+static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct ms_front *front = w->data;
+    ms_keeper_tick(front->keeper);
+}
+
+static int start_workers(struct ms_front *front, char **ret_why)
+{
+    front->workers = em_calloc(front->config.n_workers, sizeof(struct ms_worker *));
+    while (front->n_workers < front->config.n_workers) {
+        int r = ms_worker_start(front, &front->workers[front->n_workers], ret_why);
+        if (r)
+            return r;
+        front->n_workers++;
+    }
+    return 0;
+}
+
+static int start_core(struct ms_front *front, char **ret_why)
+{
+    static const struct ms_core_events events = {on_commit, on_fatal};
+    const struct ms_core_config config = {.store = front->store,
+                                          .max_node_ports = front->config.max_node_ports};
+    struct ms_stats stats;
+    int r = ms_store_stats(front->store, &stats);
+    if (r == 0) {
+        front->revision = stats.revision;
+        r = ms_keeper_new(front, &front->keeper);
+    }
+    if (r == 0)
+        r = ms_core_start(&config, &events, front, &front->core);
+    if (r)
+        *ret_why = em_asprintf("the map cannot be served: %s", em_strerror(r));
+    return r;
+}
+
+static int start_listeners(struct ms_front *front, char **ret_why)
+{
+    const struct ms_front_config *config = &front->config;
+    front->listeners = em_calloc(config->n_listen, sizeof(*front->listeners));
+    for (size_t i = 0; i < config->n_listen; i++) {
+        struct em_listener *listener;
+        int r = em_listener_new(front->loop, config->listen[i], config->socket_mode, on_accept,
+                                front, &listener, ret_why);
+        if (r)
+            return r;
+        front->listeners[front->n_listeners++] = listener;
+        if (em_listener_address(listener)->transport == EM_TLS && !front->tls) {
+            *ret_why = em_asprintf("%s: this address needs the options tls.ca, tls.cert and "
+                                   "tls.key",
+                                   config->listen[i]);
+            return -EINVAL;
+        }
+        em_info("listening on %s", config->listen[i]);
+    }
+    return 0;
+}
+
+int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config,
+                   struct ms_store *store, struct em_tls *tls,
+                   void (*on_fatal_fn)(int err, const char *why), struct ms_front **ret_front,
+                   char **ret_why)
+{
+    struct ms_front *front = em_calloc(1, sizeof(*front));
+    front->loop = loop;
+    front->config = *config;
+    front->store = store;
+    front->on_fatal = on_fatal_fn;
+    front->lease_ms = config->lease_ms;
+    front->max_connections = config->max_connections;
+    front->max_handshakes = config->max_handshakes;
+    front->started_ms = em_wall_ms();
+    front->registry = ms_registry_new();
+    ms_front_set_tls(front, tls);
+    ev_async_init(&front->wake, on_wake);
+    front->wake.data = front;
+    ev_async_start(loop, &front->wake);
+    ev_timer_init(&front->tick, on_tick, TICK_S, TICK_S);
+    front->tick.data = front;
+    int r = start_core(front, ret_why);
+    if (r == 0)
+        r = start_workers(front, ret_why);
+    if (r == 0)
+        r = start_listeners(front, ret_why);
+    if (r) {
+        ms_front_stop(front);
+        return r;
+    }
+    ev_timer_start(loop, &front->tick);
+    *ret_front = front;
+    return 0;
+}
+
+/* Workers first, so that nobody proposes; then the core, which answers what it has; then the
+ * workers' mailboxes, where those answers lie. */
+void ms_front_stop(struct ms_front *front)
+{
+    if (!front)
+        return;
+    ev_timer_stop(front->loop, &front->tick);
+    for (size_t i = 0; i < front->n_listeners; i++)
+        em_listener_free(front->listeners[i]);
+    for (unsigned i = 0; i < front->n_workers; i++)
+        ms_worker_stop(front->workers[i]);
+    ms_core_stop(front->core);
+    for (unsigned i = 0; i < front->n_workers; i++)
+        ms_worker_free(front->workers[i]);
+    ev_async_stop(front->loop, &front->wake);
+    ms_keeper_free(front->keeper);
+    ms_registry_free(front->registry);
+    em_tls_free(front->tls);
+    free(front->listeners);
+    free(front->workers);
+    free(front);
+}
+
+void ms_front_set_tls(struct ms_front *front, struct em_tls *tls)
+{
+    em_tls_free(front->tls);
+    front->tls = em_tls_ref(tls);
+    front->tls_not_after = tls ? em_tls_not_after(tls) : 0;
+}
+
+void ms_front_set_limits(struct ms_front *front, const struct ms_front_config *config)
+{
+    front->config.hold_ms = config->hold_ms;
+    front->config.lease_ms = config->lease_ms;
+    front->config.tombstones_ms = config->tombstones_ms;
+    front->lease_ms = config->lease_ms;
+    front->max_connections = config->max_connections;
+    front->max_handshakes = config->max_handshakes;
+    set_paused(front, is_full(front));
+}
+
+/* ---- what an operator sees ----------------------------------------------------------- */
+
+bool ms_front_is_alive(struct ms_front *front)
+{
+    bool is_alive = ms_core_is_alive(front->core);
+    for (unsigned i = 0; i < front->n_workers; i++)
+        is_alive = ms_worker_is_alive(front->workers[i]) && is_alive;
+    return is_alive;
+}
+
+void ms_front_summary(struct ms_front *front, char *text, size_t size)
+{
+    snprintf(text, size, "serving %u sessions at revision %" PRIu64,
+             ms_registry_count(front->registry), (uint64_t)front->revision);
+}
+
+size_t ms_front_problems(struct ms_front *front, const struct ms_stats *stats, char ***ret_problems)
+{
+    char **problems = em_calloc(PROBLEMS_MAX, sizeof(*problems));
+    size_t n = 0;
+    int64_t left_s = front->tls_not_after - (int64_t)time(NULL);
+    if (stats->store_size && stats->store_used * 100 / stats->store_size >= STORE_WARN)
+        problems[n++] =
+            em_asprintf("the map uses %" PRIu64 " of %" PRIu64 " MiB: raise store.size and restart",
+                        stats->store_used >> 20, stats->store_size >> 20);
+    if (stats->disk_free < DISK_WARN)
+        problems[n++] = em_asprintf("only %" PRIu64 " MiB of disk are free: writes stop at the "
+                                    "reserve (store.disk_reserve)",
+                                    stats->disk_free >> 20);
+    if (front->tls_not_after && left_s < CERT_WARN_S)
+        problems[n++] = left_s < 0 ? em_strdup("the server's certificate has expired: make a new "
+                                               "one with 'mapctl pki server' and reload")
+                                   : em_asprintf("the server's certificate expires in %d days",
+                                                 (int)(left_s / 86400));
+    if (front->n_connections >= front->max_connections)
+        problems[n++] = em_asprintf("%u connections are open, the limit (limits.connections)",
+                                    (unsigned)front->n_connections);
+    assert(n <= PROBLEMS_MAX);
+    *ret_problems = problems;
+    return n;
+}

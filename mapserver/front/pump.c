@@ -1,0 +1,247 @@
+#include "front/pump.h"
+
+#include "eidmap/error.h"
+#include "front/context.h"
+#include "front/session.h"
+#include "front/topics.h"
+#include "front/watch.h"
+#include "net/conn.h"
+#include "state/feed.h"
+#include "wire/writer.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define PAGE_ENTRIES      4096
+#define PAGE_BYTES        (64u << 10)
+#define SEND_AHEAD        (256u << 10) /* pending output above which no page is added */
+#define SUBSCRIPTIONS_MAX 65536        /* of one session */
+
+struct subscription {
+    struct ms_listener listener;
+    struct em_list in_session;
+    struct em_list in_dirty;
+    struct ms_session *session;
+    uint32_t network_id;
+    uint64_t id; /* envelope id of the Subscribe */
+    struct ms_feed_cursor cursor;
+    bool is_start_over; /* to be said with the next page */
+    bool is_complete;   /* has been said */
+};
+
+/* One Changes frame under way.  It begins when there is something to say. */
+struct page {
+    struct em_buf *out;
+    uint64_t id;
+    bool is_open;
+    size_t frame, body;
+};
+
+static void page_open(struct page *page)
+{
+    if (page->is_open)
+        return;
+    page->is_open = true;
+    page->frame = em_frame_begin(page->out, page->id);
+    page->body = em_nest_begin(page->out, EIDMAP__ENVELOPE__BODY_CHANGES);
+}
+
+static void on_entry(void *aux, const struct ms_feed_entry *entry)
+{
+    struct page *page = aux;
+    page_open(page);
+    size_t change = em_nest_begin(page->out, 3); /* Changes.changes */
+    if (entry->is_gone) {
+        size_t gone = em_nest_begin(page->out, 4); /* Change.gone */
+        em_put_uint(page->out, 1, entry->kind);
+        em_put_bytes(page->out, 2, entry->id.data, entry->id.size);
+        em_nest_end(page->out, gone);
+    } else { /* Change.port, .node, .network are numbered as ObjectKind is */
+        em_put_bytes(page->out, entry->kind, entry->record.data, entry->record.size);
+    }
+    em_nest_end(page->out, change);
+}
+
+_Static_assert(EM_OBJECT_PORT == 1 && EM_OBJECT_NODE == 2 && EM_OBJECT_NETWORK == 3,
+               "field numbers of Change");
+
+static void page_close(struct page *page, const struct subscription *sub, bool is_complete,
+                       bool is_removed)
+{
+    em_put_uint(page->out, 1, sub->network_id);
+    em_put_uint(page->out, 2, sub->cursor.revision);
+    em_put_uint(page->out, 4, sub->is_start_over);
+    em_put_uint(page->out, 5, is_complete);
+    em_put_uint(page->out, 6, is_removed);
+    em_nest_end(page->out, page->body);
+    int r = em_frame_end(page->out, page->frame);
+    assert(r == 0); /* PAGE_BYTES and one record are far below a frame */
+    (void)r;
+}
+
+static void end(struct subscription *sub)
+{
+    struct ms_session *session = sub->session;
+    ms_topics_leave(session->worker->topics, &sub->listener);
+    em_list_remove(&sub->in_session);
+    em_list_remove(&sub->in_dirty);
+    session->n_subscriptions--;
+    session->member.n_subscriptions = session->n_subscriptions;
+    free(sub);
+}
+
+/* Sends one page.  The subscription leaves the dirty list when all has been said.  0, or
+ * an error for which the session must be closed. */
+static int send_page(struct subscription *sub)
+{
+    struct ms_session *session = sub->session;
+    struct page page = {.out = em_conn_out(session->conn), .id = sub->id};
+    int r = ms_feed_read(session->worker->reader, sub->network_id, &sub->cursor, PAGE_ENTRIES,
+                         PAGE_BYTES, on_entry, &page);
+    if (r == EM_E_STALE) {
+        assert(!page.is_open);
+        ms_feed_start(session->worker->reader, 0, &sub->cursor);
+        sub->is_start_over = true;
+        sub->is_complete = false;
+        return 0;
+    }
+    if (r == EM_E_NOT_FOUND) {
+        page_open(&page);
+        page_close(&page, sub, false, true);
+        end(sub);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (sub->is_start_over || (r == 0 && !sub->is_complete))
+        page_open(&page);
+    if (page.is_open)
+        page_close(&page, sub, r == 0, false);
+    sub->is_start_over = false;
+    sub->is_complete = r == 0;
+    em_list_remove(&sub->in_dirty);
+    if (r == 1) /* behind the others, so that each network gets its turn */
+        em_list_append(&session->dirty, &sub->in_dirty);
+    return 0;
+}
+
+static int run(struct ms_session *session)
+{
+    int r = 0;
+    while (r == 0 && !em_list_is_empty(&session->dirty) &&
+           em_conn_pending(session->conn) < SEND_AHEAD)
+        r = send_page(em_container_of(session->dirty.next, struct subscription, in_dirty));
+    return r ? r : ms_watch_run(session);
+}
+
+void ms_pump_run(struct ms_session *session)
+{
+    if (!session->conn ||
+        (em_list_is_empty(&session->dirty) && em_list_is_empty(&session->watch_sets)))
+        return;
+    int r = ms_reader_begin(session->worker->reader);
+    if (r == 0) {
+        r = run(session);
+        ms_reader_end(session->worker->reader);
+    }
+    if (r)
+        ms_session_close(session, r, "the map cannot be read");
+    else
+        em_conn_sent(session->conn);
+}
+
+void ms_pump_wake(struct ms_session *session)
+{
+    if (em_list_is_empty(&session->in_hot))
+        em_list_append(&session->worker->hot, &session->in_hot);
+}
+
+void ms_pump_run_hot(struct ms_worker *worker)
+{
+    while (!em_list_is_empty(&worker->hot)) {
+        struct ms_session *session = em_container_of(worker->hot.next, struct ms_session, in_hot);
+        em_list_remove(&session->in_hot);
+        ms_pump_run(session);
+    }
+}
+
+static void on_news(struct ms_listener *listener)
+{
+    struct subscription *sub = em_container_of(listener, struct subscription, listener);
+    if (em_list_is_empty(&sub->in_dirty))
+        em_list_append(&sub->session->dirty, &sub->in_dirty);
+    ms_pump_wake(sub->session);
+}
+
+static struct subscription *find(struct ms_session *session, uint32_t network_id)
+{
+    EM_FOREACH (sub, &session->subscriptions, struct subscription, in_session)
+        if (sub->network_id == network_id)
+            return sub;
+    return NULL;
+}
+
+static int begin(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_reader *reader = session->worker->reader;
+    const Eidmap__Subscribe *subscribe = request->subscribe;
+    uint32_t network_id;
+    struct ms_blob network;
+    int r = ms_read_network_id(reader, subscribe->network_id, subscribe->network_name, &network_id);
+    if (r == 0 && network_id)
+        r = ms_reader_network(reader, network_id, &network);
+    if (r)
+        return r;
+    struct subscription *sub = find(session, network_id);
+    if (sub)
+        end(sub);
+    if (session->n_subscriptions >= SUBSCRIPTIONS_MAX)
+        return EM_E_LIMIT;
+    sub = em_calloc(1, sizeof(*sub));
+    em_list_init(&sub->in_dirty);
+    sub->session = session;
+    sub->network_id = network_id;
+    sub->id = request->id;
+    sub->is_start_over = ms_feed_start(reader, subscribe->cursor, &sub->cursor);
+    em_list_append(&session->subscriptions, &sub->in_session);
+    em_list_append(&session->dirty, &sub->in_dirty);
+    ms_topics_listen(session->worker->topics, network_id, &sub->listener, on_news);
+    session->member.n_subscriptions = ++session->n_subscriptions;
+    return 0;
+}
+
+void ms_pump_subscribe(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_reader *reader = session->worker->reader;
+    int r = ms_reader_begin(reader);
+    if (r == 0) {
+        r = begin(session, request);
+        ms_reader_end(reader);
+    }
+    if (r)
+        ms_session_refuse(session, request->id, r,
+                          r == EM_E_NOT_FOUND ? "there is no such network" : NULL);
+    else
+        ms_pump_run(session);
+}
+
+void ms_pump_unsubscribe(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Done done = EIDMAP__DONE__INIT;
+    struct subscription *sub = find(session, request->unsubscribe->network_id);
+    if (sub)
+        end(sub);
+    done.revision = session->worker->front->revision;
+    envelope.id = request->id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
+    envelope.done = &done;
+    ms_session_send(session, &envelope);
+}
+
+void ms_pump_close(struct ms_session *session)
+{
+    while (!em_list_is_empty(&session->subscriptions))
+        end(em_container_of(session->subscriptions.next, struct subscription, in_session));
+    em_list_remove(&session->in_hot);
+}

@@ -1,0 +1,27 @@
+/* The feed pump: sends each subscriber what its networks' feeds hold beyond its cursor.
+ *
+ * There is one mechanism for the first snapshot, for a resume, for pushes and for slow
+ * readers: read on from the cursor, as much as the connection takes.  Nothing is queued for
+ * a subscriber, so a slow one costs no memory and skips what was overwritten meanwhile. */
+#ifndef MS_PUMP_H
+#define MS_PUMP_H
+
+#include "front/requests.h"
+
+struct ms_worker;
+
+ms_handler_fn ms_pump_subscribe;
+ms_handler_fn ms_pump_unsubscribe;
+
+/* Sends what the connection takes now; called again when it has drained. */
+void ms_pump_run(struct ms_session *session);
+
+/* The session has something to send: it runs with the next ms_pump_run_hot(), so that news
+ * of many networks cost one transaction. */
+void ms_pump_wake(struct ms_session *session);
+void ms_pump_run_hot(struct ms_worker *worker);
+
+/* Ends all subscriptions. */
+void ms_pump_close(struct ms_session *session);
+
+#endif

@@ -1,0 +1,239 @@
+/* Requests that only look: answered on the spot from the worker's reader. */
+#include "base/clock.h"
+#include "eidmap/error.h"
+#include "front/context.h"
+#include "front/requests.h"
+#include "front/session.h"
+#include "front/watch.h"
+#include "net/conn.h"
+#include "state/resolve.h"
+#include "wire/convert.h"
+#include "wire/writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RESOLVE_MAX  1024 /* EIDs in one request */
+#define NODES_MAX    256  /* Node records that one answer carries */
+#define SESSIONS_MAX 4096 /* that one StatusReply lists */
+
+int ms_read_network_id(struct ms_reader *reader, uint32_t id, const char *name, uint32_t *ret_id)
+{
+    if (name[0])
+        return ms_reader_network_id(reader, name, ret_id);
+    *ret_id = id;
+    return 0;
+}
+
+/* ---- resolve ------------------------------------------------------------------------ */
+
+/* The nodes that the answers name, each once, in the order of their first appearance. */
+struct node_set {
+    const char *ids[NODES_MAX];
+    size_t n;
+};
+
+static void add_node(struct node_set *nodes, const char *id)
+{
+    for (size_t i = 0; i < nodes->n; i++)
+        if (strcmp(nodes->ids[i], id) == 0)
+            return;
+    if (nodes->n < NODES_MAX)
+        nodes->ids[nodes->n++] = id;
+}
+
+static void add_nodes_of(struct em_arena *arena, struct ms_blob blob, struct node_set *nodes)
+{
+    const Eidmap__Port *port =
+        em_msg_unpack_as(arena, &eidmap__port__descriptor, blob.data, blob.size);
+    for (size_t i = 0; port && i < port->n_locations; i++)
+        add_node(nodes, port->locations[i]->node_id);
+}
+
+static void put_nodes(struct ms_reader *reader, struct em_buf *out, const struct node_set *nodes)
+{
+    struct ms_blob blob;
+    for (size_t i = 0; i < nodes->n; i++)
+        if (ms_reader_node(reader, nodes->ids[i], &blob) == 0)
+            em_put_bytes(out, 3, blob.data, blob.size); /* ResolveReply.nodes */
+}
+
+/* 0, or the error for the whole request. */
+static int put_answers(struct ms_session *session, const Eidmap__Resolve *resolve,
+                       uint32_t network_id, struct em_buf *out, struct node_set *nodes)
+{
+    struct ms_reader *reader = session->worker->reader;
+    for (size_t i = 0; i < resolve->n_eids; i++) {
+        struct em_eid eid;
+        struct ms_answer answer;
+        if (em_eid_from_msg(resolve->eids[i], &eid))
+            return EM_E_MALFORMED;
+        int r = ms_resolve(reader, network_id, &eid, &answer);
+        if (r)
+            return r;
+        ms_watch_put_answer(out, &eid, &answer);
+        if (resolve->with_nodes && answer.port.data)
+            add_nodes_of(&session->worker->arena, answer.port, nodes);
+    }
+    return 0;
+}
+
+/* Appends a whole ResolveReply frame to 'out'. */
+static int put_reply(struct ms_session *session, const Eidmap__Envelope *request,
+                     uint32_t network_id, struct em_buf *out)
+{
+    struct ms_reader *reader = session->worker->reader;
+    struct node_set nodes = {.n = 0};
+    size_t start = em_frame_begin(out, request->id);
+    size_t body = em_nest_begin(out, EIDMAP__ENVELOPE__BODY_RESOLVE_REPLY);
+    em_put_uint(out, 1, ms_reader_revision(reader));
+    int r = put_answers(session, request->resolve, network_id, out, &nodes);
+    put_nodes(reader, out, &nodes);
+    if (r) {
+        em_frame_drop(out, start);
+        return r;
+    }
+    em_nest_end(out, body);
+    return em_frame_end(out, start);
+}
+
+static int resolve_in(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    const Eidmap__Resolve *resolve = request->resolve;
+    struct ms_reader *reader = session->worker->reader;
+    uint32_t network_id;
+    if (resolve->min_revision > ms_reader_revision(reader))
+        return EM_E_BUSY;
+    int r = ms_read_network_id(reader, resolve->network_id, resolve->network_name, &network_id);
+    if (r == EM_E_NOT_FOUND && !resolve->watch)
+        network_id = UINT32_MAX; /* answered as "no such range", and never allocated */
+    else if (r)
+        return r;
+    r = put_reply(session, request, network_id, em_conn_out(session->conn));
+    if (r == 0 && resolve->watch)
+        r = ms_watch_begin(session, request->id, network_id, resolve);
+    return r;
+}
+
+static const char *resolve_why(int r)
+{
+    if (r == EM_E_LIMIT)
+        return "the answer would be too large, or there are too many watches; ask for less at once";
+    if (r == EM_E_BUSY)
+        return "this server has not reached min_revision yet";
+    if (r == EM_E_NOT_FOUND)
+        return "there is no network of this name to be watched";
+    return r == EM_E_MALFORMED ? "one of the EIDs is not well-formed" : NULL;
+}
+
+void ms_read_resolve(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_reader *reader = session->worker->reader;
+    size_t n = request->resolve->n_eids;
+    if (n == 0 || n > RESOLVE_MAX) {
+        ms_session_refuse(session, request->id, EM_E_LIMIT, "a Resolve carries 1 to 1024 EIDs");
+        return;
+    }
+    int r = ms_reader_begin(reader);
+    if (r == 0) {
+        r = resolve_in(session, request);
+        ms_reader_end(reader);
+    }
+    if (r)
+        ms_session_refuse(session, request->id, r, resolve_why(r));
+    else
+        em_conn_sent(session->conn);
+}
+
+/* ---- status ------------------------------------------------------------------------- */
+
+struct listing {
+    struct em_arena *arena;
+    Eidmap__Session **sessions;
+    size_t n, size;
+};
+
+static char *copy_text(struct em_arena *arena, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = em_arena_alloc(arena, size);
+    return copy ? memcpy(copy, text, size) : (char *)"";
+}
+
+/* The member may go as soon as the registry is unlocked: everything is copied. */
+static void list_member(void *aux, const struct ms_member *member)
+{
+    struct listing *listing = aux;
+    Eidmap__Session *session = NULL;
+    if (listing->n < listing->size)
+        session = em_arena_alloc(listing->arena, sizeof(*session));
+    if (!session)
+        return;
+    eidmap__session__init(session);
+    session->name = copy_text(listing->arena, member->identity.name);
+    session->peer = copy_text(listing->arena, member->peer);
+    session->software = copy_text(listing->arena, member->software);
+    session->role = (Eidmap__Role)member->identity.role;
+    session->connected_ms = member->connected_ms;
+    session->boot_epoch = member->boot_epoch;
+    session->installed_revision = member->installed_revision;
+    session->subscriptions = member->n_subscriptions;
+    session->watches = member->n_watches;
+    listing->sessions[listing->n++] = session;
+}
+
+static void fill_status(struct ms_front *front, const struct ms_stats *stats,
+                        Eidmap__StatusReply *reply)
+{
+    eidmap__status_reply__init(reply);
+    reply->server_id = (char *)front->config.server_id;
+    reply->software = (char *)"mapserver " EM_VERSION;
+    reply->cluster_id =
+        (ProtobufCBinaryData){MS_CLUSTER_ID_SIZE, (uint8_t *)ms_store_cluster_id(front->store)};
+    reply->revision = stats->revision;
+    reply->horizon = stats->horizon;
+    reply->uptime_ms = em_wall_ms() - front->started_ms;
+    reply->n_networks = stats->n_networks;
+    reply->n_nodes = stats->n_nodes;
+    reply->n_ports = stats->n_ports;
+    reply->n_eids = stats->n_eids;
+    reply->store_used = stats->store_used;
+    reply->store_size = stats->store_size;
+    reply->disk_free = stats->disk_free;
+    reply->n_sessions = ms_registry_count(front->registry);
+    for (unsigned i = 0; i < front->n_workers; i++) {
+        reply->requests += front->workers[i]->n_requests;
+        reply->refused += front->workers[i]->n_refused;
+    }
+}
+
+void ms_read_status(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_front *front = session->worker->front;
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__StatusReply reply;
+    struct ms_stats stats;
+    struct listing listing = {.arena = &session->worker->arena};
+    int r = ms_store_stats(front->store, &stats);
+    if (r) {
+        ms_session_refuse(session, request->id, r, NULL);
+        return;
+    }
+    fill_status(front, &stats, &reply);
+    reply.n_problems = ms_front_problems(front, &stats, &reply.problems);
+    if (request->status->with_sessions) {
+        listing.size = reply.n_sessions < SESSIONS_MAX ? reply.n_sessions : SESSIONS_MAX;
+        listing.sessions = em_arena_alloc(listing.arena, listing.size * sizeof(*listing.sessions));
+        if (listing.sessions)
+            ms_registry_visit(front->registry, list_member, &listing);
+        reply.listed = listing.sessions;
+        reply.n_listed = listing.n;
+    }
+    envelope.id = request->id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_STATUS_REPLY;
+    envelope.status_reply = &reply;
+    ms_session_send(session, &envelope);
+    for (size_t i = 0; i < reply.n_problems; i++)
+        free(reply.problems[i]);
+    free(reply.problems);
+}

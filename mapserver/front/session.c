@@ -1,0 +1,475 @@
+#include "front/session.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "eidmap/error.h"
+#include "front/context.h"
+#include "front/pump.h"
+#include "front/requests.h"
+#include "front/watch.h"
+#include "net/conn.h"
+#include "net/net.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROPOSALS_HIGH 1024 /* of one session: above it is not read */
+#define PROPOSALS_LOW  512
+#define SILENT_LEASES  3 /* a node's connection that is silent for so many leases is dead */
+#define RETRY_MS       200
+
+static void on_open(struct em_conn *conn, void *aux)
+{
+    struct ms_session *session = aux;
+    ms_front_handshake_done(session->worker->front);
+    snprintf(session->member.peer, sizeof(session->member.peer), "%s", em_conn_peer(conn)->text);
+}
+
+static void free_session(void *object)
+{
+    free(object);
+}
+
+void ms_session_unref(struct ms_session *session)
+{
+    if (atomic_fetch_sub(&session->member.refs, 1) == 1)
+        em_net_reap(session->worker->net, session, free_session);
+}
+
+static void log_close(const struct ms_session *session, int err, const char *why)
+{
+    const struct em_identity *who = &session->member.identity;
+    if (session->is_ready)
+        em_info("%s %s (%s) has gone: %s", em_role_name(who->role), who->name, session->member.peer,
+                why);
+    else if (err)
+        em_warn_limited("connection from %s refused: %s", session->member.peer, why);
+}
+
+static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
+{
+    struct ms_session *session = aux;
+    struct ms_front *front = session->worker->front;
+    bool was_open = session->member.connected_ms != 0;
+    if (session->member.peer[0] == '\0') {
+        snprintf(session->member.peer, sizeof(session->member.peer), "%s",
+                 em_conn_peer(conn)->text);
+        ms_front_handshake_done(front);
+    }
+    log_close(session, err, why);
+    session->conn = NULL;
+    em_list_remove(&session->link);
+    ms_pump_close(session);
+    ms_watch_close(session);
+    ms_write_close(session);
+    if (was_open)
+        ms_registry_remove(front->registry, &session->member);
+    ms_front_connection_done(front);
+    ms_session_unref(session);
+}
+
+void ms_session_send(struct ms_session *session, const Eidmap__Envelope *envelope)
+{
+    if (session->conn && em_conn_send(session->conn, envelope) == EM_E_LIMIT)
+        ms_session_refuse(session, envelope->id, EM_E_LIMIT,
+                          "the answer would be larger than a frame; ask for less at once");
+}
+
+void ms_session_refuse(struct ms_session *session, uint64_t id, int err, const char *message)
+{
+    Eidmap__Envelope envelope;
+    Eidmap__Error error;
+    if (!session->conn)
+        return;
+    em_msg_error(&envelope, &error, id, err, message);
+    if (err == EM_E_BUSY)
+        error.retry_after_ms = RETRY_MS;
+    session->worker->n_refused++;
+    em_conn_send(session->conn, &envelope);
+}
+
+void ms_session_close(struct ms_session *session, int err, const char *why)
+{
+    if (!session->conn)
+        return;
+    if (err)
+        ms_session_refuse(session, 0, err, why);
+    em_conn_close(session->conn, err, why);
+}
+
+void ms_session_origin(const struct ms_session *session, uint64_t seq, Eidmap__Origin *ret_origin)
+{
+    const struct ms_member *member = &session->member;
+    eidmap__origin__init(ret_origin);
+    ret_origin->name = (char *)member->identity.name;
+    if (member->identity.role == EM_ROLE_OPERATOR) {
+        ret_origin->role = EIDMAP__ROLE__ROLE_OPERATOR;
+        return;
+    }
+    ret_origin->role = EIDMAP__ROLE__ROLE_NODE;
+    ret_origin->instance = (ProtobufCBinaryData){MS_INSTANCE_SIZE, (uint8_t *)member->instance};
+    ret_origin->boot_epoch = member->boot_epoch;
+    ret_origin->seq = seq;
+}
+
+/* Core's thread. */
+static void on_result(void *aux, const struct ms_result *result)
+{
+    struct ms_pending *pending = aux;
+    pending->err = result->err;
+    pending->is_refused = result->err != 0;
+    pending->revision = result->revision;
+    pending->n_withdrawn = result->n_withdrawn;
+    if (pending->keep)
+        pending->keep(pending, result);
+    ms_worker_post(pending->session->worker, &pending->mail);
+}
+
+static void free_pending(struct ms_pending *pending)
+{
+    em_buf_fini(&pending->reply);
+    free(pending);
+}
+
+void ms_session_propose(struct ms_session *session, uint64_t id, Eidmap__Command *command,
+                        void (*keep)(struct ms_pending *, const struct ms_result *),
+                        void (*finish)(struct ms_pending *))
+{
+    Eidmap__Origin origin;
+    ms_session_origin(session, id, &origin);
+    command->origin = &origin;
+    command->schema = MS_SCHEMA;
+    command->time_ms = em_wall_ms();
+    size_t size = eidmap__command__get_packed_size(command);
+    uint8_t *bytes = em_malloc(size);
+    eidmap__command__pack(command, bytes);
+
+    struct ms_pending *pending = em_calloc(1, sizeof(*pending));
+    *pending = (struct ms_pending){
+        .mail.kind = MS_MAIL_RESULT, .session = session, .id = id, .keep = keep, .finish = finish};
+    atomic_fetch_add(&session->member.refs, 1);
+    session->n_proposals++;
+    int r = ms_core_propose(session->worker->front->core, bytes, size, on_result, pending);
+    if (r) {
+        session->n_proposals--;
+        free_pending(pending);
+        ms_session_refuse(session, id, r, "too many writes wait; try again");
+        ms_session_unref(session);
+        return;
+    }
+    if (session->n_proposals >= PROPOSALS_HIGH && !session->is_paused && session->conn) {
+        session->is_paused = true;
+        em_conn_pause(session->conn);
+    }
+}
+
+void ms_session_result(struct ms_pending *pending)
+{
+    struct ms_session *session = pending->session;
+    assert(session->n_proposals);
+    session->n_proposals--;
+    if (pending->is_refused)
+        session->worker->n_refused++;
+    if (session->conn && em_buf_size(&pending->reply)) {
+        em_buf_append(em_conn_out(session->conn), em_buf_head(&pending->reply),
+                      em_buf_size(&pending->reply));
+        em_conn_sent(session->conn);
+    }
+    if (pending->finish)
+        pending->finish(pending);
+    if (session->conn)
+        ms_write_settled(session);
+    if (session->conn && session->is_paused && session->n_proposals <= PROPOSALS_LOW) {
+        session->is_paused = false;
+        em_conn_resume(session->conn);
+    }
+    free_pending(pending);
+    ms_session_unref(session);
+}
+
+/* ---- Hello ------------------------------------------------------------------------- */
+
+static void welcome(struct ms_session *session, uint64_t id)
+{
+    struct ms_front *front = session->worker->front;
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Welcome body = EIDMAP__WELCOME__INIT;
+    body.protocol = EM_PROTOCOL;
+    body.software = (char *)"mapserver " EM_VERSION;
+    body.server_id = (char *)front->config.server_id;
+    body.cluster_id =
+        (ProtobufCBinaryData){MS_CLUSTER_ID_SIZE, (uint8_t *)ms_store_cluster_id(front->store)};
+    body.revision = front->revision;
+    body.role = (Eidmap__Role)session->member.identity.role;
+    body.lease_ms = front->lease_ms;
+    body.servers = (char **)front->config.advertise;
+    body.n_servers = front->config.n_advertise;
+    envelope.id = id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_WELCOME;
+    envelope.welcome = &body;
+    session->is_greeting = false;
+    session->is_ready = true;
+    bool is_node = !ms_session_is_operator(session);
+    em_conn_set_idle(session->conn, is_node ? front->lease_ms * SILENT_LEASES : 0);
+    em_info("%s %s (%s) is here: %s", em_role_name(session->member.identity.role),
+            session->member.identity.name, session->member.peer, session->member.software);
+    ms_session_send(session, &envelope);
+}
+
+/* Core's thread: the sentence of a refusal. */
+static void keep_node_up(struct ms_pending *pending, const struct ms_result *result)
+{
+    if (!result->err)
+        return;
+    Eidmap__Envelope envelope;
+    Eidmap__Error error;
+    em_msg_error(&envelope, &error, pending->id, result->err, result->message);
+    if (result->field)
+        error.field = (char *)result->field;
+    em_msg_append(&pending->reply, &envelope);
+}
+
+static void finish_node_up(struct ms_pending *pending)
+{
+    struct ms_session *session = pending->session;
+    if (!session->conn)
+        return;
+    if (pending->err) {
+        em_conn_close(session->conn, pending->err, "its Hello was refused");
+        return;
+    }
+    ms_front_node_heard(session->worker->front, session->member.identity.name);
+    welcome(session, pending->id);
+}
+
+/* On a unix or loopback socket there is no certificate: root and the server's own user may
+ * be what they say they are, nobody else may do anything. */
+static int identify_local(struct ms_session *session, const Eidmap__Hello *hello)
+{
+    const struct em_peer *peer = em_conn_peer(session->conn);
+    struct em_identity *who = &session->member.identity;
+    if (peer->is_unix && peer->uid != 0 && peer->uid != geteuid())
+        return EM_E_DENIED;
+    if (hello->node_id[0]) {
+        who->role = EM_ROLE_NODE;
+        snprintf(who->name, sizeof(who->name), "%s", hello->node_id);
+        return em_ident_check(hello->node_id, NULL) ? EM_E_MALFORMED : 0;
+    }
+    who->role = EM_ROLE_OPERATOR;
+    if (peer->is_unix)
+        snprintf(who->name, sizeof(who->name), "uid-%u", (unsigned)peer->uid);
+    else
+        snprintf(who->name, sizeof(who->name), "loopback");
+    return 0;
+}
+
+static int identify(struct ms_session *session, const Eidmap__Hello *hello, const char **ret_why)
+{
+    const struct em_identity *who = &em_conn_peer(session->conn)->identity;
+    int r = 0;
+    if (who->role == EM_ROLE_NONE) {
+        r = identify_local(session, hello);
+        *ret_why = r == EM_E_DENIED ? "only root and the server's own user may use this socket"
+                                    : "Hello.node_id is not a node-id";
+        return r;
+    }
+    session->member.identity = *who;
+    if (who->role == EM_ROLE_SERVER) {
+        *ret_why = "a server's certificate is not for clients; use a node's or an operator's";
+        return EM_E_DENIED;
+    }
+    if (who->role == EM_ROLE_NODE && hello->node_id[0] && strcmp(hello->node_id, who->name) != 0) {
+        *ret_why = "Hello.node_id is not the node of the certificate";
+        return EM_E_DENIED;
+    }
+    if (who->role == EM_ROLE_OPERATOR && hello->node_id[0]) {
+        *ret_why = "an operator's certificate cannot speak for a node";
+        return EM_E_DENIED;
+    }
+    return 0;
+}
+
+static void remember_hello(struct ms_session *session, const Eidmap__Hello *hello)
+{
+    struct ms_member *member = &session->member;
+    snprintf(member->software, sizeof(member->software), "%s", hello->software);
+    member->connected_ms = em_wall_ms();
+    member->boot_epoch = hello->boot_epoch;
+    if (hello->instance.len == MS_INSTANCE_SIZE)
+        memcpy(member->instance, hello->instance.data, MS_INSTANCE_SIZE);
+}
+
+void ms_session_post_close(struct ms_member *member_take, const char *why)
+{
+    struct ms_close_mail *mail = em_calloc(1, sizeof(*mail));
+    mail->mail.kind = MS_MAIL_CLOSE;
+    mail->session = em_container_of(member_take, struct ms_session, member);
+    mail->why = why;
+    ms_worker_post(mail->session->worker, &mail->mail);
+}
+
+static void start_node(struct ms_session *session, uint64_t id, const Eidmap__Hello *hello)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    Eidmap__NodeUp up = EIDMAP__NODE_UP__INIT;
+    up.rlocs = hello->rlocs;
+    up.n_rlocs = hello->n_rlocs;
+    up.version = session->member.software;
+    command.body_case = EIDMAP__COMMAND__BODY_NODE_UP;
+    command.node_up = &up;
+    session->is_greeting = true;
+    ms_session_propose(session, id, &command, keep_node_up, finish_node_up);
+}
+
+/* 0, or the connection is to be closed with this error, which the client has been told. */
+static int hello(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    const Eidmap__Hello *hello = request->hello;
+    const char *why = "the first message must be a Hello";
+    int r = EM_E_DENIED;
+    if (request->body_case != EIDMAP__ENVELOPE__BODY_HELLO || session->is_greeting)
+        goto refuse;
+    why = "this server speaks version 1 of the protocol";
+    r = EM_E_UNSUPPORTED;
+    if (hello->protocol < EM_PROTOCOL)
+        goto refuse;
+    r = identify(session, hello, &why);
+    if (r)
+        goto refuse;
+    why = "Hello.instance must be 16 bytes";
+    r = EM_E_MALFORMED;
+    if (session->member.identity.role == EM_ROLE_NODE && hello->instance.len != MS_INSTANCE_SIZE)
+        goto refuse;
+    struct ms_member *displaced;
+    remember_hello(session, hello);
+    why = "another agent with this node-id is connected and was started later; "
+          "two hosts must not share a node-id";
+    r = ms_registry_add(session->worker->front->registry, &session->member, &displaced);
+    if (r)
+        goto refuse;
+    if (displaced)
+        ms_session_post_close(displaced, "a newer session of this node has taken over");
+    if (ms_session_is_operator(session))
+        welcome(session, request->id);
+    else
+        start_node(session, request->id, hello);
+    return 0;
+refuse:
+    em_warn_limited("%s: Hello refused: %s", session->member.peer, why);
+    ms_session_refuse(session, request->id, r, why);
+    return r;
+}
+
+/* ---- dispatch ---------------------------------------------------------------------- */
+
+static void heartbeat(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_front *front = session->worker->front;
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__HeartbeatReply body = EIDMAP__HEARTBEAT_REPLY__INIT;
+    session->member.installed_revision = request->heartbeat->installed_revision;
+    if (!ms_session_is_operator(session) && ms_registry_is_live(front->registry, &session->member))
+        ms_front_node_heard(front, session->member.identity.name);
+    body.revision = front->revision;
+    envelope.id = request->id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_HEARTBEAT_REPLY;
+    envelope.heartbeat_reply = &body;
+    ms_session_send(session, &envelope);
+}
+
+/* ANYONE: nodes and operators.  That a node touches only its own locations is checked where
+ * the command is applied. */
+enum who { ANYONE, NODES, OPERATORS };
+
+static const struct request {
+    Eidmap__Envelope__BodyCase body;
+    enum who who;
+    ms_handler_fn *handler;
+} requests[] = {
+    {EIDMAP__ENVELOPE__BODY_HEARTBEAT, ANYONE, heartbeat},
+    {EIDMAP__ENVELOPE__BODY_REGISTER, ANYONE, ms_write_register},
+    {EIDMAP__ENVELOPE__BODY_WITHDRAW, ANYONE, ms_write_withdraw},
+    {EIDMAP__ENVELOPE__BODY_ANNOUNCE_BEGIN, NODES, ms_write_announce_begin},
+    {EIDMAP__ENVELOPE__BODY_ANNOUNCE_END, NODES, ms_write_announce_end},
+    {EIDMAP__ENVELOPE__BODY_RESOLVE, ANYONE, ms_read_resolve},
+    {EIDMAP__ENVELOPE__BODY_UNWATCH, ANYONE, ms_watch_end},
+    {EIDMAP__ENVELOPE__BODY_SUBSCRIBE, ANYONE, ms_pump_subscribe},
+    {EIDMAP__ENVELOPE__BODY_UNSUBSCRIBE, ANYONE, ms_pump_unsubscribe},
+    {EIDMAP__ENVELOPE__BODY_STATUS, OPERATORS, ms_read_status},
+    {EIDMAP__ENVELOPE__BODY_PUT_NETWORK, OPERATORS, ms_write_put_network},
+    {EIDMAP__ENVELOPE__BODY_REMOVE_NETWORK, OPERATORS, ms_write_remove_network},
+    {EIDMAP__ENVELOPE__BODY_PUT_NODE, OPERATORS, ms_write_put_node},
+    {EIDMAP__ENVELOPE__BODY_REMOVE_NODE, OPERATORS, ms_write_remove_node},
+};
+
+static void dispatch(struct ms_session *session, const Eidmap__Envelope *envelope)
+{
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        const struct request *request = &requests[i];
+        if (request->body != envelope->body_case)
+            continue;
+        if ((request->who == OPERATORS && !ms_session_is_operator(session)) ||
+            (request->who == NODES && ms_session_is_operator(session)))
+            ms_session_refuse(session, envelope->id, EM_E_DENIED,
+                              request->who == NODES ? "only a node may ask this"
+                                                    : "only an operator may ask this");
+        else
+            request->handler(session, envelope);
+        return;
+    }
+    ms_session_refuse(session, envelope->id, EM_E_UNSUPPORTED,
+                      "this server does not know the request");
+}
+
+static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t size)
+{
+    struct ms_session *session = aux;
+    struct em_arena *arena = &session->worker->arena;
+    em_arena_reset(arena);
+    Eidmap__Envelope *envelope = em_msg_unpack(arena, data, size);
+    if (!envelope) {
+        ms_session_refuse(session, 0, EM_E_MALFORMED, "this frame is not a valid message");
+        return EM_E_MALFORMED;
+    }
+    if (!session->is_ready)
+        return hello(session, envelope);
+    session->worker->n_requests++;
+    dispatch(session, envelope);
+    return 0;
+}
+
+static void on_drain(struct em_conn *conn, void *aux)
+{
+    struct ms_session *session = aux;
+    if (session->is_ready)
+        ms_pump_run(session);
+}
+
+void ms_session_open(struct ms_worker *worker, int fd_take, struct em_tls *tls)
+{
+    static const struct em_conn_events events = {on_open, on_frame, on_drain, on_close};
+    struct ms_front *front = worker->front;
+    struct ms_session *session = em_calloc(1, sizeof(*session));
+    const struct em_conn_config config = {.events = &events,
+                                          .tls = tls,
+                                          .handshake_ms = front->config.handshake_ms,
+                                          .idle_ms = front->config.handshake_ms};
+    session->worker = worker;
+    session->member.refs = 1;
+    em_list_init(&session->member.all);
+    em_list_init(&session->in_hot);
+    em_list_init(&session->subscriptions);
+    em_list_init(&session->dirty);
+    em_list_init(&session->watch_sets);
+    em_list_append(&worker->sessions, &session->link);
+    session->conn = em_conn_new(worker->net, fd_take, &config, session);
+    if (session->conn)
+        return;
+    em_list_remove(&session->link);
+    ms_front_handshake_done(front);
+    ms_front_connection_done(front);
+    free(session);
+}

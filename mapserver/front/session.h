@@ -1,0 +1,83 @@
+/* One client's connection: who it is, what it may ask, what it is waiting for.
+ *
+ *   accepted --Hello--> greeting --NodeUp committed--> ready --close--> closed
+ *
+ * Operators are ready at once.  A closed session lives on until its last proposal is
+ * answered.  Everything here runs on the worker's thread. */
+#ifndef MS_SESSION_H
+#define MS_SESSION_H
+
+#include "front/registry.h"
+#include "front/worker.h"
+#include "state/apply.h"
+#include "wire/msg.h"
+
+struct em_conn;
+struct ms_announce;
+
+struct ms_session {
+    struct ms_worker *worker;
+    struct em_conn *conn; /* NULL once closed */
+    struct em_list link;
+    struct ms_member member;
+    bool is_greeting;
+    bool is_ready;
+    bool is_paused; /* too many proposals wait: not reading */
+    unsigned n_proposals;
+    struct ms_announce *announce; /* write.c */
+    struct em_list in_hot;        /* pump.c: in the worker's list of those to be run */
+    struct em_list subscriptions; /* pump.c */
+    struct em_list dirty;         /* pump.c: those with something to send */
+    struct em_list watch_sets;    /* watch.c */
+    uint32_t n_subscriptions;
+    uint32_t n_watches;
+};
+
+/* A proposal under way.  It holds a reference to its session. */
+struct ms_pending {
+    struct ms_mail mail;
+    struct ms_session *session;
+    uint64_t id; /* of the request's envelope */
+    /* On the core's thread: keeps what the reply needs.  The result is lent. */
+    void (*keep)(struct ms_pending *pending, const struct ms_result *result);
+    /* On the worker's thread, also when the session has closed meanwhile. */
+    void (*finish)(struct ms_pending *pending);
+    struct em_buf reply; /* a whole frame */
+    int err;
+    bool is_refused;
+    uint64_t revision;
+    uint32_t n_withdrawn;
+};
+
+/* Takes an accepted socket; 'tls' NULL: a unix or loopback socket. */
+void ms_session_open(struct ms_worker *worker, int fd_take, struct em_tls *tls);
+
+/* Idempotent.  'err' 0: the server ends it.  The client is told why. */
+void ms_session_close(struct ms_session *session, int err, const char *why);
+void ms_session_unref(struct ms_session *session);
+
+/* Any thread: closes the session on its own thread.  Takes a reference. */
+void ms_session_post_close(struct ms_member *member_take, const char *why);
+
+/* Answers a request with an error.  'message' NULL: the code's text. */
+void ms_session_refuse(struct ms_session *session, uint64_t id, int err, const char *message);
+void ms_session_send(struct ms_session *session, const Eidmap__Envelope *envelope);
+
+/* Packs and proposes; the command's schema, time and origin are filled in here.  Refuses the
+ * request itself when the core is too busy. */
+void ms_session_propose(struct ms_session *session, uint64_t id, Eidmap__Command *command,
+                        void (*keep)(struct ms_pending *, const struct ms_result *),
+                        void (*finish)(struct ms_pending *));
+
+/* The worker has got the result of a proposal. */
+void ms_session_result(struct ms_pending *pending);
+
+/* Origin of this session's commands; points into the session. */
+void ms_session_origin(const struct ms_session *session, uint64_t seq, Eidmap__Origin *ret_origin);
+
+static inline bool ms_session_is_operator(const struct ms_session *session)
+{
+    return session->member.identity.role == EM_ROLE_OPERATOR;
+}
+
+#endif

@@ -1,0 +1,340 @@
+#include "front/watch.h"
+
+#include "base/hash.h"
+#include "eidmap/error.h"
+#include "front/context.h"
+#include "front/pump.h"
+#include "front/session.h"
+#include "front/topics.h"
+#include "net/conn.h"
+#include "state/feed.h"
+#include "wire/convert.h"
+#include "wire/writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WATCHES_MAX  16384 /* of one session */
+#define TURN_ENTRIES 256   /* feed entries looked at in one turn */
+#define PUSH_AHEAD   (256u << 10)
+
+/* Hashes stand for what they are made of: a collision costs a needless look, never a lost
+ * push. */
+struct watch {
+    uint64_t id; /* envelope id of the Resolve */
+    uint64_t eid_hash;
+    uint64_t port_hash;   /* of the port-id in the last answer; 0: negative */
+    uint64_t answer_hash; /* of the whole last answer */
+    bool is_hit;          /* to be looked at again */
+    struct em_eid eid;    /* 'name' is owned */
+};
+
+struct watch_set {
+    struct em_list in_session;
+    struct ms_listener listener; /* the network's feed */
+    struct ms_listener networks; /* network 0: the network itself comes, changes, goes */
+    struct ms_session *session;
+    uint32_t network_id;
+    struct ms_feed_cursor cursor;
+    struct watch *watches;
+    size_t n, size;
+    bool is_dirty;  /* the feed has grown */
+    bool is_unsure; /* every watch is to be looked at: the network's record has changed */
+};
+
+/* ---- answers ------------------------------------------------------------------------ */
+
+static void put_eid(struct em_buf *out, uint32_t number, const struct em_eid *eid)
+{
+    bool is_named = eid->kind == EM_EID_NAME || eid->kind == EM_EID_PORT_ID;
+    size_t start = em_nest_begin(out, number);
+    em_put_uint(out, 1, eid->kind);
+    em_put_bytes(out, 2, is_named ? (const void *)eid->name : eid->addr, eid->size);
+    em_put_uint(out, 3, em_eid_is_prefix(eid) ? eid->prefix_len : 0);
+    em_put_uint(out, 4, eid->protocol);
+    em_put_uint(out, 5, eid->l4_port);
+    em_nest_end(out, start);
+}
+
+void ms_watch_put_answer(struct em_buf *out, const struct em_eid *eid,
+                         const struct ms_answer *answer)
+{
+    size_t start = em_nest_begin(out, 2); /* ResolveReply.answers */
+    put_eid(out, 1, eid);
+    if (answer->port.data) {
+        em_put_bytes(out, 2, answer->port.data, answer->port.size);
+        put_eid(out, 3, &answer->matched);
+    }
+    if (answer->covers.kind != EM_EID_NONE)
+        put_eid(out, 4, &answer->covers);
+    em_put_uint(out, 5, answer->action);
+    em_put_uint(out, 6, answer->ttl_s);
+    em_put_bytes(out, 7, answer->reason, strlen(answer->reason));
+    em_nest_end(out, start);
+}
+
+static uint64_t hash_eid(const struct em_eid *eid)
+{
+    const uint8_t head[6] = {(uint8_t)eid->kind,           eid->prefix_len,       eid->protocol,
+                             (uint8_t)(eid->l4_port >> 8), (uint8_t)eid->l4_port, eid->size};
+    bool is_named = eid->kind == EM_EID_NAME || eid->kind == EM_EID_PORT_ID;
+    return em_hash_more(em_hash(head, sizeof(head)), is_named ? (const void *)eid->name : eid->addr,
+                        eid->size);
+}
+
+static uint64_t hash_answer(const struct ms_answer *answer)
+{
+    uint64_t hash = em_hash(answer->reason, strlen(answer->reason));
+    if (answer->port.data)
+        hash = em_hash_more(hash, answer->port.data, answer->port.size);
+    return em_hash_more(hash, &(uint64_t){hash_eid(&answer->covers)}, sizeof(uint64_t));
+}
+
+/* Field 1 of a stored Port is its id. */
+static uint64_t hash_port(struct em_arena *arena, struct ms_blob blob)
+{
+    if (!blob.data)
+        return 0;
+    const Eidmap__Port *port =
+        em_msg_unpack_as(arena, &eidmap__port__descriptor, blob.data, blob.size);
+    return port ? em_hash(port->id.data, port->id.len) : 0;
+}
+
+static void remember(struct ms_session *session, struct watch *watch,
+                     const struct ms_answer *answer)
+{
+    watch->port_hash = hash_port(&session->worker->arena, answer->port);
+    watch->answer_hash = hash_answer(answer);
+}
+
+/* ---- pushes ------------------------------------------------------------------------- */
+
+/* Looks again and pushes the answer if it is another.  0 or EM_E_STORAGE. */
+static int look(struct ms_session *session, uint32_t network_id, struct watch *watch)
+{
+    struct em_buf *out = em_conn_out(session->conn);
+    struct ms_answer answer;
+    int r = ms_resolve(session->worker->reader, network_id, &watch->eid, &answer);
+    if (r)
+        return r;
+    watch->is_hit = false;
+    if (hash_answer(&answer) == watch->answer_hash)
+        return 0;
+    em_arena_reset(&session->worker->arena);
+    remember(session, watch, &answer);
+    size_t frame = em_frame_begin(out, watch->id);
+    size_t body = em_nest_begin(out, EIDMAP__ENVELOPE__BODY_RESOLVE_REPLY);
+    em_put_uint(out, 1, ms_reader_revision(session->worker->reader));
+    ms_watch_put_answer(out, &watch->eid, &answer);
+    em_put_uint(out, 4, true); /* push */
+    em_nest_end(out, body);
+    return em_frame_end(out, frame);
+}
+
+struct hits {
+    struct watch_set *set;
+    struct em_arena *arena;
+};
+
+static void hit_eid(struct watch_set *set, const struct em_eid *eid)
+{
+    uint64_t hash = hash_eid(eid);
+    bool is_prefix = em_eid_is_prefix(eid);
+    for (size_t i = 0; i < set->n; i++) {
+        struct watch *watch = &set->watches[i];
+        if (watch->eid_hash == hash ||
+            (is_prefix && em_eid_is_ip(&watch->eid) && em_eid_covers(eid, &watch->eid)))
+            watch->is_hit = true;
+        /* A new host inside an answered range narrows what that answer covers. */
+        if (em_eid_is_ip(eid) && em_eid_is_prefix(&watch->eid) && em_eid_covers(&watch->eid, eid))
+            watch->is_hit = true;
+    }
+}
+
+static void hit_port(struct watch_set *set, struct ms_blob id)
+{
+    uint64_t hash = em_hash(id.data, id.size);
+    for (size_t i = 0; i < set->n; i++)
+        if (set->watches[i].port_hash == hash)
+            set->watches[i].is_hit = true;
+}
+
+static void on_entry(void *aux, const struct ms_feed_entry *entry)
+{
+    struct hits *hits = aux;
+    hit_port(hits->set, entry->id);
+    struct em_eid by_id = {.kind = EM_EID_PORT_ID,
+                           .size = (uint8_t)entry->id.size,
+                           .name = (const char *)entry->id.data};
+    hit_eid(hits->set, &by_id);
+    if (entry->is_gone)
+        return;
+    em_arena_reset(hits->arena);
+    const Eidmap__Port *port = em_msg_unpack_as(hits->arena, &eidmap__port__descriptor,
+                                                entry->record.data, entry->record.size);
+    for (size_t i = 0; port && i < port->n_eids; i++) {
+        struct em_eid eid;
+        if (em_eid_from_msg(port->eids[i], &eid) == 0)
+            hit_eid(hits->set, &eid);
+    }
+}
+
+/* Reads the feed on and marks what it touches.  Sets is_dirty when more is there. */
+static int read_feed(struct watch_set *set)
+{
+    struct ms_worker *worker = set->session->worker;
+    struct hits hits = {set, &worker->arena};
+    int r = ms_feed_read(worker->reader, set->network_id, &set->cursor, TURN_ENTRIES, SIZE_MAX,
+                         on_entry, &hits);
+    set->is_dirty = r == 1;
+    if (r == EM_E_STALE || r == EM_E_NOT_FOUND) {
+        ms_feed_start(worker->reader, ms_reader_revision(worker->reader), &set->cursor);
+        set->is_unsure = true;
+        return 0;
+    }
+    return r < 0 ? r : 0;
+}
+
+static int run_set(struct watch_set *set)
+{
+    int r = 0;
+    while (r == 0 && set->is_dirty)
+        r = read_feed(set);
+    bool is_all = set->is_unsure;
+    set->is_unsure = false;
+    for (size_t i = 0; r == 0 && i < set->n; i++)
+        if (is_all || set->watches[i].is_hit)
+            r = look(set->session, set->network_id, &set->watches[i]);
+    return r;
+}
+
+int ms_watch_run(struct ms_session *session)
+{
+    EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session) {
+        if (!set->is_dirty && !set->is_unsure)
+            continue;
+        if (em_conn_pending(session->conn) >= PUSH_AHEAD)
+            return 0; /* called again when it has drained */
+        int r = run_set(set);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static void on_feed(struct ms_listener *listener)
+{
+    struct watch_set *set = em_container_of(listener, struct watch_set, listener);
+    set->is_dirty = true;
+    ms_pump_wake(set->session);
+}
+
+static void on_networks(struct ms_listener *listener)
+{
+    struct watch_set *set = em_container_of(listener, struct watch_set, networks);
+    set->is_unsure = true;
+    ms_pump_wake(set->session);
+}
+
+/* ---- begin and end ------------------------------------------------------------------ */
+
+static struct watch_set *set_of(struct ms_session *session, uint32_t network_id)
+{
+    EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session)
+        if (set->network_id == network_id)
+            return set;
+    struct watch_set *set = em_calloc(1, sizeof(*set));
+    struct ms_worker *worker = session->worker;
+    set->session = session;
+    set->network_id = network_id;
+    ms_feed_start(worker->reader, ms_reader_revision(worker->reader), &set->cursor);
+    em_list_append(&session->watch_sets, &set->in_session);
+    ms_topics_listen(worker->topics, network_id, &set->listener, on_feed);
+    ms_topics_listen(worker->topics, 0, &set->networks, on_networks);
+    return set;
+}
+
+static void set_free(struct watch_set *set)
+{
+    struct ms_topics *topics = set->session->worker->topics;
+    ms_topics_leave(topics, &set->listener);
+    ms_topics_leave(topics, &set->networks);
+    em_list_remove(&set->in_session);
+    for (size_t i = 0; i < set->n; i++)
+        free((void *)set->watches[i].eid.name);
+    free(set->watches);
+    free(set);
+}
+
+static int add(struct watch_set *set, uint64_t id, const Eidmap__Eid *msg)
+{
+    struct ms_answer answer;
+    struct watch watch = {.id = id};
+    int r = em_eid_from_msg(msg, &watch.eid);
+    if (r == 0)
+        r = ms_resolve(set->session->worker->reader, set->network_id, &watch.eid, &answer);
+    if (r)
+        return r;
+    watch.eid_hash = hash_eid(&watch.eid);
+    remember(set->session, &watch, &answer);
+    if (watch.eid.name)
+        watch.eid.name = em_memdup(watch.eid.name, watch.eid.size);
+    if (set->n == set->size) {
+        set->size = set->size ? set->size * 2 : 8;
+        set->watches = em_realloc(set->watches, set->size * sizeof(*set->watches));
+    }
+    set->watches[set->n++] = watch;
+    return 0;
+}
+
+int ms_watch_begin(struct ms_session *session, uint64_t id, uint32_t network_id,
+                   const Eidmap__Resolve *resolve)
+{
+    if (session->n_watches + resolve->n_eids > WATCHES_MAX)
+        return EM_E_LIMIT;
+    struct watch_set *set = set_of(session, network_id);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < resolve->n_eids; i++) {
+        r = add(set, id, resolve->eids[i]);
+        session->n_watches += r == 0;
+    }
+    session->member.n_watches = session->n_watches;
+    return r;
+}
+
+static void end_in_set(struct watch_set *set, uint64_t id)
+{
+    struct ms_session *session = set->session;
+    size_t kept = 0;
+    for (size_t i = 0; i < set->n; i++) {
+        if (set->watches[i].id == id)
+            free((void *)set->watches[i].eid.name);
+        else
+            set->watches[kept++] = set->watches[i];
+    }
+    session->n_watches -= (uint32_t)(set->n - kept);
+    set->n = kept;
+    if (!kept)
+        set_free(set);
+}
+
+void ms_watch_end(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Done done = EIDMAP__DONE__INIT;
+    EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session)
+        end_in_set(set, request->unwatch->watch_id);
+    session->member.n_watches = session->n_watches;
+    done.revision = session->worker->front->revision;
+    envelope.id = request->id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
+    envelope.done = &done;
+    ms_session_send(session, &envelope);
+}
+
+void ms_watch_close(struct ms_session *session)
+{
+    EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session)
+        set_free(set);
+    session->n_watches = 0;
+}

@@ -1,0 +1,179 @@
+#include "front/worker.h"
+
+#include "base/log.h"
+#include "eidmap/error.h"
+#include "front/context.h"
+#include "front/pump.h"
+#include "front/session.h"
+#include "front/topics.h"
+#include "net/net.h"
+#include "net/tls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void ms_worker_post(struct ms_worker *worker, struct ms_mail *mail_take)
+{
+    mail_take->next = NULL;
+    pthread_mutex_lock(&worker->lock);
+    *worker->last = mail_take;
+    worker->last = &mail_take->next;
+    pthread_mutex_unlock(&worker->lock);
+    ev_async_send(worker->loop, &worker->wake);
+}
+
+static struct ms_mail *take_all(struct ms_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    struct ms_mail *first = worker->first;
+    worker->first = NULL;
+    worker->last = &worker->first;
+    pthread_mutex_unlock(&worker->lock);
+    return first;
+}
+
+static void open_socket(struct ms_worker *worker, struct ms_socket_mail *mail)
+{
+    if (worker->is_stopping) {
+        close(mail->fd);
+        ms_front_handshake_done(worker->front);
+        ms_front_connection_done(worker->front);
+    } else {
+        ms_session_open(worker, mail->fd, mail->tls);
+    }
+    em_tls_free(mail->tls);
+    free(mail);
+}
+
+static void stop(struct ms_worker *worker)
+{
+    worker->is_stopping = true;
+    EM_FOREACH (session, &worker->sessions, struct ms_session, link)
+        ms_session_close(session, 0, "the server is shutting down");
+    ev_break(worker->loop, EVBREAK_ALL);
+}
+
+static void handle(struct ms_worker *worker, struct ms_mail *mail)
+{
+    switch (mail->kind) {
+    case MS_MAIL_SOCKET:
+        open_socket(worker, (struct ms_socket_mail *)mail);
+        return;
+    case MS_MAIL_RESULT:
+        ms_session_result((struct ms_pending *)mail);
+        return;
+    case MS_MAIL_NEWS: {
+        struct ms_news_mail *news = (struct ms_news_mail *)mail;
+        for (size_t i = 0; i < news->n_networks; i++)
+            ms_topics_news(worker->topics, news->networks[i]);
+        free(mail);
+        return;
+    }
+    case MS_MAIL_CLOSE: {
+        struct ms_close_mail *order = (struct ms_close_mail *)mail;
+        ms_session_close(order->session, EM_E_CLOSED, order->why);
+        ms_session_unref(order->session);
+        free(mail);
+        return;
+    }
+    case MS_MAIL_STOP:
+        stop(worker);
+        free(mail);
+        return;
+    }
+}
+
+static void read_mail(struct ms_worker *worker)
+{
+    struct ms_mail *mail = take_all(worker);
+    while (mail) {
+        struct ms_mail *next = mail->next;
+        handle(worker, mail);
+        mail = next;
+    }
+    ms_pump_run_hot(worker);
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
+{
+    struct ms_worker *worker = w->data;
+    worker->is_probed = false;
+    read_mail(worker);
+}
+
+static void *run(void *arg)
+{
+    struct ms_worker *worker = arg;
+    ev_run(worker->loop, 0);
+    return NULL;
+}
+
+bool ms_worker_is_alive(struct ms_worker *worker)
+{
+    bool was_probed = atomic_exchange(&worker->is_probed, true);
+    ev_async_send(worker->loop, &worker->wake);
+    return !was_probed;
+}
+
+int ms_worker_start(struct ms_front *front, struct ms_worker **ret_worker, char **ret_why)
+{
+    struct ms_worker *worker = em_calloc(1, sizeof(*worker));
+    worker->front = front;
+    int r = ms_reader_new(front->store, &worker->reader);
+    if (r) {
+        *ret_why = em_asprintf("the map cannot be read: %s", em_strerror(r));
+        free(worker);
+        return r;
+    }
+    worker->loop = ev_loop_new(EVFLAG_AUTO);
+    if (!worker->loop) {
+        *ret_why = em_strdup("no event loop; is the limit of open files too low?");
+        ms_reader_free(worker->reader);
+        free(worker);
+        return -EMFILE;
+    }
+    worker->net = em_net_new(worker->loop);
+    worker->last = &worker->first;
+    worker->topics = ms_topics_new();
+    em_arena_init(&worker->arena, 0);
+    em_list_init(&worker->sessions);
+    em_list_init(&worker->hot);
+    pthread_mutex_init(&worker->lock, NULL);
+    ev_async_init(&worker->wake, on_wake);
+    worker->wake.data = worker;
+    ev_async_start(worker->loop, &worker->wake);
+    r = -pthread_create(&worker->thread, NULL, run, worker);
+    if (r) {
+        *ret_why = em_asprintf("no thread: %s", em_strerror(r));
+        worker->thread = 0;
+        ms_worker_free(worker);
+        return r;
+    }
+    *ret_worker = worker;
+    return 0;
+}
+
+void ms_worker_stop(struct ms_worker *worker)
+{
+    struct ms_mail *mail = em_calloc(1, sizeof(*mail));
+    mail->kind = MS_MAIL_STOP;
+    ms_worker_post(worker, mail);
+    pthread_join(worker->thread, NULL);
+}
+
+void ms_worker_free(struct ms_worker *worker)
+{
+    if (!worker)
+        return;
+    read_mail(worker); /* results and sockets that came after the stop */
+    ev_async_stop(worker->loop, &worker->wake);
+    em_net_free(worker->net);
+    ms_topics_free(worker->topics);
+    ms_reader_free(worker->reader);
+    em_arena_fini(&worker->arena);
+    pthread_mutex_destroy(&worker->lock);
+    ev_loop_destroy(worker->loop);
+    free(worker);
+}

@@ -1,0 +1,383 @@
+/* Requests that change the map: each becomes one command, or is answered at once when it
+ * would change nothing.
+ *
+ * Announce: between Begin and End the port-ids that the node registers are remembered; when
+ * the last of these registrations is answered, the locations of the node that were not among
+ * them are withdrawn, each only if it still has the epoch that it had then. */
+#include "base/hash.h"
+#include "eidmap/addr.h"
+#include "eidmap/error.h"
+#include "front/context.h"
+#include "front/requests.h"
+#include "front/session.h"
+#include "net/conn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WITHDRAW_CHUNK 1024 /* locations in one command at the end of an announce */
+
+struct ms_announce {
+    uint64_t sync_id;
+    uint64_t end_id;  /* envelope id of AnnounceEnd; with is_ending */
+    bool is_ending;   /* End has come; waits for the proposals before it */
+    bool is_sweeping; /* withdrawals are under way */
+    uint32_t n_withdrawn;
+    struct em_port_id *seen;
+    uint32_t n_seen, size_seen;
+    struct em_index index;
+};
+
+/* ---- replies ------------------------------------------------------------------------ */
+
+static void pack_error(struct em_buf *out, uint64_t id, const struct ms_result *result)
+{
+    Eidmap__Envelope envelope;
+    Eidmap__Error error;
+    em_msg_error(&envelope, &error, id, result->err, result->message);
+    if (result->field)
+        error.field = (char *)result->field;
+    error.record = result->record;
+    error.current = (Eidmap__Port *)result->current;
+    em_msg_append(out, &envelope);
+}
+
+static void pack_registered(struct em_buf *out, uint64_t id, const struct ms_result *result)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__RegisterReply reply = EIDMAP__REGISTER_REPLY__INIT;
+    reply.revision = result->revision;
+    reply.epochs = (uint64_t *)result->epochs;
+    reply.n_epochs = result->n_epochs;
+    envelope.id = id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_REGISTER_REPLY;
+    envelope.register_reply = &reply;
+    em_msg_append(out, &envelope);
+}
+
+/* The two below run on the core's thread. */
+static void keep_registered(struct ms_pending *pending, const struct ms_result *result)
+{
+    if (result->err)
+        pack_error(&pending->reply, pending->id, result);
+    else
+        pack_registered(&pending->reply, pending->id, result);
+}
+
+static void keep_done(struct ms_pending *pending, const struct ms_result *result)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Done done = EIDMAP__DONE__INIT;
+    if (result->err) {
+        pack_error(&pending->reply, pending->id, result);
+        return;
+    }
+    done.revision = result->revision;
+    done.network = (Eidmap__Network *)result->network;
+    done.node = (Eidmap__Node *)result->node;
+    envelope.id = pending->id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
+    envelope.done = &done;
+    em_msg_append(&pending->reply, &envelope);
+}
+
+/* ---- announce ----------------------------------------------------------------------- */
+
+static void announce_free(struct ms_announce *announce)
+{
+    if (!announce)
+        return;
+    em_index_fini(&announce->index);
+    free(announce->seen);
+    free(announce);
+}
+
+static bool is_same_id(const void *aux, uint32_t slot, const void *key)
+{
+    const struct ms_announce *announce = aux;
+    const struct ms_blob *id = key;
+    const struct em_port_id *seen = &announce->seen[slot];
+    return seen->size == id->size && memcmp(seen->bytes, id->data, id->size) == 0;
+}
+
+static bool announce_has(const struct ms_announce *announce, struct ms_blob id)
+{
+    return em_index_find(&announce->index, em_hash(id.data, id.size), is_same_id, announce, &id) !=
+           EM_INDEX_NONE;
+}
+
+static void announce_add(struct ms_announce *announce, struct ms_blob id)
+{
+    if (id.size == 0 || id.size > EM_PORT_ID_SIZE || announce_has(announce, id))
+        return;
+    if (announce->n_seen == announce->size_seen) {
+        announce->size_seen = announce->size_seen ? announce->size_seen * 2 : 64;
+        announce->seen = em_realloc(announce->seen, announce->size_seen * sizeof(*announce->seen));
+    }
+    struct em_port_id *seen = &announce->seen[announce->n_seen];
+    seen->size = (uint8_t)id.size;
+    memcpy(seen->bytes, id.data, id.size);
+    em_index_insert(&announce->index, em_hash(id.data, id.size), announce->n_seen++);
+}
+
+void ms_write_close(struct ms_session *session)
+{
+    announce_free(session->announce);
+    session->announce = NULL;
+}
+
+void ms_write_announce_begin(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    announce_free(session->announce);
+    session->announce = em_calloc(1, sizeof(*session->announce));
+    session->announce->sync_id = request->announce_begin->sync_id;
+    em_index_init(&session->announce->index);
+}
+
+static void announce_reply(struct ms_session *session, uint64_t revision)
+{
+    struct ms_announce *announce = session->announce;
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__AnnounceReply reply = EIDMAP__ANNOUNCE_REPLY__INIT;
+    reply.revision = revision;
+    reply.withdrawn = announce->n_withdrawn;
+    envelope.id = announce->end_id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_ANNOUNCE_REPLY;
+    envelope.announce_reply = &reply;
+    ms_session_send(session, &envelope);
+    ms_write_close(session);
+}
+
+/* Collects up to a chunk of this node's locations that were not announced. */
+struct sweep {
+    struct ms_session *session;
+    Eidmap__PortRef refs[WITHDRAW_CHUNK];
+    uint8_t ids[WITHDRAW_CHUNK][EM_PORT_ID_SIZE];
+    size_t n;
+};
+
+/* Epoch of this node's location of the port, as the map has it now. */
+static uint64_t location_epoch(struct ms_session *session, const uint8_t *id, size_t size)
+{
+    struct ms_worker *worker = session->worker;
+    struct ms_blob blob;
+    if (ms_reader_port(worker->reader, id, size, &blob))
+        return 0;
+    em_arena_reset(&worker->arena);
+    const Eidmap__Port *port =
+        em_msg_unpack_as(&worker->arena, &eidmap__port__descriptor, blob.data, blob.size);
+    for (size_t i = 0; port && i < port->n_locations; i++)
+        if (strcmp(port->locations[i]->node_id, session->member.identity.name) == 0)
+            return port->locations[i]->epoch;
+    return 0;
+}
+
+static int on_own_port(void *aux, const uint8_t *id, size_t size)
+{
+    struct sweep *sweep = aux;
+    if (announce_has(sweep->session->announce, (struct ms_blob){id, size}))
+        return 0;
+    uint64_t epoch = location_epoch(sweep->session, id, size);
+    if (!epoch)
+        return 0;
+    Eidmap__PortRef *ref = &sweep->refs[sweep->n];
+    eidmap__port_ref__init(ref);
+    memcpy(sweep->ids[sweep->n], id, size);
+    ref->id = (ProtobufCBinaryData){size, sweep->ids[sweep->n]};
+    ref->epoch = epoch;
+    return ++sweep->n == WITHDRAW_CHUNK;
+}
+
+static void sweep_ghosts(struct ms_session *session);
+
+static void finish_sweep(struct ms_pending *pending)
+{
+    struct ms_session *session = pending->session;
+    struct ms_announce *announce = session->announce;
+    if (!session->conn || !announce || !announce->is_sweeping || announce->end_id != pending->id)
+        return;
+    announce->is_sweeping = false;
+    announce->n_withdrawn += pending->n_withdrawn;
+    if (pending->err) {
+        ms_session_refuse(session, announce->end_id, pending->err, NULL);
+        ms_write_close(session);
+    } else if (pending->n_withdrawn == 0) {
+        announce_reply(session, pending->revision); /* what is left has moved meanwhile */
+    } else {
+        sweep_ghosts(session);
+    }
+}
+
+static void propose_sweep(struct ms_session *session, struct sweep *sweep)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    Eidmap__Withdraw withdraw = EIDMAP__WITHDRAW__INIT;
+    Eidmap__PortRef *refs[WITHDRAW_CHUNK];
+    for (size_t i = 0; i < sweep->n; i++)
+        refs[i] = &sweep->refs[i];
+    withdraw.ports = refs;
+    withdraw.n_ports = sweep->n;
+    command.body_case = EIDMAP__COMMAND__BODY_WITHDRAW;
+    command.withdraw = &withdraw;
+    session->announce->is_sweeping = true;
+    ms_session_propose(session, session->announce->end_id, &command, NULL, finish_sweep);
+}
+
+static void sweep_ghosts(struct ms_session *session)
+{
+    struct ms_reader *reader = session->worker->reader;
+    struct sweep *sweep = em_calloc(1, sizeof(*sweep));
+    sweep->session = session;
+    int r = ms_reader_begin(reader);
+    uint64_t revision = 0;
+    if (r == 0) {
+        revision = ms_reader_revision(reader);
+        r = ms_reader_node_ports(reader, session->member.identity.name, on_own_port, sweep);
+        ms_reader_end(reader);
+    }
+    if (r < 0) {
+        ms_session_refuse(session, session->announce->end_id, r, NULL);
+        ms_write_close(session);
+    } else if (sweep->n) {
+        propose_sweep(session, sweep);
+    } else {
+        announce_reply(session, revision);
+    }
+    free(sweep);
+}
+
+void ms_write_announce_end(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_announce *announce = session->announce;
+    if (!announce || announce->is_ending || announce->sync_id != request->announce_end->sync_id) {
+        ms_session_refuse(session, request->id, EM_E_MALFORMED,
+                          "AnnounceEnd without an AnnounceBegin of this sync_id");
+        return;
+    }
+    announce->is_ending = true;
+    announce->end_id = request->id;
+    ms_write_settled(session);
+}
+
+void ms_write_settled(struct ms_session *session)
+{
+    struct ms_announce *announce = session->announce;
+    if (announce && announce->is_ending && !announce->is_sweeping && session->n_proposals == 0)
+        sweep_ghosts(session);
+}
+
+/* ---- register and withdraw ---------------------------------------------------------- */
+
+/* Fills in the network of claims that leave it to the request's name. */
+static int name_networks(struct ms_reader *reader, Eidmap__Register *reg)
+{
+    uint32_t id;
+    if (!reg->network_name[0])
+        return 0;
+    int r = ms_read_network_id(reader, 0, reg->network_name, &id);
+    for (size_t i = 0; r == 0 && i < reg->n_claims; i++)
+        if (reg->claims[i]->port && reg->claims[i]->port->network_id == 0)
+            reg->claims[i]->port->network_id = id;
+    return r;
+}
+
+/* True if the map is already as the node says; then the answer has been sent. */
+static bool answer_noop(struct ms_session *session, uint64_t id, const Eidmap__Register *reg)
+{
+    Eidmap__Origin origin;
+    struct ms_result result = {0};
+    ms_session_origin(session, id, &origin);
+    if (!ms_apply_is_noop(session->worker->reader, &origin, reg, &session->worker->arena, &result))
+        return false;
+    pack_registered(em_conn_out(session->conn), id, &result);
+    em_conn_sent(session->conn);
+    return true;
+}
+
+static void note_announced(struct ms_session *session, const Eidmap__Register *reg)
+{
+    struct ms_announce *announce = session->announce;
+    if (!announce || announce->is_sweeping)
+        return;
+    for (size_t i = 0; i < reg->n_claims; i++)
+        if (reg->claims[i]->port)
+            announce_add(announce, (struct ms_blob){reg->claims[i]->port->id.data,
+                                                    reg->claims[i]->port->id.len});
+}
+
+void ms_write_register(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_reader *reader = session->worker->reader;
+    Eidmap__Register *reg = request->register_;
+    if (reg->n_claims == 0 || reg->n_claims > MS_CLAIMS_MAX) {
+        ms_session_refuse(session, request->id, EM_E_LIMIT, "a Register carries 1 to 4096 claims");
+        return;
+    }
+    int r = ms_reader_begin(reader);
+    if (r == 0) {
+        r = name_networks(reader, reg);
+        bool is_answered = r == 0 && session->n_proposals == 0 &&
+                           !ms_session_is_operator(session) &&
+                           answer_noop(session, request->id, reg);
+        ms_reader_end(reader);
+        note_announced(session, reg);
+        if (is_answered)
+            return;
+    }
+    if (r) {
+        ms_session_refuse(session, request->id, r,
+                          r == EM_E_NOT_FOUND ? "there is no network of this name" : NULL);
+        return;
+    }
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
+    command.register_ = reg;
+    ms_session_propose(session, request->id, &command, keep_registered, NULL);
+}
+
+void ms_write_withdraw(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    if (request->withdraw->n_ports == 0 || request->withdraw->n_ports > MS_CLAIMS_MAX) {
+        ms_session_refuse(session, request->id, EM_E_LIMIT, "a Withdraw carries 1 to 4096 ports");
+        return;
+    }
+    command.body_case = EIDMAP__COMMAND__BODY_WITHDRAW;
+    command.withdraw = request->withdraw;
+    ms_session_propose(session, request->id, &command, keep_done, NULL);
+}
+
+/* ---- operators ---------------------------------------------------------------------- */
+
+void ms_write_put_network(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    command.body_case = EIDMAP__COMMAND__BODY_PUT_NETWORK;
+    command.put_network = request->put_network;
+    ms_session_propose(session, request->id, &command, keep_done, NULL);
+}
+
+void ms_write_remove_network(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    command.body_case = EIDMAP__COMMAND__BODY_REMOVE_NETWORK;
+    command.remove_network = request->remove_network;
+    ms_session_propose(session, request->id, &command, keep_done, NULL);
+}
+
+void ms_write_put_node(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    command.body_case = EIDMAP__COMMAND__BODY_PUT_NODE;
+    command.put_node = request->put_node;
+    ms_session_propose(session, request->id, &command, keep_done, NULL);
+}
+
+void ms_write_remove_node(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    command.body_case = EIDMAP__COMMAND__BODY_REMOVE_NODE;
+    command.remove_node = request->remove_node;
+    ms_session_propose(session, request->id, &command, keep_done, NULL);
+}
