@@ -493,6 +493,11 @@ const struct em_peer *em_conn_peer(const struct em_conn *conn)
     return &conn->peer;
 }
 
+bool em_conn_was_resumed(const struct em_conn *conn)
+{
+    return conn->tls && em_tls_was_resumed(conn->tls);
+}
+
 void *em_conn_aux(const struct em_conn *conn)
 {
     return conn->aux;

@@ -1,0 +1,191 @@
+/* Frames, messages, and the writer that embeds stored bytes. */
+#include "base/buf.h"
+#include "base/mem.h"
+#include "eidmap/error.h"
+#include "wire/convert.h"
+#include "wire/msg.h"
+#include "wire/writer.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct em_arena arena;
+static struct em_buf buf;
+
+static void setup(void)
+{
+    em_arena_init(&arena, 0);
+    em_buf_init(&buf);
+}
+
+static void teardown(void)
+{
+    em_arena_fini(&arena);
+    em_buf_fini(&buf);
+}
+
+TestSuite(msg, .init = setup, .fini = teardown);
+
+static void append_heartbeat(uint64_t id)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Heartbeat heartbeat = EIDMAP__HEARTBEAT__INIT;
+    envelope.id = id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_HEARTBEAT;
+    envelope.heartbeat = &heartbeat;
+    heartbeat.installed_revision = 77;
+    cr_assert_eq(em_msg_append(&buf, &envelope), 0);
+}
+
+Test(msg, a_frame_comes_back_as_it_was_sent)
+{
+    append_heartbeat(12);
+    ssize_t size = em_frame_size(em_buf_head(&buf), em_buf_size(&buf));
+    cr_assert_eq(size, (ssize_t)em_buf_size(&buf));
+    Eidmap__Envelope *back = em_msg_unpack(&arena, em_buf_head(&buf) + EM_FRAME_HEADER,
+                                           em_buf_size(&buf) - EM_FRAME_HEADER);
+    cr_assert_not_null(back);
+    cr_assert_eq(back->id, 12);
+    cr_assert_eq(back->body_case, EIDMAP__ENVELOPE__BODY_HEARTBEAT);
+    cr_assert_eq(back->heartbeat->installed_revision, 77);
+}
+
+Test(msg, a_frame_that_is_not_whole_waits)
+{
+    append_heartbeat(1);
+    for (size_t n = 0; n < em_buf_size(&buf); n++)
+        cr_assert_eq(em_frame_size(em_buf_head(&buf), n), 0, "at %zu bytes", n);
+}
+
+Test(msg, a_length_of_zero_or_over_1_mib_is_no_frame)
+{
+    static const uint8_t zero[] = {0, 0, 0, 0};
+    static const uint8_t most[] = {0x00, 0x10, 0x00, 0x00};
+    static const uint8_t over[] = {0x00, 0x10, 0x00, 0x01};
+    cr_assert_eq(em_frame_size(zero, sizeof(zero)), EM_E_FRAME);
+    cr_assert_eq(em_frame_size(most, sizeof(most)), 0);
+    cr_assert_eq(em_frame_size(over, sizeof(over)), EM_E_FRAME);
+}
+
+Test(msg, a_message_over_1_mib_is_not_sent)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Error error = EIDMAP__ERROR__INIT;
+    char *text = em_malloc(EM_FRAME_MAX + 1);
+    memset(text, 'x', EM_FRAME_MAX);
+    text[EM_FRAME_MAX] = '\0';
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_ERROR;
+    envelope.error = &error;
+    error.message = text;
+    cr_assert_eq(em_msg_append(&buf, &envelope), EM_E_LIMIT);
+    cr_assert_eq(em_buf_size(&buf), 0);
+    free(text);
+}
+
+Test(msg, garbage_is_refused)
+{
+    static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    cr_assert_null(em_msg_unpack(&arena, garbage, sizeof(garbage)));
+}
+
+Test(msg, a_message_that_would_fill_the_arena_is_refused)
+{
+    struct em_arena small;
+    em_arena_init(&small, 256);
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Resolve resolve = EIDMAP__RESOLVE__INIT;
+    Eidmap__Eid eid = EIDMAP__EID__INIT, *eids[64];
+    for (size_t i = 0; i < 64; i++)
+        eids[i] = &eid;
+    resolve.eids = eids;
+    resolve.n_eids = 64;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_RESOLVE;
+    envelope.resolve = &resolve;
+    cr_assert_eq(em_msg_append(&buf, &envelope), 0);
+    cr_assert_null(em_msg_unpack(&small, em_buf_head(&buf) + 4, em_buf_size(&buf) - 4));
+    cr_assert_not_null(em_msg_unpack(&arena, em_buf_head(&buf) + 4, em_buf_size(&buf) - 4));
+    em_arena_fini(&small);
+}
+
+Test(msg, an_unknown_body_leaves_the_case_not_set)
+{
+    size_t start = em_frame_begin(&buf, 5);
+    size_t nest = em_nest_begin(&buf, 999);
+    em_put_uint(&buf, 1, 3);
+    em_nest_end(&buf, nest);
+    cr_assert_eq(em_frame_end(&buf, start), 0);
+    Eidmap__Envelope *back = em_msg_unpack(&arena, em_buf_head(&buf) + 4, em_buf_size(&buf) - 4);
+    cr_assert_not_null(back);
+    cr_assert_eq(back->body_case, EIDMAP__ENVELOPE__BODY__NOT_SET);
+    cr_assert_eq(back->id, 5);
+}
+
+Test(msg, an_error_carries_its_wire_code_and_a_text)
+{
+    Eidmap__Envelope envelope;
+    Eidmap__Error error;
+    em_msg_error(&envelope, &error, 9, EM_E_MOVED, NULL);
+    cr_assert_eq(error.code, EIDMAP__ERROR_CODE__ERROR_MOVED);
+    cr_assert_str_not_empty(error.message);
+    em_msg_error(&envelope, &error, 9, -EIO, "the disk is gone");
+    cr_assert_eq(error.code, EIDMAP__ERROR_CODE__ERROR_INTERNAL);
+    cr_assert_str_eq(error.message, "the disk is gone");
+}
+
+/* ---- the writer: what it writes, protobuf-c reads ------------------------------------ */
+
+Test(msg, written_answers_are_read_as_a_resolve_reply)
+{
+    Eidmap__Port port = EIDMAP__PORT__INIT;
+    struct em_buf stored;
+    em_buf_init(&stored);
+    port.id = (ProtobufCBinaryData){4, (uint8_t *)"web1"};
+    port.network_id = 300;
+    em_msg_pack(&stored, &port.base);
+
+    size_t frame = em_frame_begin(&buf, 1ull << 40);
+    size_t body = em_nest_begin(&buf, EIDMAP__ENVELOPE__BODY_RESOLVE_REPLY);
+    em_put_uint(&buf, 1, 0xffffffffffull);
+    for (int i = 0; i < 1000; i++) {
+        size_t answer = em_nest_begin(&buf, 2);
+        em_put_bytes(&buf, 2, em_buf_head(&stored), em_buf_size(&stored));
+        em_put_uint(&buf, 6, 60);
+        em_nest_end(&buf, answer);
+    }
+    em_nest_end(&buf, body);
+    cr_assert_eq(em_frame_end(&buf, frame), 0);
+
+    Eidmap__Envelope *back = em_msg_unpack(&arena, em_buf_head(&buf) + 4, em_buf_size(&buf) - 4);
+    cr_assert_not_null(back);
+    cr_assert_eq(back->id, 1ull << 40);
+    cr_assert_eq(back->body_case, EIDMAP__ENVELOPE__BODY_RESOLVE_REPLY);
+    cr_assert_eq(back->resolve_reply->revision, 0xffffffffffull);
+    cr_assert_eq(back->resolve_reply->n_answers, 1000);
+    cr_assert_eq(back->resolve_reply->answers[999]->port->network_id, 300);
+    cr_assert_eq(back->resolve_reply->answers[999]->ttl_s, 60);
+    em_buf_fini(&stored);
+}
+
+Test(msg, a_written_frame_that_is_too_large_is_taken_back)
+{
+    static uint8_t big[600 << 10];
+    append_heartbeat(1);
+    size_t before = em_buf_size(&buf);
+    size_t frame = em_frame_begin(&buf, 2);
+    em_put_bytes(&buf, 100, big, sizeof(big));
+    em_put_bytes(&buf, 100, big, sizeof(big));
+    cr_assert_eq(em_frame_end(&buf, frame), EM_E_LIMIT);
+    cr_assert_eq(em_buf_size(&buf), before);
+}
+
+Test(msg, a_dropped_frame_leaves_what_was_before)
+{
+    append_heartbeat(1);
+    size_t before = em_buf_size(&buf);
+    size_t frame = em_frame_begin(&buf, 2);
+    em_put_uint(&buf, 100, 5);
+    em_frame_drop(&buf, frame);
+    cr_assert_eq(em_buf_size(&buf), before);
+}
