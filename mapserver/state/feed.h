@@ -16,6 +16,8 @@ struct ms_feed_cursor {
     uint64_t sound;    /* deletions up to here need not be shown */
 };
 
+struct ms_txn;
+
 struct ms_feed_entry {
     uint64_t revision;
     enum em_object kind;
@@ -38,5 +40,22 @@ typedef void ms_feed_fn(void *aux, const struct ms_feed_entry *entry);
  *   EM_E_NOT_FOUND: the network does not exist (any more);  EM_E_STORAGE. */
 int ms_feed_read(struct ms_reader *reader, uint32_t network_id, struct ms_feed_cursor *cursor,
                  size_t max_entries, size_t max_bytes, ms_feed_fn *visit, void *aux);
+
+/* For the writer: moves an object from its old revision (0: it is new) to its new one. */
+void ms_feed_put(struct ms_txn *txn, uint32_t network_id, uint64_t old_revision, uint64_t revision,
+                 enum em_object kind, struct ms_blob id);
+
+/* Puts a tombstone at 'revision' in its place. */
+void ms_feed_gone(struct ms_txn *txn, uint32_t network_id, uint64_t old_revision, uint64_t revision,
+                  enum em_object kind, struct ms_blob id);
+
+/* Tells the subscribers of the network to look again. */
+void ms_feed_touch(struct ms_txn *txn, uint32_t network_id);
+
+/* Does the network hold any object, or only tombstones? */
+bool ms_feed_is_empty(struct ms_txn *txn, uint32_t network_id);
+
+/* Forgets at most 'max' tombstones below a revision; true if more are left there. */
+bool ms_feed_trim(struct ms_txn *txn, uint64_t below, uint32_t max);
 
 #endif

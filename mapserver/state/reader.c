@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "state/key.h"
+#include "state/record.h"
 #include "state/txn.h"
 
 #include <assert.h>
@@ -61,43 +62,25 @@ uint64_t ms_reader_horizon(struct ms_reader *reader)
     return reader->txn.meta.horizon;
 }
 
-/* LMDB refuses empty keys and long ones with an error that would look like a broken disk. */
-static int get(struct ms_reader *reader, enum ms_db db, const void *key, size_t size,
-               struct ms_blob *ret_value)
-{
-    if (size == 0 || size > MS_KEY_SIZE)
-        return EM_E_NOT_FOUND;
-    return ms_txn_get(&reader->txn, db, ms_blob(key, size), ret_value);
-}
-
 int ms_reader_port(struct ms_reader *reader, const void *id, size_t size, struct ms_blob *ret_port)
 {
-    return get(reader, MS_DB_PORT, id, size, ret_port);
+    return ms_txn_get(&reader->txn, MS_DB_PORT, ms_blob(id, size), ret_port);
 }
 
 int ms_reader_node(struct ms_reader *reader, const char *id, struct ms_blob *ret_node)
 {
-    return get(reader, MS_DB_NODE, id, strlen(id), ret_node);
+    return ms_txn_get(&reader->txn, MS_DB_NODE, ms_blob(id, strlen(id)), ret_node);
 }
 
 int ms_reader_network(struct ms_reader *reader, uint32_t id, struct ms_blob *ret_network)
 {
     struct ms_key key = ms_key_u32(id);
-    return get(reader, MS_DB_NETWORK, key.bytes, key.size, ret_network);
+    return ms_txn_get(&reader->txn, MS_DB_NETWORK, ms_key_blob(&key), ret_network);
 }
 
 int ms_reader_network_id(struct ms_reader *reader, const char *name, uint32_t *ret_id)
 {
-    struct ms_blob id;
-    if (strlen(name) >= MS_KEY_SIZE)
-        return EM_E_NOT_FOUND;
-    struct ms_key key = ms_key_netname(name);
-    int r = get(reader, MS_DB_NETKEY, key.bytes, key.size, &id);
-    if (!r && id.size != 4)
-        r = EM_E_STORAGE;
-    if (!r)
-        *ret_id = ms_read_u32(id.data);
-    return r;
+    return ms_name_holder(&reader->txn, name, ret_id);
 }
 
 int ms_reader_node_ports(struct ms_reader *reader, const char *node_id, ms_port_id_fn *visit,

@@ -19,15 +19,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define STORE_SCHEMA     1
-#define FORMAT           "eidmap map"
-#define DEFAULT_MAP      (8ull << 30)
-#define SMALLEST_MAP     (1ull << 20)
-#define DEFAULT_RESERVE  (64ull << 20)
-#define DEFAULT_READERS  64u
-#define MAP_RESERVE_MIN  (256ull << 10)
-#define MAP_RESERVE_MAX  (64ull << 20)
-#define FREE_PAGES_DBI   0 /* LMDB keeps its list of free pages there; mdb_stat reads it so */
+#define STORE_SCHEMA    1
+#define FORMAT          "eidmap map"
+#define DEFAULT_MAP     (8ull << 30)
+#define SMALLEST_MAP    (1ull << 20)
+#define DEFAULT_RESERVE (64ull << 20)
+#define DEFAULT_READERS 64u
+#define MAP_RESERVE_MIN (256ull << 10)
+#define MAP_RESERVE_MAX (64ull << 20)
+#define FREE_PAGES_DBI  0 /* LMDB keeps its list of free pages there; mdb_stat reads it so */
 
 struct ms_store {
     MDB_env *env;
@@ -42,12 +42,12 @@ static const struct {
     const char *name;
     unsigned flags;
 } dbs[MS_N_DBS] = {
-    [MS_DB_META] = {"meta", 0},       [MS_DB_PORT] = {"port", 0},
+    [MS_DB_META] = {"meta", 0},         [MS_DB_PORT] = {"port", 0},
     [MS_DB_EID] = {"eid", MDB_DUPSORT}, [MS_DB_NAME] = {"name", MDB_DUPSORT},
-    [MS_DB_NODE] = {"node", 0},       [MS_DB_NETWORK] = {"network", 0},
-    [MS_DB_NETKEY] = {"netkey", 0},   [MS_DB_RLOC] = {"rloc", 0},
+    [MS_DB_NODE] = {"node", 0},         [MS_DB_NETWORK] = {"network", 0},
+    [MS_DB_NETKEY] = {"netkey", 0},     [MS_DB_RLOC] = {"rloc", 0},
     [MS_DB_LOC] = {"loc", MDB_DUPSORT}, [MS_DB_FEED] = {"feed", 0},
-    [MS_DB_TOMB] = {"tomb", 0},       [MS_DB_SESSION] = {"session", 0},
+    [MS_DB_TOMB] = {"tomb", 0},         [MS_DB_SESSION] = {"session", 0},
 };
 
 static const struct ms_blob format_key = {(const uint8_t *)"format", 6};
@@ -107,8 +107,8 @@ static int explain_open(const char *path, int mdb_err, char **ret_why)
                                "the map server",
                                path);
     else if (ms_txn_error(mdb_err) == EM_E_NO_SPACE)
-        *ret_why = em_asprintf("no room to open %s/data.mdb: free disk space or raise the map size",
-                               path);
+        *ret_why =
+            em_asprintf("no room to open %s/data.mdb: free disk space or raise the map size", path);
     else
         *ret_why = em_asprintf("cannot open %s/data.mdb: %s", path, mdb_strerror(mdb_err));
     return mdb_err == EACCES ? -EACCES : ms_txn_error(mdb_err);
@@ -184,8 +184,7 @@ static int write_identity(struct ms_store *store, struct ms_txn *txn)
         return errno;
     ms_txn_put(txn, MS_DB_META, format_key, ms_blob(FORMAT, sizeof(FORMAT) - 1));
     ms_txn_put(txn, MS_DB_META, schema_key, ms_key_blob(&schema));
-    ms_txn_put(txn, MS_DB_META, cluster_key,
-               ms_blob(store->cluster_id, sizeof(store->cluster_id)));
+    ms_txn_put(txn, MS_DB_META, cluster_key, ms_blob(store->cluster_id, sizeof(store->cluster_id)));
     return 0;
 }
 
@@ -248,8 +247,7 @@ static int open_env(struct ms_store *store, const struct ms_store_config *config
     return r ? explain_open(store->path, r, ret_why) : 0;
 }
 
-int ms_store_open(const struct ms_store_config *config, struct ms_store **ret_store,
-                  char **ret_why)
+int ms_store_open(const struct ms_store_config *config, struct ms_store **ret_store, char **ret_why)
 {
     struct ms_store *store = em_calloc(1, sizeof(*store));
     store->lock_fd = -1;

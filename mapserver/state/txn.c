@@ -126,6 +126,8 @@ int ms_txn_get(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_
 {
     if (txn->err)
         return txn->err;
+    if (key.size == 0 || key.size > MS_KEY_SIZE)
+        return EM_E_NOT_FOUND; /* to LMDB it would be an error */
     MDB_val k = to_val(key), v;
     int r = mdb_get(txn->mdb, ms_store_dbi(txn->store, db), &k, &v);
     if (r == MDB_NOTFOUND)

@@ -1,0 +1,51 @@
+/* The bodies of commands, one function each; apply.c calls them inside its transaction.
+ *
+ * A function either changes the map and fills in the result, or refuses: then it has
+ * written nothing (a nested transaction sees to that where it takes several steps), and the
+ * fault says why.  What breaks the transaction itself shows in txn->err. */
+#ifndef MS_COMMAND_H
+#define MS_COMMAND_H
+
+#include "state/apply.h"
+#include "state/fault.h"
+#include "state/record.h"
+
+struct ms_command {
+    struct ms_txn *txn;
+    const Eidmap__Origin *origin;
+    uint64_t time_ms;
+    uint32_t max_node_ports;
+    struct em_arena *keep;    /* lives as long as the result */
+    struct em_arena *scratch; /* reset at each record */
+    struct ms_fault fault;
+    struct ms_result *result;
+};
+
+static inline bool ms_command_is_by(const struct ms_command *c, Eidmap__Role role)
+{
+    return c->origin->role == role;
+}
+
+int ms_register(struct ms_command *c, const Eidmap__Register *body);
+int ms_withdraw(struct ms_command *c, const Eidmap__Withdraw *body);
+int ms_node_up(struct ms_command *c, const Eidmap__NodeUp *body);
+int ms_node_down(struct ms_command *c, const Eidmap__NodeDown *body);
+int ms_node_expire(struct ms_command *c, const Eidmap__NodeExpire *body);
+int ms_node_change(struct ms_command *c, const Eidmap__PutNode *body);
+int ms_node_remove(struct ms_command *c, const Eidmap__RemoveNode *body);
+int ms_network_change(struct ms_command *c, const Eidmap__PutNetwork *body);
+int ms_network_remove(struct ms_command *c, const Eidmap__RemoveNetwork *body);
+
+/* Withdraws at most 'max' locations of a node; counts them in the result.  True: more are
+ * left. */
+bool ms_withdraw_node(struct ms_command *c, const char *node_id, uint32_t max);
+
+/* The part of ms_register() that only looks: true if it would change nothing and refuse
+ * nothing; then the result has the epochs. */
+bool ms_register_is_noop(struct ms_command *c, const Eidmap__Register *body);
+
+/* Exactly once: has this request of this agent been applied already? */
+bool ms_session_has(struct ms_command *c);
+void ms_session_put(struct ms_command *c);
+
+#endif

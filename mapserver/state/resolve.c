@@ -1,0 +1,389 @@
+/* The range that an answer holds for is found from neighbours: among the mappings that are
+ * more specific, the one that shares most leading bits with the asked address is next to it
+ * in the order of the keys, before or behind, in the index of the hosts and in that of each
+ * longer prefix length. */
+#include "state/resolve.h"
+
+#include "base/mem.h"
+#include "state/key.h"
+#include "state/record.h"
+#include "wire/convert.h"
+
+#include <assert.h>
+#include <string.h>
+
+struct lookup {
+    struct ms_reader *reader;
+    uint32_t network_id;
+    const struct em_eid *eid;
+    unsigned width;
+    struct ms_answer *answer;
+};
+
+/* ---------------------------------------------------------------- stored messages */
+
+struct fields {
+    uint32_t network_id;
+    bool has_location;
+};
+
+static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64 && *at < end; shift += 7) {
+        uint8_t byte = *(*at)++;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            *ret_value = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Looks at two fields of a packed Port: unpacking it would cost more than the lookup. */
+static bool scan_port(struct ms_blob port, struct fields *ret_fields)
+{
+    const uint8_t *at = port.data, *end = port.data + port.size;
+    struct fields fields = {0};
+    while (at < end) {
+        uint64_t tag, value;
+        if (!read_varint(&at, end, &tag) || !read_varint(&at, end, &value))
+            return false;
+        if ((tag & 7) == 2) {
+            if (value > (uint64_t)(end - at))
+                return false;
+            at += value;
+        } else if ((tag & 7) != 0) {
+            return false; /* Port has no fixed-width fields */
+        }
+        fields.has_location |= tag >> 3 == 4;
+        if (tag >> 3 == 2)
+            fields.network_id = (uint32_t)value;
+    }
+    *ret_fields = fields;
+    return true;
+}
+
+/* ----------------------------------------------------------------------- answers */
+
+static void answer_no(struct ms_answer *answer, enum em_action action, uint32_t ttl_s,
+                      const char *reason)
+{
+    answer->port = (struct ms_blob){0};
+    answer->matched = (struct em_eid){.kind = EM_EID_NONE};
+    answer->action = action;
+    answer->ttl_s = ttl_s;
+    answer->reason = reason;
+}
+
+static void answer_nobody(struct ms_answer *answer)
+{
+    answer_no(answer, EM_ACTION_DROP, MS_TTL_NOBODY, "nobody has registered it");
+}
+
+static void answer_no_range(struct ms_answer *answer, const char *reason)
+{
+    answer_no(answer, EM_ACTION_NATIVELY_FORWARD, MS_TTL_NO_RANGE, reason);
+}
+
+static int answer_port(struct lookup *l, struct ms_blob id, const struct em_eid *matched)
+{
+    struct ms_txn *txn = &l->reader->txn;
+    struct fields fields;
+    struct ms_blob port;
+    int r = ms_txn_get(txn, MS_DB_PORT, id, &port);
+    if (r || !scan_port(port, &fields))
+        return ms_txn_fail(txn, EM_E_STORAGE);
+    if (fields.has_location) {
+        l->answer->port = port;
+        l->answer->matched = *matched;
+        l->answer->action = EM_ACTION_NONE;
+        l->answer->ttl_s = MS_TTL_FOUND;
+        l->answer->reason = "";
+    } else {
+        answer_no(l->answer, EM_ACTION_DROP, MS_TTL_NOBODY,
+                  "the port is declared, but no node has it now");
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------ cursor */
+
+static int seek(struct lookup *l, MDB_cursor_op op, struct ms_blob *key)
+{
+    struct ms_reader *reader = l->reader;
+    struct ms_blob value = {0};
+    if (!reader->eid) {
+        reader->eid = ms_txn_cursor(&reader->txn, MS_DB_EID);
+        if (!reader->eid)
+            return reader->txn.err;
+    } else if (!reader->is_eid_fresh && mdb_cursor_renew(reader->txn.mdb, reader->eid)) {
+        return ms_txn_fail(&reader->txn, EM_E_STORAGE);
+    }
+    reader->is_eid_fresh = true;
+    return ms_txn_seek(&reader->txn, reader->eid, op, key, &value);
+}
+
+/* Leading bits of the asked address that the key shares when it begins with the same
+ * 'head' bytes; -1 when it does not. */
+static int common_bits(struct lookup *l, struct ms_blob key, const struct ms_key *like, size_t head)
+{
+    if (key.size != like->size || memcmp(key.data, like->bytes, head) != 0)
+        return -1;
+    return (int)em_common_bits(key.data + head, like->bytes + head, l->eid->size);
+}
+
+/* The most bits that any key of the group of 'like' (its first 'head' bytes, an address
+ * behind them) shares with it: -1 when the group is empty. */
+static int nearest(struct lookup *l, const struct ms_key *like, size_t head, int *ret_bits)
+{
+    struct ms_blob key = ms_key_blob(like);
+    int bits = -1;
+    int r = seek(l, MDB_SET_RANGE, &key);
+    if (r == 0)
+        bits = common_bits(l, key, like, head);
+    if (r == 0 || r == EM_E_NOT_FOUND) {
+        r = seek(l, r == 0 ? MDB_PREV_NODUP : MDB_LAST, &key);
+        int before = r == 0 ? common_bits(l, key, like, head) : -1;
+        if (before > bits)
+            bits = before;
+    }
+    *ret_bits = bits;
+    return r == EM_E_NOT_FOUND ? 0 : r;
+}
+
+static enum em_eid_kind host_kind(const struct em_eid *eid)
+{
+    return eid->size == 4 ? EM_EID_IPV4 : EM_EID_IPV6;
+}
+
+static enum em_eid_kind prefix_kind(const struct em_eid *eid)
+{
+    return eid->size == 4 ? EM_EID_IPV4_PREFIX : EM_EID_IPV6_PREFIX;
+}
+
+/* The longest prefix length in use that is at most 'max'; EM_E_NOT_FOUND: none. */
+static int next_length(struct lookup *l, unsigned max, unsigned *ret_len)
+{
+    struct ms_key from = {.size = MS_KEY_EID_HEAD + 1};
+    ms_write_u32(from.bytes, l->network_id);
+    from.bytes[4] = (uint8_t)prefix_kind(l->eid);
+    from.bytes[5] = (uint8_t)(l->width - max);
+    struct ms_blob key = ms_key_blob(&from);
+    int r = seek(l, MDB_SET_RANGE, &key);
+    if (r)
+        return r;
+    if (key.size != MS_KEY_EID_HEAD + 1 + l->eid->size ||
+        memcmp(key.data, from.bytes, MS_KEY_EID_HEAD) != 0 || key.data[5] > l->width)
+        return EM_E_NOT_FOUND;
+    *ret_len = l->width - key.data[5];
+    return 0;
+}
+
+/* ------------------------------------------------------------------------- range */
+
+/* Makes *len so long that nothing more specific than a mapping of 'floor' bits is in the
+ * range: -1 when even the asked address itself is in such a one. */
+static int narrow(struct lookup *l, int floor, int *len)
+{
+    struct ms_key key;
+    struct em_eid host = em_eid_range(l->eid, l->width);
+    int bits;
+    ms_key_eid(&key, l->network_id, &host);
+    int r = nearest(l, &key, MS_KEY_EID_HEAD, &bits);
+    if (r)
+        return r;
+    if (bits == (int)l->width) {
+        *len = -1;
+        return 0;
+    }
+    *len = bits + 1 > *len ? bits + 1 : *len;
+    unsigned in_use;
+    for (int max = (int)l->width - 1; max > floor; max = (int)in_use - 1) {
+        r = next_length(l, (unsigned)max, &in_use);
+        if (r || (int)in_use <= floor)
+            break;
+        struct em_eid prefix = em_eid_range(l->eid, in_use);
+        ms_key_eid(&key, l->network_id, &prefix);
+        r = nearest(l, &key, MS_KEY_EID_HEAD + 1, &bits);
+        if (r)
+            return r;
+        if (bits >= (int)in_use) {
+            *len = -1;
+            return 0;
+        }
+        *len = bits + 1 > *len ? bits + 1 : *len;
+        if (in_use == 0)
+            break;
+    }
+    return r == EM_E_NOT_FOUND ? 0 : r;
+}
+
+static int set_covers(struct lookup *l, int floor, int len)
+{
+    int r = narrow(l, floor, &len);
+    if (r)
+        return r;
+    l->answer->covers = (struct em_eid){.kind = EM_EID_NONE};
+    if (len >= 0)
+        l->answer->covers = em_eid_range(l->eid, (unsigned)len);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ longest match */
+
+static int find_prefix(struct lookup *l, unsigned max, struct em_eid *ret_prefix,
+                       struct ms_blob *ret_id)
+{
+    unsigned len;
+    for (;;) {
+        int r = next_length(l, max, &len);
+        if (r)
+            return r;
+        struct ms_key key;
+        *ret_prefix = em_eid_range(l->eid, len);
+        ms_key_eid(&key, l->network_id, ret_prefix);
+        r = ms_txn_get(&l->reader->txn, MS_DB_EID, ms_key_blob(&key), ret_id);
+        if (r != EM_E_NOT_FOUND || len == 0)
+            return r;
+        max = len - 1;
+    }
+}
+
+static const struct em_eid link_local = {
+    .kind = EM_EID_IPV6_PREFIX, .prefix_len = 10, .size = 16, .addr = {0xfe, 0x80}};
+
+/* One range of the network: is the asked address in it, and if not, how far away? */
+static void consider(const struct em_eid *asked, const struct em_eid *subnet, bool *is_inside,
+                     int *len)
+{
+    if (subnet->size != asked->size)
+        return;
+    int subnet_len = (int)em_eid_prefix_len(subnet);
+    int bits = (int)em_common_bits(subnet->addr, asked->addr, asked->size);
+    if (bits >= subnet_len) {
+        *len = !*is_inside || subnet_len < *len ? subnet_len : *len;
+        *is_inside = true;
+    } else if (!*is_inside && bits + 1 > *len) {
+        *len = bits + 1;
+    }
+}
+
+/* Is the asked address one that the network may have?  *ret_len: of the widest range for
+ * which the same is true. */
+static bool is_in_network(struct lookup *l, const Eidmap__Network *network, int *ret_len)
+{
+    bool is_inside = network->n_subnets == 0;
+    *ret_len = 0;
+    for (size_t i = 0; i < network->n_subnets; i++) {
+        struct em_eid subnet;
+        if (em_eid_from_msg(network->subnets[i], &subnet) == 0)
+            consider(l->eid, &subnet, &is_inside, ret_len);
+    }
+    if (network->n_subnets > 0)
+        consider(l->eid, &link_local, &is_inside, ret_len);
+    return is_inside;
+}
+
+static int resolve_nobody(struct lookup *l)
+{
+    Eidmap__Network *network;
+    struct em_arena arena;
+    int len = 0;
+    em_arena_init(&arena, 0);
+    int r = ms_network_get(&l->reader->txn, l->network_id, &arena, &network);
+    if (r == EM_E_NOT_FOUND)
+        answer_no_range(l->answer, "there is no such network");
+    else if (!r && !is_in_network(l, network, &len))
+        answer_no_range(l->answer, "it is outside every subnet of the network");
+    else if (!r)
+        answer_nobody(l->answer);
+    em_arena_fini(&arena);
+    if (r && r != EM_E_NOT_FOUND)
+        return r;
+    return set_covers(l, -1, len);
+}
+
+static int resolve_ip(struct lookup *l)
+{
+    struct ms_blob id;
+    struct em_eid prefix;
+    unsigned max = em_eid_prefix_len(l->eid);
+    if (max == l->width) {
+        struct ms_key key;
+        struct em_eid host = em_eid_range(l->eid, max);
+        ms_key_eid(&key, l->network_id, &host);
+        int r = ms_txn_get(&l->reader->txn, MS_DB_EID, ms_key_blob(&key), &id);
+        if (r != EM_E_NOT_FOUND) {
+            l->answer->covers = host;
+            return r ? r : answer_port(l, id, &host);
+        }
+        max--;
+    }
+    int r = find_prefix(l, max, &prefix, &id);
+    if (r == EM_E_NOT_FOUND)
+        return resolve_nobody(l);
+    if (!r)
+        r = answer_port(l, id, &prefix);
+    return r ? r : set_covers(l, prefix.prefix_len, prefix.prefix_len);
+}
+
+static int resolve_exact(struct lookup *l)
+{
+    struct ms_key key;
+    struct ms_blob id, network;
+    enum ms_db db = ms_key_eid(&key, l->network_id, l->eid);
+    int r = ms_txn_get(&l->reader->txn, db, ms_key_blob(&key), &id);
+    if (r != EM_E_NOT_FOUND)
+        return r ? r : answer_port(l, id, l->eid);
+    r = ms_reader_network(l->reader, l->network_id, &network);
+    if (r == EM_E_NOT_FOUND)
+        answer_no_range(l->answer, "there is no such network");
+    else
+        answer_nobody(l->answer);
+    return r == EM_E_NOT_FOUND ? 0 : r;
+}
+
+/* A port is found wherever it is, even nowhere: who asks by its id wants to know just that. */
+static int resolve_port_id(struct lookup *l)
+{
+    struct fields fields;
+    struct ms_blob port;
+    int r = ms_reader_port(l->reader, l->eid->name, l->eid->size, &port);
+    if (r && r != EM_E_NOT_FOUND)
+        return r;
+    if (!r && !scan_port(port, &fields))
+        return ms_txn_fail(&l->reader->txn, EM_E_STORAGE);
+    if (r || (l->network_id && l->network_id != fields.network_id)) {
+        answer_nobody(l->answer);
+        return 0;
+    }
+    *l->answer = (struct ms_answer){
+        .port = port,
+        .matched = *l->eid,
+        .covers = *l->eid,
+        .ttl_s = MS_TTL_FOUND,
+        .reason = "",
+    };
+    return 0;
+}
+
+int ms_resolve(struct ms_reader *reader, uint32_t network_id, const struct em_eid *eid,
+               struct ms_answer *ret_answer)
+{
+    struct ms_answer answer = {.covers = *eid, .reason = ""};
+    struct lookup l = {.reader = reader, .network_id = network_id, .eid = eid, .answer = &answer};
+    int r;
+    if (eid->kind == EM_EID_PORT_ID) {
+        r = resolve_port_id(&l);
+    } else if (em_eid_is_ip(eid)) {
+        l.width = em_eid_width(eid);
+        r = resolve_ip(&l);
+    } else {
+        r = resolve_exact(&l);
+    }
+    if (!r)
+        *ret_answer = answer;
+    return r;
+}

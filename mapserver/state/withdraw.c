@@ -1,0 +1,95 @@
+/* Withdraw: locations go, and ports with their last one. */
+#include "base/mem.h"
+#include "eidmap/addr.h"
+#include "state/command.h"
+
+#include <string.h>
+
+/* Takes the node's location out of the port; the port goes with its last location unless
+ * an operator has declared it. */
+static void remove_location(struct ms_command *c, const Eidmap__Port *old, const char *node_id)
+{
+    Eidmap__Port port = *old;
+    Eidmap__Location **left = em_arena_alloc(c->scratch, old->n_locations * sizeof(*left));
+    if (!left) {
+        ms_txn_fail(c->txn, EM_E_INTERNAL);
+        return;
+    }
+    port.n_locations = 0;
+    port.locations = left;
+    for (size_t i = 0; i < old->n_locations; i++)
+        if (strcmp(old->locations[i]->node_id, node_id) != 0)
+            left[port.n_locations++] = old->locations[i];
+    if (port.n_locations == 0 && !old->declared)
+        ms_port_delete(c->txn, old);
+    else
+        ms_port_put(c->txn, old, &port);
+}
+
+static void withdraw_one(struct ms_command *c, const Eidmap__PortRef *ref, const char *node_id)
+{
+    Eidmap__Port *port;
+    em_arena_reset(c->scratch);
+    if (ms_port_get(c->txn, ref->id.data, ref->id.len, c->scratch, &port))
+        return; /* what is absent is withdrawn */
+    if (node_id[0]) {
+        const Eidmap__Location *location = ms_port_location(port, node_id);
+        if (!location || (ref->epoch && ref->epoch != location->epoch))
+            return;
+        remove_location(c, port, node_id);
+    } else {
+        ms_port_delete(c->txn, port);
+    }
+    c->result->n_withdrawn++;
+    c->result->is_changed = true;
+}
+
+int ms_withdraw(struct ms_command *c, const Eidmap__Withdraw *body)
+{
+    bool is_node = ms_command_is_by(c, EIDMAP__ROLE__ROLE_NODE);
+    const char *node_id = is_node ? c->origin->name : body->node_id;
+    char why[EM_ADDR_WHY] = "";
+    if (is_node && body->node_id[0] && strcmp(body->node_id, node_id) != 0)
+        return ms_refuse(&c->fault, EM_E_DENIED, "node_id",
+                         "node %s may withdraw its own locations only", node_id);
+    if (!is_node && node_id[0] && em_ident_check(node_id, why))
+        return ms_refuse(&c->fault, EM_E_MALFORMED, "node_id", "%s", why);
+    if (body->n_ports == 0)
+        return ms_refuse(&c->fault, EM_E_MALFORMED, "ports", "there is no port");
+    if (body->n_ports > MS_CLAIMS_MAX)
+        return ms_refuse(&c->fault, EM_E_LIMIT, "ports", "at most %d ports, not %zu", MS_CLAIMS_MAX,
+                         body->n_ports);
+    if (ms_session_has(c))
+        return 0;
+    for (size_t i = 0; i < body->n_ports && !c->txn->err; i++)
+        withdraw_one(c, body->ports[i], node_id);
+    if (c->result->is_changed)
+        ms_session_put(c);
+    return c->txn->err;
+}
+
+static bool next_port(struct ms_command *c, const char *node_id, Eidmap__Port **ret_port)
+{
+    struct ms_blob id;
+    int r = ms_txn_get(c->txn, MS_DB_LOC, ms_blob(node_id, strlen(node_id)), &id);
+    if (r)
+        return false;
+    em_arena_reset(c->scratch);
+    r = ms_port_get(c->txn, id.data, id.size, c->scratch, ret_port);
+    if (r == EM_E_NOT_FOUND)
+        ms_txn_fail(c->txn, EM_E_STORAGE);
+    return r == 0;
+}
+
+bool ms_withdraw_node(struct ms_command *c, const char *node_id, uint32_t max)
+{
+    Eidmap__Port *port;
+    while (next_port(c, node_id, &port)) {
+        if (max-- == 0)
+            return true;
+        remove_location(c, port, node_id);
+        c->result->n_withdrawn++;
+        c->result->is_changed = true;
+    }
+    return false;
+}
