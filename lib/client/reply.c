@@ -184,7 +184,20 @@ int em_reply_from_msg(struct em_arena *arena, const struct em_pending *request,
     }
 }
 
-static bool gone_from_msg(const Eidmap__Gone *msg, struct em_change *change)
+/* protobuf's bytes have no final NUL; NULL if they are no node-id. */
+static const char *node_id_of(struct em_arena *arena, const ProtobufCBinaryData *bytes)
+{
+    if (bytes->len == 0 || bytes->len >= EM_IDENTITY_NAME || memchr(bytes->data, 0, bytes->len))
+        return NULL;
+    char *text = em_arena_alloc(arena, bytes->len + 1);
+    if (!text)
+        return NULL;
+    memcpy(text, bytes->data, bytes->len);
+    text[bytes->len] = '\0';
+    return text;
+}
+
+static bool gone_from_msg(struct em_arena *arena, const Eidmap__Gone *msg, struct em_change *change)
 {
     change->is_gone = true;
     change->object = (enum em_object)msg->kind;
@@ -196,8 +209,8 @@ static bool gone_from_msg(const Eidmap__Gone *msg, struct em_change *change)
         memcpy(change->gone_port.bytes, msg->id.data, msg->id.len);
         return true;
     case EM_OBJECT_NODE:
-        change->gone_node = "";
-        return msg->id.len > 0 && msg->id.len < EM_IDENTITY_NAME;
+        change->gone_node = node_id_of(arena, &msg->id);
+        return change->gone_node != NULL;
     case EM_OBJECT_NETWORK:
         if (msg->id.len != 4)
             return false;
@@ -208,17 +221,6 @@ static bool gone_from_msg(const Eidmap__Gone *msg, struct em_change *change)
     return false;
 }
 
-/* protobuf's bytes have no final NUL. */
-static const char *text_of(struct em_arena *arena, const ProtobufCBinaryData *bytes)
-{
-    char *text = em_arena_alloc(arena, bytes->len + 1);
-    if (!text)
-        return NULL;
-    memcpy(text, bytes->data, bytes->len);
-    text[bytes->len] = '\0';
-    return text;
-}
-
 /* 1: *ret_change is set.  0: a kind of object that only a newer library knows. */
 static int change_from_msg(struct em_arena *arena, const Eidmap__Change *msg,
                            struct em_change *ret_change)
@@ -227,11 +229,7 @@ static int change_from_msg(struct em_arena *arena, const Eidmap__Change *msg,
     if (msg->gone) {
         if (msg->gone->kind > EIDMAP__OBJECT_KIND__OBJECT_NETWORK)
             return 0;
-        if (!gone_from_msg(msg->gone, ret_change))
-            return EM_E_MALFORMED;
-        if (ret_change->gone_node && !(ret_change->gone_node = text_of(arena, &msg->gone->id)))
-            return EM_E_MALFORMED;
-        return 1;
+        return gone_from_msg(arena, msg->gone, ret_change) ? 1 : EM_E_MALFORMED;
     }
     if (msg->port) {
         ret_change->object = EM_OBJECT_PORT;
