@@ -174,7 +174,7 @@ static int next_length(struct lookup *l, unsigned max, unsigned *ret_len)
     int r = seek(l, MDB_SET_RANGE, &key);
     if (r)
         return r;
-    if (key.size != MS_KEY_EID_HEAD + 1 + l->eid->size ||
+    if (key.size != from.size + l->eid->size ||
         memcmp(key.data, from.bytes, MS_KEY_EID_HEAD) != 0 || key.data[5] > l->width)
         return EM_E_NOT_FOUND;
     *ret_len = l->width - key.data[5];
