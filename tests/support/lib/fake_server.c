@@ -67,20 +67,17 @@ static void on_accept(struct ev_loop *loop, ev_io *w, int revents)
         return;
     fake_cut(server);
     server->n_accepted++;
-    server->conn =
-        em_conn_new(server->net, fd, &(struct em_conn_config){.events = &events}, server);
+    struct em_conn_config config = {.events = &events, .tls = server->tls};
+    server->conn = em_conn_new(server->net, fd, &config, server);
 }
 
-void fake_start(struct fake_server *server, struct ev_loop *loop, const char *name)
+static int start_at(struct fake_server *server, struct ev_loop *loop, const char *url)
 {
     struct em_address address;
-    const char *tmp = getenv("TMPDIR");
     *server = (struct fake_server){.loop = loop, .net = em_net_new(loop)};
     server->arena = em_malloc(sizeof(*server->arena));
     em_arena_init(server->arena, 256u << 20);
-    snprintf(server->path, sizeof(server->path), "%.30s/em-fake-%d-%.8s", tmp ? tmp : "/tmp",
-             (int)getpid(), name);
-    snprintf(server->url, sizeof(server->url), "unix:%s", server->path);
+    snprintf(server->url, sizeof(server->url), "%s", url);
     if (em_address_parse(server->url, &address, NULL))
         abort();
     int fd = em_socket_listen(&address, 0600);
@@ -89,6 +86,24 @@ void fake_start(struct fake_server *server, struct ev_loop *loop, const char *na
     ev_io_init(&server->io, on_accept, fd, EV_READ);
     server->io.data = server;
     ev_io_start(loop, &server->io);
+    return fd;
+}
+
+void fake_start(struct fake_server *server, struct ev_loop *loop, const char *name)
+{
+    char url[80];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(url, sizeof(url), "unix:%.30s/em-fake-%d-%.8s", tmp ? tmp : "/tmp", (int)getpid(),
+             name);
+    start_at(server, loop, url);
+    snprintf(server->path, sizeof(server->path), "%s", url + strlen("unix:"));
+}
+
+void fake_start_tls(struct fake_server *server, struct ev_loop *loop, struct em_tls *tls)
+{
+    int fd = start_at(server, loop, "tls://127.0.0.1:0");
+    server->tls = tls;
+    snprintf(server->url, sizeof(server->url), "tls://127.0.0.1:%u", em_socket_port(fd));
 }
 
 void fake_stop(struct fake_server *server)
@@ -96,7 +111,8 @@ void fake_stop(struct fake_server *server)
     fake_cut(server);
     ev_io_stop(server->loop, &server->io);
     close(server->io.fd);
-    unlink(server->path);
+    if (server->path[0])
+        unlink(server->path);
     em_net_free(server->net);
     em_arena_fini(server->arena);
     free(server->arena);

@@ -1,7 +1,7 @@
 /* A map server that does what a test tells it: for tests of the client.
  *
- * It listens on a unix socket, keeps every message that comes, and answers Hello with a
- * Welcome.  Everything else is the test's: its handler, or sends of its own. */
+ * It listens on a unix socket or with TLS on loopback, keeps every message that comes, and answers
+ * Hello with a Welcome.  Everything else is the test's: its handler, or sends of its own. */
 #ifndef FAKE_SERVER_H
 #define FAKE_SERVER_H
 
@@ -14,8 +14,9 @@
 struct fake_server {
     struct ev_loop *loop;
     struct em_net *net;
-    char path[64];
-    char url[80];         /* "unix:PATH" */
+    struct em_tls *tls;
+    char path[64];        /* unix only */
+    char url[80];         /* for the client's list of servers */
     struct em_conn *conn; /* the newest session, NULL: none */
     unsigned n_accepted;
     const Eidmap__Envelope *log[FAKE_LOG]; /* of all sessions, good until fake_stop() */
@@ -30,6 +31,7 @@ struct fake_server {
 
 /* 'name' tells the servers of one test apart. */
 void fake_start(struct fake_server *server, struct ev_loop *loop, const char *name);
+void fake_start_tls(struct fake_server *server, struct ev_loop *loop, struct em_tls *tls);
 void fake_stop(struct fake_server *server);
 
 /* Ends the session, if there is one. */
