@@ -144,7 +144,7 @@ static int ca_open(const char *path, FILE **ret_file, char **ret_why)
 
 static int ca_load_key(const char *path, EVP_PKEY **ret_key, char **ret_why)
 {
-    FILE *file;
+    FILE *file = NULL;
     int r = ca_open(path, &file, ret_why);
     if (r)
         return r;
@@ -155,7 +155,7 @@ static int ca_load_key(const char *path, EVP_PKEY **ret_key, char **ret_why)
 
 static int ca_load_cert(const char *path, X509 **ret_cert, char **ret_why)
 {
-    FILE *file;
+    FILE *file = NULL;
     int r = ca_open(path, &file, ret_why);
     if (r)
         return r;

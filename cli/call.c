@@ -1,0 +1,276 @@
+#include "call.h"
+
+#include "output.h"
+#include "target.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ev.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FOR_EVER (-1)
+
+void ctl_subject(struct ctl *ctl, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ctl->subject, sizeof(ctl->subject), format, args);
+    va_end(args);
+}
+
+static enum ctl_exit code_for(int err)
+{
+    switch (err) {
+    case EM_E_CLOSED:
+    case EM_E_TIMEOUT:
+    case EM_E_TLS:
+    case EM_E_FRAME:
+    case -ECONNREFUSED:
+    case -ECONNRESET:
+    case -ENOENT:
+        return CTL_NO_SERVER;
+    }
+    return CTL_REFUSED;
+}
+
+static enum ctl_exit open_with(struct ctl *ctl, const struct em_client_config *config,
+                               const char *what, const char *hint)
+{
+    char *why = NULL;
+    int r = em_call_open(config, &ctl->call, &why);
+    if (!r)
+        return CTL_DONE;
+    enum ctl_exit code = r == EM_E_DENIED ? CTL_REFUSED : CTL_NO_SERVER;
+    ctl_fail(ctl, code, "%s: %s; %s", what, why ? why : em_strerror(r), hint);
+    free(why);
+    return code;
+}
+
+enum ctl_exit ctl_open(struct ctl *ctl)
+{
+    struct ctl_servers s;
+    enum ctl_exit code = ctl_servers_init(ctl, &s);
+    if (!code) {
+        struct em_client_config config = {
+            .servers = s.servers,
+            .n_servers = s.n_servers,
+            .ca_file = s.ca,
+            .cert_file = s.cert,
+            .key_file = s.key,
+            .software = "mapctl " EM_VERSION,
+            .timeout_ms = ctl->target.timeout_ms,
+        };
+        code = open_with(ctl, &config, "no map server", "is it running? -s names another");
+    }
+    ctl_servers_fini(&s);
+    return code;
+}
+
+enum ctl_exit ctl_open_xtr(struct ctl *ctl)
+{
+    char *server = em_asprintf("unix:%s", ctl->target.xtr ? ctl->target.xtr : CTL_DEFAULT_XTR);
+    const char *servers[] = {server};
+    struct em_client_config config = {
+        .servers = servers,
+        .n_servers = 1,
+        .software = "mapctl " EM_VERSION,
+        .timeout_ms = ctl->target.timeout_ms,
+    };
+    enum ctl_exit code = open_with(ctl, &config, "no xTR", "is it running? -S names its socket");
+    free(server);
+    return code;
+}
+
+void ctl_close(struct ctl *ctl)
+{
+    em_call_close(ctl->call);
+    ctl->call = NULL;
+}
+
+static enum ctl_exit wait_for(struct ctl *ctl, int64_t id, int timeout_ms)
+{
+    if (id < 0)
+        return ctl_fail(ctl, CTL_REFUSED, "%s: %s", ctl->subject, em_strerror((int)id));
+    ctl->is_waiting = true;
+    ctl->exit = CTL_DONE;
+    int r = 0;
+    for (unsigned heard = ctl->n_heard; ctl->is_waiting && !r; heard = ctl->n_heard) {
+        r = em_call_wait(ctl->call, timeout_ms);
+        if (r == EM_E_TIMEOUT && heard != ctl->n_heard)
+            r = 0; /* a long answer is on its way */
+    }
+    ctl->is_waiting = false;
+    if (r) {
+        em_client_cancel(em_call_client(ctl->call), id);
+        return ctl_fail(ctl, CTL_NO_SERVER, "%s: no answer: %s; -t allows more time", ctl->subject,
+                        em_strerror(r));
+    }
+    return ctl->exit;
+}
+
+enum ctl_exit ctl_wait(struct ctl *ctl, int64_t id)
+{
+    return wait_for(ctl, id, (int)ctl->target.timeout_ms);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    ctl_finish(watcher->data, CTL_DONE);
+}
+
+enum ctl_exit ctl_follow(struct ctl *ctl, int64_t id)
+{
+    struct ev_loop *loop = em_call_loop(ctl->call);
+    ev_signal interrupt, terminate;
+    ev_signal_init(&interrupt, on_signal, SIGINT);
+    ev_signal_init(&terminate, on_signal, SIGTERM);
+    interrupt.data = terminate.data = ctl;
+    ev_signal_start(loop, &interrupt);
+    ev_signal_start(loop, &terminate);
+    enum ctl_exit code = wait_for(ctl, id, FOR_EVER);
+    ev_signal_stop(loop, &interrupt);
+    ev_signal_stop(loop, &terminate);
+    return code;
+}
+
+void ctl_finish(struct ctl *ctl, enum ctl_exit code)
+{
+    ctl->exit = code;
+    ctl->is_waiting = false;
+    em_call_done(ctl->call);
+}
+
+void ctl_refused_with(struct ctl *ctl, int err, const char *message)
+{
+    const char *text = message && message[0] ? message : em_strerror(err);
+    const char *hint =
+        err == EM_E_STALE ? "; somebody else changed it: look again, then repeat" : "";
+    ctl_finish(ctl, ctl_fail(ctl, code_for(err), "%s: %s%s", ctl->subject, text, hint));
+}
+
+void ctl_refused(struct ctl *ctl, const struct em_reply *reply)
+{
+    ctl_refused_with(ctl, reply->err, reply->message);
+}
+
+void ctl_on_reply(void *aux, const struct em_reply *reply)
+{
+    struct ctl *ctl = aux;
+    if (reply->err)
+        ctl_refused(ctl, reply);
+    else
+        ctl_finish(ctl, CTL_DONE);
+}
+
+void ctl_report(struct ctl *ctl, const char *what, uint64_t revision)
+{
+    struct ctl_json json = {ctl->out};
+    if (!ctl->is_json) {
+        ctl_say(ctl, "%s: %s, revision %" PRIu64, ctl->subject, what, revision);
+        return;
+    }
+    ctl_json_begin(&json, NULL, '{');
+    ctl_json_uint(&json, "revision", revision);
+    ctl_json_end(&json, '}');
+}
+
+void ctl_on_removed(void *aux, const struct em_reply *reply)
+{
+    struct ctl *ctl = aux;
+    if (!reply->err)
+        ctl_report(ctl, "removed", reply->revision);
+    ctl_on_reply(ctl, reply);
+}
+
+enum ctl_exit ctl_not_found(struct ctl *ctl)
+{
+    return ctl_fail(ctl, CTL_REFUSED, "%s: not found; \"mapctl %s list\" shows them", ctl->subject,
+                    ctl->family->name);
+}
+
+/* A page of the feed may show an object again when it changed while the pass went on; a
+ * list shows it once.  Ids are kept as 64-bit hashes: 16 bytes an object. */
+struct snapshot {
+    struct ctl *ctl;
+    ctl_visit_fn *visit;
+    void *aux;
+    struct em_index index;
+    uint64_t *hashes;
+    size_t n, room;
+};
+
+static bool is_same_hash(const void *aux, uint32_t slot, const void *key)
+{
+    const struct snapshot *s = aux;
+    return s->hashes[slot] == *(const uint64_t *)key;
+}
+
+static uint64_t hash_of(const struct em_change *change)
+{
+    uint64_t seed = em_hash(&change->object, sizeof(change->object));
+    switch (change->object) {
+    case EM_OBJECT_PORT:
+        return em_hash_more(seed, change->port->id.bytes, change->port->id.size);
+    case EM_OBJECT_NODE:
+        return em_hash_more(seed, change->node->id, strlen(change->node->id));
+    case EM_OBJECT_NETWORK:
+        return em_hash_more(seed, &change->network->id, sizeof(change->network->id));
+    }
+    return seed;
+}
+
+static bool is_new(struct snapshot *s, const struct em_change *change)
+{
+    uint64_t hash = hash_of(change);
+    if (em_index_find(&s->index, hash, is_same_hash, s, &hash) != EM_INDEX_NONE)
+        return false;
+    if (s->n == s->room) {
+        s->room = s->room ? 2 * s->room : 256;
+        s->hashes = em_realloc(s->hashes, s->room * sizeof(*s->hashes));
+    }
+    s->hashes[s->n] = hash;
+    em_index_insert(&s->index, hash, (uint32_t)s->n++);
+    return true;
+}
+
+static void on_page(void *aux, const struct em_feed *page)
+{
+    struct snapshot *s = aux;
+    if (!s->ctl->is_waiting)
+        return; /* the visitor has seen enough */
+    s->ctl->n_heard++;
+    if (page->err) {
+        ctl_refused_with(s->ctl, page->err, page->message);
+        return;
+    }
+    for (size_t i = 0; i < page->n_changes; i++) {
+        const struct em_change *change = &page->changes[i];
+        if (!change->is_gone && is_new(s, change) && s->visit(s->aux, change)) {
+            ctl_finish(s->ctl, CTL_DONE);
+            return;
+        }
+    }
+    if (page->is_complete || page->is_removed)
+        ctl_finish(s->ctl, CTL_DONE);
+}
+
+enum ctl_exit ctl_snapshot(struct ctl *ctl, uint32_t network_id, const char *network,
+                           ctl_visit_fn *visit, void *aux)
+{
+    struct snapshot s = {.ctl = ctl, .visit = visit, .aux = aux};
+    em_index_init(&s.index);
+    struct em_client *client = em_call_client(ctl->call);
+    int64_t id = em_client_subscribe(client, network_id, network, 0, on_page, &s);
+    enum ctl_exit code = ctl_wait(ctl, id);
+    if (id > 0)
+        em_client_cancel(client, id);
+    em_index_fini(&s.index);
+    free(s.hashes);
+    return code;
+}

@@ -1,0 +1,401 @@
+#include "call.h"
+#include "command.h"
+#include "list.h"
+#include "ports.h"
+#include "record.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the commands on one port share. */
+struct job {
+    struct ctl *ctl;
+    struct em_port_id id;
+    void (*on_port)(struct job *job, const struct em_reply *reply, const struct em_port *port);
+    char *network; /* its name */
+    uint32_t network_id;
+    char *before; /* where it was */
+    struct em_location target;
+    char node[EM_PORT_ID_TEXT];
+};
+
+struct networks {
+    struct em_network *networks; /* id and name only */
+    size_t n;
+};
+
+static bool keep_network(void *aux, const struct em_change *change)
+{
+    struct networks *all = aux;
+    if (change->object != EM_OBJECT_NETWORK)
+        return false;
+    all->networks = em_realloc(all->networks, (all->n + 1) * sizeof(*all->networks));
+    all->networks[all->n++] = (struct em_network){
+        .id = change->network->id,
+        .name = em_strdup(change->network->name),
+    };
+    return false;
+}
+
+static void networks_fini(struct networks *all)
+{
+    for (size_t i = 0; i < all->n; i++)
+        free((char *)all->networks[i].name);
+    free(all->networks);
+}
+
+static void add_row(struct ctl_table *table, const struct em_change *change, void *aux)
+{
+    const struct em_port *port = change->port;
+    const char *const *network = aux;
+    ctl_table_add_take(table, (char *[]){
+                                  ctl_port_id_text(&port->id),
+                                  ctl_text(*network),
+                                  ctl_eids_text(port->eids, port->n_eids),
+                                  ctl_locations_text(port->locations, port->n_locations),
+                                  ctl_uint_text(port->revision),
+                              });
+}
+
+static enum ctl_exit list_all(struct ctl *ctl, struct ctl_list *list, const char **network)
+{
+    struct networks all = {0};
+    enum ctl_exit code = ctl_snapshot(ctl, 0, NULL, keep_network, &all);
+    for (size_t i = 0; !code && i < all.n; i++) {
+        *network = all.networks[i].name;
+        code = ctl_snapshot(ctl, all.networks[i].id, NULL, ctl_list_add, list);
+    }
+    networks_fini(&all);
+    return code;
+}
+
+static enum ctl_exit run_list(struct ctl *ctl)
+{
+    static const struct ctl_column columns[] = {
+        {"PORT"}, {"NETWORK"}, {"EIDS"}, {"LOCATIONS"}, {"REVISION", true},
+    };
+    const char *network = ctl->n_words ? ctl->words[0] : NULL;
+    struct ctl_list list = {.ctl = ctl, .object = EM_OBJECT_PORT, .row = add_row, .aux = &network};
+    ctl_subject(ctl, network ? "network %s" : "port list", network);
+    enum ctl_exit code = ctl_open(ctl);
+    if (code)
+        return code;
+    ctl_list_begin(&list, columns, sizeof(columns) / sizeof(*columns));
+    if (network)
+        code = ctl_snapshot(ctl, 0, network, ctl_list_add, &list);
+    else
+        code = list_all(ctl, &list, &network);
+    ctl_list_end(&list, code);
+    ctl_close(ctl);
+    return code;
+}
+
+static void on_resolved(void *aux, const struct em_reply *reply)
+{
+    struct job *job = aux;
+    const struct em_port *port = reply->n_answers ? reply->answers[0].port : NULL;
+    if (reply->err)
+        ctl_refused(job->ctl, reply);
+    else if (!port)
+        ctl_finish(job->ctl, ctl_not_found(job->ctl));
+    else
+        job->on_port(job, reply, port);
+}
+
+/* Reads the port as it is and hands it to job->on_port, which finishes. */
+static enum ctl_exit read_port(struct job *job)
+{
+    struct em_eid eid = {
+        .kind = EM_EID_PORT_ID,
+        .size = job->id.size,
+        .name = (const char *)job->id.bytes,
+    };
+    struct em_client *client = em_call_client(job->ctl->call);
+    return ctl_wait(job->ctl,
+                    em_client_resolve(client, 0, NULL, &eid, 1,
+                                      EM_RESOLVE_NODES | EM_RESOLVE_CONSISTENT, on_resolved, job));
+}
+
+static bool find_network(void *aux, const struct em_change *change)
+{
+    struct job *job = aux;
+    if (change->object != EM_OBJECT_NETWORK || change->network->id != job->network_id)
+        return false;
+    job->network = em_strdup(change->network->name);
+    return true;
+}
+
+static char *allowed_text(const struct em_port *port)
+{
+    return port->n_allowed_nodes ? ctl_words_text(port->allowed_nodes, port->n_allowed_nodes)
+                                 : ctl_text("any node");
+}
+
+static const struct em_node *find_node(const struct em_reply *reply, const char *id)
+{
+    for (size_t i = 0; i < reply->n_nodes; i++)
+        if (strcmp(reply->nodes[i].id, id) == 0)
+            return &reply->nodes[i];
+    return NULL;
+}
+
+static char *view_text(const struct em_location *l)
+{
+    if (l->view_node)
+        return em_asprintf("node:%s", l->view_node);
+    if (l->view_label.key)
+        return em_asprintf("%s=%s", l->view_label.key, l->view_label.value);
+    return ctl_text("everyone");
+}
+
+static void print_locations(FILE *out, const struct em_reply *reply, const struct em_port *port)
+{
+    static const struct ctl_column columns[] = {
+        {"LOCATION"}, {"VNI", true}, {"PRIORITY", true}, {"WEIGHT", true}, {"STATE"},
+        {"NODE"},     {"RLOCS"},     {"VISIBLE-TO"},     {"EPOCH", true},
+    };
+    struct ctl_table *table = ctl_table_new(out, columns, sizeof(columns) / sizeof(*columns));
+    for (size_t i = 0; i < port->n_locations; i++) {
+        const struct em_location *l = &port->locations[i];
+        const struct em_node *node = find_node(reply, l->node_id);
+        ctl_table_add_take(table,
+                           (char *[]){
+                               ctl_text(l->node_id),
+                               ctl_uint_text(l->segmentation_id),
+                               ctl_uint_text(l->priority),
+                               ctl_uint_text(l->weight),
+                               ctl_text(l->is_pending ? "pending" : "active"),
+                               node ? ctl_node_state_text(node) : ctl_text(NULL),
+                               node ? ctl_rlocs_text(node->rlocs, node->n_rlocs) : ctl_text(NULL),
+                               view_text(l),
+                               ctl_uint_text(l->epoch),
+                           });
+    }
+    fputc('\n', out);
+    ctl_table_print(table);
+    ctl_table_free(table);
+}
+
+/* The reply does not outlive its callback and the network's name takes another request, so
+ * the name comes first: the port is read twice. */
+static void learn_network(struct job *job, const struct em_reply *reply, const struct em_port *port)
+{
+    job->network_id = port->network_id;
+    ctl_finish(job->ctl, CTL_DONE);
+}
+
+static void show_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
+{
+    struct ctl *ctl = job->ctl;
+    struct ctl_json json = {ctl->out};
+    if (ctl->is_json) {
+        ctl_json_port(&json, NULL, port);
+        ctl_finish(ctl, CTL_DONE);
+        return;
+    }
+    struct ctl_fields *fields = ctl_fields_new(ctl->out);
+    ctl_fields_add_take(fields, "port", ctl_port_id_text(&port->id));
+    ctl_fields_add_take(fields, "network",
+                        job->network ? em_strdup(job->network) : ctl_uint_text(port->network_id));
+    ctl_fields_add_take(fields, "EIDs", ctl_eids_text(port->eids, port->n_eids));
+    ctl_fields_add_take(fields, "flags", ctl_port_flags_text(port));
+    ctl_fields_add_take(fields, "claimed by", allowed_text(port));
+    ctl_fields_add_take(fields, "revision", ctl_uint_text(port->revision));
+    ctl_fields_end(fields);
+    if (port->n_locations)
+        print_locations(ctl->out, reply, port);
+    ctl_finish(ctl, CTL_DONE);
+}
+
+/* Parses the port-id, names the subject, opens. */
+static enum ctl_exit begin(struct job *job, struct ctl *ctl)
+{
+    char text[EM_PORT_ID_TEXT];
+    *job = (struct job){.ctl = ctl};
+    if (!ctl_port_id(ctl, &job->id))
+        return CTL_USAGE;
+    ctl_subject(ctl, "port %s", em_port_id_format(job->id.bytes, job->id.size, text));
+    return ctl_open(ctl);
+}
+
+static enum ctl_exit run_show(struct ctl *ctl)
+{
+    struct job job;
+    enum ctl_exit code = begin(&job, ctl);
+    if (code)
+        return code;
+    if (!ctl->is_json) {
+        job.on_port = learn_network;
+        code = read_port(&job);
+        if (!code)
+            code = ctl_snapshot(ctl, 0, NULL, find_network, &job);
+    }
+    if (!code) {
+        job.on_port = show_port;
+        code = read_port(&job);
+    }
+    free(job.network);
+    ctl_close(ctl);
+    return code;
+}
+
+static void on_registered(void *aux, const struct em_reply *reply)
+{
+    struct job *job = aux;
+    struct ctl *ctl = job->ctl;
+    if (reply->err == EM_E_CONFLICT && reply->current) {
+        char *holder = ctl_port_id_text(&reply->current->id);
+        char *places = ctl_places_text(reply->current->locations, reply->current->n_locations);
+        ctl_finish(ctl, ctl_fail(ctl, CTL_REFUSED, "%s: %s; the holder is port %s at %s",
+                                 ctl->subject, reply->message, holder, places));
+        free(holder);
+        free(places);
+        return;
+    }
+    if (!reply->err)
+        ctl_report(ctl, job->before ? job->before : "registered", reply->revision);
+    ctl_on_reply(ctl, reply);
+}
+
+static bool apply_allowed(struct ctl *ctl, struct ctl_port *p)
+{
+    char why[EM_ADDR_WHY];
+    size_t pos = 0, n = 0;
+    for (const char *node; (node = ctl_option_next(ctl, "allow", &pos)); n++) {
+        if (n == CTL_MAX_ALLOWED || em_ident_check(node, why)) {
+            ctl_fail(ctl, CTL_USAGE, "--allow %s: %s", node,
+                     n == CTL_MAX_ALLOWED ? "at most 16 nodes" : why);
+            return false;
+        }
+        p->allowed[n] = node;
+    }
+    p->port.allowed_nodes = p->allowed;
+    p->port.n_allowed_nodes = n;
+    return true;
+}
+
+static enum ctl_exit run_register(struct ctl *ctl)
+{
+    struct job job = {.ctl = ctl};
+    struct ctl_port *p = em_calloc(1, sizeof(*p));
+    const char *network = ctl_option(ctl, "network");
+    enum ctl_exit code = CTL_USAGE;
+    if (!network)
+        ctl_fail(ctl, CTL_USAGE, "port %s: in which network? give --network NAME", ctl->words[0]);
+    else if (ctl_port_id(ctl, &p->port.id) && ctl_port_eids(ctl, p) && ctl_port_locations(ctl, p) &&
+             apply_allowed(ctl, p))
+        code = begin(&job, ctl);
+    if (!code) {
+        struct em_claim claim = {.port = p->port, .is_attach = true};
+        claim.port.is_declared = true;
+        claim.port.is_multihomed = ctl_option(ctl, "multihomed");
+        claim.port.is_shared = ctl_option(ctl, "shared");
+        code = ctl_wait(ctl, em_client_register(em_call_client(ctl->call), &claim, 1, network,
+                                                on_registered, &job));
+        ctl_close(ctl);
+    }
+    free(p);
+    return code;
+}
+
+static void move_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
+{
+    struct ctl *ctl = job->ctl;
+    struct em_location target = port->n_locations ? port->locations[0] : (struct em_location){0};
+    target.node_id = job->target.node_id;
+    target.segmentation_id = job->target.segmentation_id;
+    target.is_pending = false;
+    target.epoch = 0;
+    struct em_claim claim = {.port = *port, .is_attach = true};
+    claim.port.locations = &target;
+    claim.port.n_locations = 1;
+    char *places = ctl_places_text(port->locations, port->n_locations);
+    job->before = em_asprintf("%s -> %s", places, target.node_id);
+    free(places);
+    int64_t id = em_client_register(em_call_client(ctl->call), &claim, 1, NULL, on_registered, job);
+    if (id < 0)
+        ctl_refused_with(ctl, (int)id, NULL);
+}
+
+static enum ctl_exit run_move(struct ctl *ctl)
+{
+    struct job job;
+    struct em_location target;
+    char node[EM_PORT_ID_TEXT];
+    const char *to = ctl_option(ctl, "to");
+    if (!to)
+        return ctl_fail(ctl, CTL_USAGE, "port %s: where to? give --to NODE", ctl->words[0]);
+    if (!ctl_port_place(ctl, to, node, &target))
+        return CTL_USAGE;
+    enum ctl_exit code = begin(&job, ctl);
+    if (code)
+        return code;
+    job.target = target;
+    job.on_port = move_port;
+    code = read_port(&job);
+    free(job.before);
+    ctl_close(ctl);
+    return code;
+}
+
+/* A withdrawal of what is not there succeeds, so the port is looked at first. */
+static void remove_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
+{
+    struct em_port_ref ref = {.id = job->id};
+    int64_t id =
+        em_client_withdraw(em_call_client(job->ctl->call), &ref, 1, "", ctl_on_removed, job->ctl);
+    if (id < 0)
+        ctl_refused_with(job->ctl, (int)id, NULL);
+}
+
+static enum ctl_exit run_remove(struct ctl *ctl)
+{
+    struct job job;
+    enum ctl_exit code = begin(&job, ctl);
+    if (code)
+        return code;
+    job.on_port = remove_port;
+    code = read_port(&job);
+    ctl_close(ctl);
+    return code;
+}
+
+static const struct ctl_option register_options[] = {
+    {"network", 'n', "NAME", "the network it is in"},
+    {"mac", 0, "MAC", "may be repeated"},
+    {"ip", 0, "ADDRESS", "address or prefix; may be repeated"},
+    {"eid", 0, "EID", "any other: a DNS name, tcp/ADDRESS:PORT; may be repeated"},
+    {"node", 0, "NODE[:VNI]", "where it is; may be repeated"},
+    {"priority", 0, "N", "of its locations: the lowest is used, 255 never (0)"},
+    {"weight", 0, "N", "of its locations: share among equal priorities (0)"},
+    {"allow", 0, "NODE", "which nodes may claim it (any); may be repeated"},
+    {"multihomed", 0, NULL, "a node's claim adds a location, and takes none away"},
+    {"shared", 0, NULL, "other shared ports may have the same EIDs"},
+    {NULL},
+};
+
+static const struct ctl_option move_options[] = {
+    {"to", 0, "NODE[:VNI]", "where it is from now on"},
+    {NULL},
+};
+
+const struct ctl_command ctl_port_commands[] = {
+    {"list", "[NETWORK]", 0, 1, NULL, run_list, "List ports, of all networks or of one",
+     "Each port once, as it was when the list reached it.\n", "mapctl port list blue"},
+    {"show", "PORT", 1, 1, NULL, run_show, "Show a port and where it is", NULL,
+     "mapctl port show web-1"},
+    {"register", "PORT --network NAME --mac MAC --ip ADDRESS [OPTION]...", 1, 1, register_options,
+     run_register, "Declare a port",
+     "The port stays until it is removed, and nodes cannot change its EIDs.  Without --node it\n"
+     "waits for a node that claims it.\n",
+     "mapctl port register web-1 --network blue --mac 52:54:00:00:00:01 \\\n"
+     "       --ip 10.1.0.5 --node hv1"},
+    {"move", "PORT --to NODE[:VNI]", 1, 1, move_options, run_move, "Say that a port is elsewhere",
+     "All its locations are replaced by one.\n", "mapctl port move web-1 --to hv2"},
+    {"remove", "PORT", 1, 1, NULL, run_remove, "Remove a port", NULL, "mapctl port remove web-1"},
+    {NULL},
+};

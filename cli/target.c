@@ -1,0 +1,102 @@
+#include "target.h"
+
+#include "base/mem.h"
+#include "net/socket.h"
+
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An option before the environment; an empty variable counts as none. */
+static const char *choose(const char *option, const char *variable)
+{
+    const char *value = option ? option : getenv(variable);
+    return value && value[0] ? value : NULL;
+}
+
+const char *ctl_target_pki(const struct ctl *ctl)
+{
+    return choose(ctl->target.pki, "EIDMAP_PKI");
+}
+
+static enum ctl_exit split(struct ctl *ctl, struct ctl_servers *s, bool *ret_needs_tls)
+{
+    char *save = NULL;
+    char why[EM_ADDR_WHY];
+    struct em_address address;
+    *ret_needs_tls = false;
+    for (char *p = s->list, *text; (text = strtok_r(p, ",", &save)); p = NULL) {
+        if (s->n_servers == CTL_MAX_SERVERS)
+            return ctl_fail(ctl, CTL_USAGE, "more than %d servers", CTL_MAX_SERVERS);
+        if (em_address_parse(text, &address, why))
+            return ctl_fail(ctl, CTL_USAGE, "server %s: %s", text, why);
+        *ret_needs_tls |= address.transport == EM_TLS;
+        s->servers[s->n_servers++] = text;
+    }
+    if (!s->n_servers)
+        return ctl_fail(ctl, CTL_USAGE, "no server given; expected -s HOST:PORT or unix:PATH");
+    return CTL_DONE;
+}
+
+/* The certificate and key of the only operator in 'dir'. */
+static enum ctl_exit find_operator(struct ctl *ctl, const char *dir, struct ctl_servers *s)
+{
+    glob_t found = {0};
+    char *pattern = em_asprintf("%s/operator-*.crt", dir);
+    int r = glob(pattern, 0, NULL, &found);
+    enum ctl_exit code = CTL_DONE;
+    if (r || found.gl_pathc == 0) {
+        code = ctl_fail(ctl, CTL_USAGE, "no %s; \"mapctl pki operator NAME\" makes one", pattern);
+    } else if (found.gl_pathc > 1) {
+        code = ctl_fail(ctl, CTL_USAGE, "%zu operators in %s; choose one with --cert and --key",
+                        found.gl_pathc, dir);
+    } else {
+        s->cert = em_strdup(found.gl_pathv[0]);
+        s->key = em_strdup(found.gl_pathv[0]);
+        memcpy(s->key + strlen(s->key) - 3, "key", 3);
+    }
+    globfree(&found);
+    free(pattern);
+    return code;
+}
+
+static enum ctl_exit find_credentials(struct ctl *ctl, struct ctl_servers *s)
+{
+    const char *dir = ctl_target_pki(ctl);
+    const char *ca = choose(ctl->target.ca, "EIDMAP_CA");
+    const char *cert = choose(ctl->target.cert, "EIDMAP_CERT");
+    const char *key = choose(ctl->target.key, "EIDMAP_KEY");
+    if (!cert != !key)
+        return ctl_fail(ctl, CTL_USAGE, "--cert and --key belong together; give both");
+    if (ca)
+        s->ca = em_strdup(ca);
+    else if (dir)
+        s->ca = em_asprintf("%s/ca.crt", dir);
+    if (cert) {
+        s->cert = em_strdup(cert);
+        s->key = em_strdup(key);
+    } else if (dir) {
+        return find_operator(ctl, dir, s);
+    }
+    if (!s->ca || !s->cert)
+        return ctl_fail(ctl, CTL_USAGE,
+                        "TLS needs certificates; give --pki DIR, or --ca, --cert and --key");
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_servers_init(struct ctl *ctl, struct ctl_servers *servers)
+{
+    const char *list = choose(ctl->target.servers, "EIDMAP_SERVERS");
+    bool needs_tls;
+    *servers = (struct ctl_servers){.list = em_strdup(list ? list : CTL_DEFAULT_SERVER)};
+    enum ctl_exit code = split(ctl, servers, &needs_tls);
+    return code || !needs_tls ? code : find_credentials(ctl, servers);
+}
+
+void ctl_servers_fini(struct ctl_servers *servers)
+{
+    free(servers->list);
+    free(servers->ca);
+    free(servers->cert);
+    free(servers->key);
+}

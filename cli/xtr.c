@@ -1,0 +1,594 @@
+/* The xTR of this host, over its unix socket: the same frames as a map server's, with bodies
+ * of their own, so these commands speak messages instead of libeidmap's calls. */
+#include "xtr.h"
+
+#include "call.h"
+#include "list.h"
+#include "ports.h"
+#include "record.h"
+#include "target.h"
+
+#include "base/mem.h"
+#include "client/request.h"
+#include "wire/convert.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A reply in one or many parts. */
+struct talk {
+    struct ctl *ctl;
+    Eidmap__Envelope__BodyCase expects;
+    /* Shows a part; false: another follows. */
+    bool (*show)(struct talk *talk, const Eidmap__Envelope *reply);
+    struct em_arena arena; /* reset for each part */
+    struct ctl_table *table;
+    struct ctl_json json;
+    uint64_t n_checked, n_different;
+    struct network_name {
+        uint32_t id;
+        char *name;
+    } * names;
+    size_t n_names;
+    enum ctl_exit verdict; /* of the answer itself */
+};
+
+static void on_reply(void *aux, int err, const Eidmap__Envelope *reply)
+{
+    struct talk *talk = aux;
+    struct ctl *ctl = talk->ctl;
+    if (!ctl->is_waiting)
+        return;
+    ctl->n_heard++;
+    if (err) {
+        ctl_refused_with(ctl, err, NULL);
+    } else if (reply->body_case == EIDMAP__ENVELOPE__BODY_ERROR) {
+        ctl_refused_with(ctl, em_error_from_wire((int)reply->error->code), reply->error->message);
+    } else if (reply->body_case != talk->expects) {
+        ctl_refused_with(ctl, EM_E_UNSUPPORTED, "the answer is none that mapctl knows");
+    } else {
+        em_arena_reset(&talk->arena);
+        if (talk->show(talk, reply))
+            ctl_finish(ctl, CTL_DONE);
+    }
+}
+
+static enum ctl_exit converse(struct talk *talk, Eidmap__Envelope *request)
+{
+    struct ctl *ctl = talk->ctl;
+    em_arena_init(&talk->arena, 0);
+    enum ctl_exit code =
+        ctl_wait(ctl, em_client_send(em_call_client(ctl->call), request, true, on_reply, talk));
+    em_arena_fini(&talk->arena);
+    return code;
+}
+
+static enum ctl_exit ask(struct talk *talk, Eidmap__Envelope *request)
+{
+    enum ctl_exit code = ctl_open_xtr(talk->ctl);
+    if (code)
+        return code;
+    code = converse(talk, request);
+    ctl_close(talk->ctl);
+    return code;
+}
+
+/* For answers that are a list. */
+static enum ctl_exit ask_list(struct talk *talk, Eidmap__Envelope *request,
+                              const struct ctl_column *columns, size_t n)
+{
+    struct ctl *ctl = talk->ctl;
+    enum ctl_exit code = ctl_open_xtr(ctl);
+    if (code)
+        return code;
+    talk->json = (struct ctl_json){ctl->out};
+    if (ctl->is_json)
+        ctl_json_begin(&talk->json, NULL, '[');
+    else
+        talk->table = ctl_table_new(ctl->out, columns, n);
+    code = converse(talk, request);
+    if (ctl->is_json) {
+        ctl_json_end(&talk->json, ']');
+    } else if (!code) {
+        ctl_table_sort(talk->table);
+        ctl_table_print(talk->table);
+    }
+    ctl_table_free(talk->table);
+    ctl_close(ctl);
+    return code;
+}
+
+/* EIDs of a message, as many as are well-formed; for a table cell. */
+static char *eids_text(Eidmap__Eid **msgs, size_t n)
+{
+    struct em_eid *eids = em_calloc(n, sizeof(*eids));
+    size_t good = 0;
+    for (size_t i = 0; i < n; i++)
+        if (em_eid_from_msg(msgs[i], &eids[good]) == 0)
+            good++;
+    char *text = ctl_eids_text(eids, good);
+    free(eids);
+    return text;
+}
+
+static void json_eids(struct ctl_json *json, Eidmap__Eid **msgs, size_t n)
+{
+    struct em_eid eid;
+    ctl_json_begin(json, "eids", '[');
+    for (size_t i = 0; i < n; i++)
+        if (em_eid_from_msg(msgs[i], &eid) == 0)
+            ctl_json_eid(json, NULL, &eid);
+    ctl_json_end(json, ']');
+}
+
+static struct em_rloc *rlocs_from(Eidmap__Rloc **msgs, size_t n, size_t *ret_n)
+{
+    struct em_rloc *rlocs = em_calloc(n, sizeof(*rlocs));
+    size_t good = 0;
+    for (size_t i = 0; i < n; i++)
+        if (em_rloc_from_msg(msgs[i], &rlocs[good]) == 0)
+            good++;
+    *ret_n = good;
+    return rlocs;
+}
+
+static void print_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct em_rloc *rlocs,
+                         size_t n_rlocs)
+{
+    struct ctl_fields *fields = ctl_fields_new(out);
+    char *headless = ctl_duration_text(s->headless_ms);
+    ctl_fields_add_take(fields, "node", em_asprintf("%s (%s)", s->node_id, s->software));
+    ctl_fields_add_take(fields, "map server",
+                        s->server[0] ? ctl_text(s->server)
+                                     : em_asprintf("none for %s; what is installed "
+                                                   "goes on forwarding",
+                                                   headless));
+    ctl_fields_add_take(fields, "up", ctl_duration_text(s->uptime_ms));
+    ctl_fields_add_take(fields, "data plane", ctl_text(s->dataplane));
+    ctl_fields_add_take(fields, "RLOCs", ctl_rlocs_text(rlocs, n_rlocs));
+    ctl_fields_add_take(
+        fields, "revision",
+        em_asprintf("%" PRIu64 ", installed %" PRIu64, s->revision, s->installed_revision));
+    ctl_fields_add_take(fields, "ports",
+                        em_asprintf("%u local, %" PRIu64 " remote, %u networks", s->n_local_ports,
+                                    s->n_remote_ports, s->n_networks));
+    ctl_fields_add_take(fields, "entries",
+                        em_asprintf("%" PRIu64 ", repaired %" PRIu64, s->n_entries, s->n_drift));
+    for (size_t i = 0; i < s->n_problems; i++)
+        ctl_fields_add_take(fields, "problem", ctl_text(s->problems[i]));
+    ctl_fields_end(fields);
+    free(headless);
+}
+
+static void json_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct em_rloc *rlocs,
+                        size_t n_rlocs)
+{
+    struct ctl_json json = {out};
+    ctl_json_begin(&json, NULL, '{');
+    ctl_json_text(&json, "node_id", s->node_id);
+    ctl_json_text(&json, "software", s->software);
+    ctl_json_text(&json, "dataplane", s->dataplane);
+    ctl_json_rlocs(&json, "rlocs", rlocs, n_rlocs);
+    ctl_json_text(&json, "server", s->server);
+    ctl_json_uint(&json, "headless_ms", s->headless_ms);
+    ctl_json_uint(&json, "revision", s->revision);
+    ctl_json_uint(&json, "installed_revision", s->installed_revision);
+    ctl_json_uint(&json, "n_local_ports", s->n_local_ports);
+    ctl_json_uint(&json, "n_networks", s->n_networks);
+    ctl_json_uint(&json, "n_remote_ports", s->n_remote_ports);
+    ctl_json_uint(&json, "n_entries", s->n_entries);
+    ctl_json_uint(&json, "n_drift", s->n_drift);
+    ctl_json_words(&json, "problems", (const char *const *)s->problems, s->n_problems);
+    ctl_json_uint(&json, "uptime_ms", s->uptime_ms);
+    ctl_json_end(&json, '}');
+}
+
+void ctl_xtr_print_status(struct ctl *ctl, const Eidmap__XtrStatusReply *status)
+{
+    size_t n;
+    struct em_rloc *rlocs = rlocs_from(status->rlocs, status->n_rlocs, &n);
+    if (ctl->is_json)
+        json_status(ctl->out, status, rlocs, n);
+    else
+        print_status(ctl->out, status, rlocs, n);
+    free(rlocs);
+}
+
+static bool show_status(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    ctl_xtr_print_status(talk->ctl, reply->xtr_status_reply);
+    return true;
+}
+
+static enum ctl_exit run_status(struct ctl *ctl)
+{
+    struct talk talk = {
+        .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_STATUS_REPLY, .show = show_status};
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrStatusRequest status = EIDMAP__XTR_STATUS_REQUEST__INIT;
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_STATUS;
+    request.xtr_status = &status;
+    ctl_subject(ctl, "xtr status");
+    return ask(&talk, &request);
+}
+
+static const char *phase_name(Eidmap__PortPhase phase)
+{
+    switch (phase) {
+    case EIDMAP__PORT_PHASE__PHASE_WAITING:
+        return "waiting";
+    case EIDMAP__PORT_PHASE__PHASE_REGISTERING:
+        return "registering";
+    case EIDMAP__PORT_PHASE__PHASE_INSTALLING:
+        return "installing";
+    case EIDMAP__PORT_PHASE__PHASE_INSTALLED:
+        return "installed";
+    case EIDMAP__PORT_PHASE__PHASE_REFUSED:
+        return "refused";
+    case EIDMAP__PORT_PHASE__PHASE_UNSPECIFIED:
+    case _EIDMAP__PORT_PHASE_IS_INT_SIZE:
+        break;
+    }
+    return "?";
+}
+
+static void json_local(struct ctl_json *json, const Eidmap__LocalPort *port)
+{
+    char id[EM_PORT_ID_TEXT];
+    ctl_json_begin(json, NULL, '{');
+    ctl_json_text(json, "id", em_port_id_format(port->id.data, port->id.len, id));
+    ctl_json_text(json, "network", port->network_name);
+    json_eids(json, port->eids, port->n_eids);
+    ctl_json_text(json, "device", port->device);
+    ctl_json_text(json, "phase", phase_name(port->phase));
+    ctl_json_text(json, "problem", port->problem);
+    ctl_json_uint(json, "epoch", port->epoch);
+    ctl_json_uint(json, "segmentation_id", port->segmentation_id);
+    ctl_json_text(json, "source", port->source);
+    ctl_json_bool(json, "multihomed", port->multihomed);
+    ctl_json_uint(json, "priority", port->priority);
+    ctl_json_uint(json, "weight", port->weight);
+    ctl_json_uint(json, "attach_us", port->attach_us);
+    ctl_json_end(json, '}');
+}
+
+static char *id_text(const ProtobufCBinaryData *id)
+{
+    char text[EM_PORT_ID_TEXT];
+    return em_strdup(em_port_id_format(id->data, id->len, text));
+}
+
+static char *phase_text(const Eidmap__LocalPort *port)
+{
+    if (!port->problem[0])
+        return ctl_text(phase_name(port->phase));
+    return em_asprintf("%s: %s", phase_name(port->phase), port->problem);
+}
+
+static bool show_ports(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    const Eidmap__XtrPortsReply *part = reply->xtr_ports_reply;
+    for (size_t i = 0; i < part->n_ports; i++) {
+        const Eidmap__LocalPort *port = part->ports[i];
+        if (!talk->table) {
+            json_local(&talk->json, port);
+            continue;
+        }
+        ctl_table_add_take(talk->table, (char *[]){
+                                            id_text(&port->id),
+                                            ctl_text(port->network_name),
+                                            ctl_text(port->device),
+                                            eids_text(port->eids, port->n_eids),
+                                            ctl_uint_text(port->segmentation_id),
+                                            ctl_text(port->source),
+                                            phase_text(port),
+                                        });
+    }
+    return !part->more;
+}
+
+#define COLUMNS(columns) columns, sizeof(columns) / sizeof((columns)[0])
+
+static enum ctl_exit run_ports(struct ctl *ctl)
+{
+    static const struct ctl_column columns[] = {
+        {"PORT"}, {"NETWORK"}, {"DEVICE"}, {"EIDS"}, {"VNI", true}, {"SOURCE"}, {"PHASE"},
+    };
+    struct talk talk = {
+        .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_PORTS_REPLY, .show = show_ports};
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrPortsRequest ports = EIDMAP__XTR_PORTS_REQUEST__INIT;
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_PORTS;
+    request.xtr_ports = &ports;
+    ctl_subject(ctl, "xtr ports");
+    return ask_list(&talk, &request, COLUMNS(columns));
+}
+
+static void json_kept(struct ctl_json *json, const char *kind, const struct em_change *change)
+{
+    ctl_json_begin(json, NULL, '{');
+    ctl_json_text(json, "kind", kind);
+    ctl_json_record(json, "record", change);
+    ctl_json_end(json, '}');
+}
+
+/* Records that are not valid are passed over: they were never used either. */
+static void json_cache(struct talk *talk, const Eidmap__XtrCacheReply *part)
+{
+    for (size_t i = 0; i < part->n_networks; i++) {
+        struct em_change change = {.object = EM_OBJECT_NETWORK};
+        if ((change.network = em_network_from_msg(&talk->arena, part->networks[i])))
+            json_kept(&talk->json, "network", &change);
+    }
+    for (size_t i = 0; i < part->n_nodes; i++) {
+        struct em_change change = {.object = EM_OBJECT_NODE};
+        if ((change.node = em_node_from_msg(&talk->arena, part->nodes[i])))
+            json_kept(&talk->json, "node", &change);
+    }
+    for (size_t i = 0; i < part->n_ports; i++) {
+        struct em_change change = {.object = EM_OBJECT_PORT};
+        if ((change.port = em_port_from_msg(&talk->arena, part->ports[i])))
+            json_kept(&talk->json, "port", &change);
+    }
+}
+
+static void keep_names(struct talk *talk, const Eidmap__XtrCacheReply *part)
+{
+    for (size_t i = 0; i < part->n_networks; i++) {
+        talk->names = em_realloc(talk->names, (talk->n_names + 1) * sizeof(*talk->names));
+        talk->names[talk->n_names++] =
+            (struct network_name){part->networks[i]->id, em_strdup(part->networks[i]->name)};
+    }
+}
+
+static char *network_text(const struct talk *talk, uint32_t id)
+{
+    for (size_t i = 0; i < talk->n_names; i++)
+        if (talk->names[i].id == id)
+            return em_strdup(talk->names[i].name);
+    return ctl_uint_text(id);
+}
+
+static bool show_cache(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    const Eidmap__XtrCacheReply *part = reply->xtr_cache_reply;
+    if (talk->ctl->is_json) {
+        json_cache(talk, part);
+        return !part->more;
+    }
+    keep_names(talk, part);
+    for (size_t i = 0; i < part->n_ports; i++) {
+        const struct em_port *port = em_port_from_msg(&talk->arena, part->ports[i]);
+        if (!port)
+            continue;
+        ctl_table_add_take(talk->table, (char *[]){
+                                            ctl_port_id_text(&port->id),
+                                            network_text(talk, port->network_id),
+                                            ctl_eids_text(port->eids, port->n_eids),
+                                            ctl_locations_text(port->locations, port->n_locations),
+                                            ctl_uint_text(port->revision),
+                                        });
+    }
+    return !part->more;
+}
+
+static enum ctl_exit run_cache(struct ctl *ctl)
+{
+    static const struct ctl_column columns[] = {
+        {"PORT"}, {"NETWORK"}, {"EIDS"}, {"LOCATIONS"}, {"REVISION", true},
+    };
+    struct talk talk = {
+        .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_CACHE_REPLY, .show = show_cache};
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrCacheRequest cache = EIDMAP__XTR_CACHE_REQUEST__INIT;
+    if (ctl->n_words)
+        cache.network_name = ctl->words[0];
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_CACHE;
+    request.xtr_cache = &cache;
+    ctl_subject(ctl, "xtr cache");
+    enum ctl_exit code = ask_list(&talk, &request, COLUMNS(columns));
+    for (size_t i = 0; i < talk.n_names; i++)
+        free(talk.names[i].name);
+    free(talk.names);
+    return code;
+}
+
+static bool show_check(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    const Eidmap__XtrCheckReply *part = reply->xtr_check_reply;
+    talk->n_checked += part->checked;
+    talk->n_different += part->n_differences;
+    for (size_t i = 0; i < part->n_differences; i++) {
+        const Eidmap__XtrDifference *d = part->differences[i];
+        if (talk->table) {
+            ctl_table_add_take(talk->table, (char *[]){
+                                                ctl_text(d->network_name),
+                                                ctl_text(d->table),
+                                                ctl_text(d->kind),
+                                                ctl_text(d->entry),
+                                            });
+            continue;
+        }
+        ctl_json_begin(&talk->json, NULL, '{');
+        ctl_json_text(&talk->json, "network", d->network_name);
+        ctl_json_text(&talk->json, "table", d->table);
+        ctl_json_text(&talk->json, "kind", d->kind);
+        ctl_json_text(&talk->json, "entry", d->entry);
+        ctl_json_end(&talk->json, '}');
+    }
+    return !part->more;
+}
+
+static enum ctl_exit run_check(struct ctl *ctl)
+{
+    static const struct ctl_column columns[] = {{"NETWORK"}, {"TABLE"}, {"KIND"}, {"ENTRY"}};
+    struct talk talk = {
+        .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_CHECK_REPLY, .show = show_check};
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrCheckRequest check = EIDMAP__XTR_CHECK_REQUEST__INIT;
+    check.repair = ctl_option(ctl, "repair") != NULL;
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_CHECK;
+    request.xtr_check = &check;
+    ctl_subject(ctl, "xtr check");
+    enum ctl_exit code = ask_list(&talk, &request, COLUMNS(columns));
+    if (code)
+        return code;
+    ctl_say(ctl, "%" PRIu64 " entries checked, %" PRIu64 " %s", talk.n_checked, talk.n_different,
+            check.repair ? "repaired" : "different");
+    return talk.n_different && !check.repair ? CTL_REFUSED : CTL_DONE;
+}
+
+enum ctl_exit ctl_xtr_print_port(struct ctl *ctl, const Eidmap__LocalPort *port)
+{
+    struct ctl_json json = {ctl->out};
+    if (ctl->is_json)
+        json_local(&json, port);
+    if (port->phase == EIDMAP__PORT_PHASE__PHASE_REFUSED)
+        return ctl_fail(ctl, CTL_REFUSED, "%s: %s", ctl->subject, port->problem);
+    char *took = ctl_duration_text((port->attach_us + 999) / 1000);
+    char *phase = phase_text(port);
+    if (port->phase == EIDMAP__PORT_PHASE__PHASE_INSTALLED)
+        ctl_say(ctl, "%s: installed on %s after %s, VNI %u, epoch %" PRIu64, ctl->subject,
+                port->device, took, port->segmentation_id, port->epoch);
+    else
+        ctl_say(ctl, "%s: accepted; %s", ctl->subject, phase);
+    free(took);
+    free(phase);
+    return CTL_DONE;
+}
+
+static bool show_attached(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    const Eidmap__LocalPort *port = reply->xtr_attach_reply->port;
+    if (port)
+        talk->verdict = ctl_xtr_print_port(talk->ctl, port);
+    return true;
+}
+
+/* The message of a port on the command line; it points into 'arena' and 'port'. */
+static bool local_port(struct ctl *ctl, struct em_arena *arena, struct ctl_port *port,
+                       Eidmap__LocalPort *ret_msg)
+{
+    uint8_t priority = 0, weight = 0;
+    if (!ctl_port_eids(ctl, port) || !ctl_port_rank(ctl, &priority, &weight))
+        return false;
+    size_t n = port->port.n_eids;
+    Eidmap__Eid **eids = em_arena_alloc(arena, n * sizeof(Eidmap__Eid *));
+    for (size_t i = 0; eids && i < n; i++)
+        if (!(eids[i] = em_eid_to_msg(arena, &port->eids[i])))
+            return false;
+    *ret_msg = (Eidmap__LocalPort)EIDMAP__LOCAL_PORT__INIT;
+    ret_msg->id = (ProtobufCBinaryData){port->port.id.size, port->port.id.bytes};
+    ret_msg->network_name = (char *)ctl_option(ctl, "network");
+    ret_msg->eids = eids;
+    ret_msg->n_eids = n;
+    ret_msg->device = (char *)ctl_option(ctl, "dev");
+    ret_msg->priority = priority;
+    ret_msg->weight = weight;
+    ret_msg->multihomed = ctl_option(ctl, "multihomed") != NULL;
+    return eids != NULL;
+}
+
+static enum ctl_exit attach(struct ctl *ctl, Eidmap__LocalPort *port)
+{
+    struct talk talk = {
+        .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_ATTACH_REPLY, .show = show_attached};
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrAttach body = EIDMAP__XTR_ATTACH__INIT;
+    body.port = port;
+    body.wait = !ctl_option(ctl, "no-wait");
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_ATTACH;
+    request.xtr_attach = &body;
+    enum ctl_exit code = ask(&talk, &request);
+    return code ? code : talk.verdict;
+}
+
+static enum ctl_exit run_attach(struct ctl *ctl)
+{
+    struct em_arena arena;
+    Eidmap__LocalPort msg;
+    if (!ctl_option(ctl, "network") || !ctl_option(ctl, "dev"))
+        return ctl_fail(ctl, CTL_USAGE, "port %s: give --network NAME and --dev DEVICE",
+                        ctl->words[0]);
+    struct ctl_port *port = em_calloc(1, sizeof(*port));
+    enum ctl_exit code = CTL_USAGE;
+    em_arena_init(&arena, 0);
+    ctl_subject(ctl, "port %s", ctl->words[0]);
+    if (ctl_port_id(ctl, &port->port.id) && local_port(ctl, &arena, port, &msg))
+        code = attach(ctl, &msg);
+    em_arena_fini(&arena);
+    free(port);
+    return code;
+}
+
+static bool show_detached(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    ctl_report(talk->ctl, "detached", reply->done->revision);
+    return true;
+}
+
+static enum ctl_exit run_detach(struct ctl *ctl)
+{
+    struct talk talk = {.ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_DONE, .show = show_detached};
+    struct em_port_id id;
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrDetach detach = EIDMAP__XTR_DETACH__INIT;
+    if (!ctl_port_id(ctl, &id))
+        return CTL_USAGE;
+    detach.id = (ProtobufCBinaryData){id.size, id.bytes};
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_DETACH;
+    request.xtr_detach = &detach;
+    ctl_subject(ctl, "port %s", ctl->words[0]);
+    return ask(&talk, &request);
+}
+
+#define SOCKET_OPTION                                                                              \
+    {                                                                                              \
+        "xtr", 'S', "PATH", "the xTR's socket (" CTL_DEFAULT_XTR ")"                               \
+    }
+
+static const struct ctl_option socket_options[] = {
+    SOCKET_OPTION,
+    {NULL},
+};
+
+static const struct ctl_option attach_options[] = {
+    SOCKET_OPTION,
+    {"network", 'n', "NAME", "the network it is in"},
+    {"mac", 0, "MAC", "may be repeated"},
+    {"ip", 0, "ADDRESS", "address or prefix; may be repeated"},
+    {"eid", 0, "EID", "any other: a DNS name, tcp/ADDRESS:PORT; may be repeated"},
+    {"dev", 'd', "DEVICE", "the tap or veth of the endpoint on this host"},
+    {"priority", 0, "N", "of this location: the lowest is used, 255 never (0)"},
+    {"weight", 0, "N", "of this location: share among equal priorities (0)"},
+    {"multihomed", 0, NULL, "stay beside the port's other locations"},
+    {"no-wait", 0, NULL, "do not wait until it is installed"},
+    {NULL},
+};
+
+static const struct ctl_option check_options[] = {
+    SOCKET_OPTION,
+    {"repair", 0, NULL, "put right what differs"},
+    {NULL},
+};
+
+const struct ctl_command ctl_xtr_commands[] = {
+    {"status", "", 0, 0, socket_options, run_status, "Show how the xTR is", NULL,
+     "mapctl xtr status"},
+    {"ports", "", 0, 0, socket_options, run_ports, "List the ports on this host", NULL,
+     "mapctl xtr ports"},
+    {"cache", "[NETWORK]", 0, 1, socket_options, run_cache, "List the map-cache",
+     "JSON has the networks and nodes, too.\n", "mapctl xtr cache blue"},
+    {"attach", "PORT --network NAME --mac MAC --ip ADDRESS --dev DEVICE", 1, 1, attach_options,
+     run_attach, "Put a port on this host into the map",
+     "Waits until the map has it and the kernel has every entry; -t is for how long.\n",
+     "mapctl xtr attach web-1 --network blue --mac 52:54:00:00:00:01 \\\n"
+     "       --ip 10.1.0.5 --dev tap0"},
+    {"detach", "PORT", 1, 1, socket_options, run_detach, "Take a port of this host out of the map",
+     NULL, "mapctl xtr detach web-1"},
+    {"check", "[--repair]", 0, 0, check_options, run_check, "Compare the map-cache with the kernel",
+     "Prints every entry that differs; exit code 1 if there is one that was not repaired.\n",
+     "mapctl xtr check --repair"},
+    {NULL},
+};
