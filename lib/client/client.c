@@ -69,6 +69,7 @@ static void destroy(struct em_client *client)
     free(client);
 }
 
+/* Once per turn, however many requests are made in it. */
 static void kick(struct em_client *client)
 {
     if (!ev_is_pending(&client->kick))
@@ -113,6 +114,8 @@ static void give_up(struct em_client *client, struct em_pending *request, int er
     }
 }
 
+/* The timer is not moved when a request is answered: it fires, finds nothing due, and is set
+ * for the next deadline. */
 static void on_expire(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct em_client *client = w->data;
@@ -131,6 +134,7 @@ static void on_expire(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* ---- sending ---- */
 
+/* Packed for each session, with the cursor of the moment. */
 static void append_subscribe(struct em_buf *out, const struct em_pending *request)
 {
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
@@ -259,7 +263,7 @@ static void unsubscribe(struct em_client *client, uint32_t network_id)
     msg.network_id = network_id;
     envelope.body_case = EIDMAP__ENVELOPE__BODY_UNSUBSCRIBE;
     envelope.unsubscribe = &msg;
-    em_client_submit(client, &proto, &envelope); /* fails when full: its pages are ignored */
+    em_client_submit(client, &proto, &envelope); /* when full: its pages are ignored */
 }
 
 static void unwatch(struct em_client *client, int64_t id)
@@ -304,6 +308,8 @@ static void drop_cancelled(struct em_client *client, struct em_pending *request,
 
 /* ---- receiving ---- */
 
+/* Each takes what it needs of the request before it calls back: the callback may cancel the
+ * request or free the client. */
 static int take_reply(struct em_client *client, struct em_pending *request,
                       const Eidmap__Envelope *envelope)
 {
@@ -403,7 +409,7 @@ static int take_envelope(struct em_client *client, const Eidmap__Envelope *envel
         return EM_E_MALFORMED;
     struct em_pending *request = em_pending_find(&client->pending, (int64_t)envelope->id);
     if (!request)
-        return 0; /* cancelled or given up meanwhile */
+        return 0; /* cancelled, given up, or an answer that nobody asked for */
     switch (request->kind) {
     case EM_PENDING_REPLY:
         return take_reply(client, request, envelope);
@@ -461,6 +467,7 @@ static void fail_session_requests(struct em_client *client)
     }
 }
 
+/* The session, or the attempt, is over.  State first, callbacks last: they may free. */
 static void lost(struct em_client *client, int err, const char *why)
 {
     const char *server = em_servers_name(&client->servers, client->dialer.server);
@@ -496,6 +503,7 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
 static void dial(struct em_client *client)
 {
     static const struct em_conn_events events = {on_open, on_frame, on_drain, on_close};
+    assert(!client->conn);
     em_dialer_dial(&client->dialer);
     client->is_refused = false;
     int r = em_servers_connect(&client->servers, client->dialer.server, client->net, &events,

@@ -1,3 +1,5 @@
+/* Full jitter: a pause is uniform in 0 .. cap, not cap plus a little, because the aim is to
+ * spread the clients of a server that died, and their first attempts come together. */
 #include "client/dialer.h"
 
 #include <assert.h>
@@ -44,6 +46,7 @@ void em_dialer_welcomed(struct em_dialer *dialer, uint64_t now_ms)
     dialer->up_ms = now_ms;
 }
 
+/* Doubles without overflow, however long no server has answered. */
 static uint64_t cap_ms(const struct em_dialer *dialer)
 {
     uint64_t cap = dialer->times.first_ms;
@@ -52,6 +55,7 @@ static uint64_t cap_ms(const struct em_dialer *dialer)
     return cap < dialer->times.max_ms ? cap : dialer->times.max_ms;
 }
 
+/* A session that was stable wipes out what failed before it, but its own end counts. */
 static void leave(struct em_dialer *dialer, uint64_t now_ms)
 {
     assert(dialer->state != EM_DIALER_WAITING);

@@ -1,3 +1,6 @@
+/* A removed request leaves a gap in the array, so that removing costs a search and no move.
+ * Gaps are closed when the array would have to grow and they are more than half of it: the
+ * array stays within twice the largest number of live requests. */
 #include "client/pending.h"
 
 #include "base/mem.h"
@@ -38,6 +41,7 @@ int64_t em_pending_next_id(const struct em_pending_table *table)
     return table->last_id + 1;
 }
 
+/* What a request costs; for one without a frame too, so that these are bounded as well. */
 static size_t weight(const struct em_pending *request)
 {
     return sizeof(struct em_pending_slot) + sizeof(*request) + request->size;
@@ -75,6 +79,7 @@ struct em_pending *em_pending_add(struct em_pending_table *table, const struct e
     if (size)
         memcpy(request->frame, frame, size);
     request->id = ++table->last_id;
+    assert(!table->n_slots || table->slots[table->n_slots - 1].id < request->id);
     table->bytes += weight(request);
     *slot_new(table) = (struct em_pending_slot){request->id, request};
     return request;
@@ -127,7 +132,7 @@ struct em_pending *em_pending_first_unsent(const struct em_pending_table *table)
 
 void em_pending_set_sent(struct em_pending_table *table, const struct em_pending *request)
 {
-    assert(request->id > table->sent_id);
+    assert(request->id > table->sent_id && request->id <= table->last_id);
     table->sent_id = request->id;
 }
 

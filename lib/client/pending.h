@@ -68,6 +68,7 @@ struct em_pending_table {
     int64_t timed_id; /* up to here none waits for its deadline any more */
 };
 
+/* Allocates nothing yet. */
 void em_pending_init(struct em_pending_table *table);
 void em_pending_fini(struct em_pending_table *table);
 
@@ -87,6 +88,7 @@ struct em_pending *em_pending_find(const struct em_pending_table *table, int64_t
  * change it. */
 struct em_pending *em_pending_after(const struct em_pending_table *table, int64_t id);
 
+/* Sending: in order, and from the beginning again after em_pending_rewind(). */
 struct em_pending *em_pending_first_unsent(const struct em_pending_table *table);
 void em_pending_set_sent(struct em_pending_table *table, const struct em_pending *request);
 bool em_pending_is_sent(const struct em_pending_table *table, const struct em_pending *request);

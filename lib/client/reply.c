@@ -1,3 +1,7 @@
+/* Conversions never trust a count, a length or an enum of the message: what a caller could
+ * trip over is refused here, and the caller ends the session with EM_E_MALFORMED.  An object
+ * that only a newer protocol knows is left out instead, so that servers may be upgraded
+ * before clients. */
 #include "client/reply.h"
 
 #include "base/mem.h"
@@ -33,6 +37,7 @@ static int take_done(struct em_arena *arena, const Eidmap__Done *done, struct em
     return 0;
 }
 
+/* Callers index the epochs by their claims. */
 static int take_register(const Eidmap__RegisterReply *msg, size_t n_claims, struct em_reply *reply)
 {
     if (msg->n_epochs != n_claims)
@@ -80,6 +85,7 @@ static int take_nodes(struct em_arena *arena, const Eidmap__ResolveReply *msg,
     return 0;
 }
 
+/* A first answer is complete and in order; a push holds only what has changed. */
 static int take_resolve(struct em_arena *arena, const Eidmap__ResolveReply *msg, size_t n_eids,
                         struct em_reply *reply)
 {

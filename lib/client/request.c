@@ -1,3 +1,9 @@
+/* The public requests: each is built in the client's scratch memory, packed once, and handed
+ * to em_client_submit(), which sends that frame as often as it takes.
+ *
+ * What may not be sent to a second session is marked so here: a heartbeat and the end of an
+ * announce speak of the session they are in; of an answer in many parts some may have been
+ * shown.  Everything else is idempotent and goes out again. */
 #include "client/request.h"
 
 #include "base/mem.h"
@@ -27,7 +33,7 @@ static Eidmap__Envelope enclose(Eidmap__Envelope__BodyCase body)
 int64_t em_client_send(struct em_client *client, Eidmap__Envelope *envelope, bool keep,
                        em_envelope_fn *on_reply, void *aux)
 {
-    /* Parts of an answer that have come would come again from another session. */
+    /* From another session the parts that have come would come again. */
     struct em_pending proto = {
         .kind = EM_PENDING_RAW,
         .flags = keep ? EM_PENDING_KEEP | EM_PENDING_SESSION : 0,
@@ -58,6 +64,7 @@ int64_t em_client_register(struct em_client *client, const struct em_claim *clai
     Eidmap__Register msg = EIDMAP__REGISTER__INIT;
     if (n == 0 || n > MAX_RECORDS)
         return EM_E_LIMIT;
+    /* NULL here means that the arena is at its limit, far above what a frame takes. */
     msg.claims = em_arena_alloc(arena, n * sizeof(msg.claims[0]));
     for (; msg.claims && msg.n_claims < n; msg.n_claims++)
         if (!(msg.claims[msg.n_claims] = claim_to_msg(arena, &claims[msg.n_claims])))
@@ -123,6 +130,7 @@ int64_t em_client_heartbeat(struct em_client *client, uint64_t installed_revisio
     struct em_pending proto = asked(EIDMAP__ENVELOPE__BODY_HEARTBEAT_REPLY, on_reply, aux);
     Eidmap__Envelope envelope = enclose(EIDMAP__ENVELOPE__BODY_HEARTBEAT);
     Eidmap__Heartbeat msg = EIDMAP__HEARTBEAT__INIT;
+    /* An agent that is headless for a day must not pile up a day of heartbeats. */
     if (!em_client_is_up(client))
         return EM_E_CLOSED;
     msg.installed_revision = installed_revision;

@@ -1,3 +1,6 @@
+/* Each server has its own TLS session ticket, since a ticket of one means nothing to another;
+ * the certificate is read once.  Hello is packed once too: its instance tells a server that
+ * requests of two connections come from one process. */
 #include "client/servers.h"
 
 #include "base/buf.h"

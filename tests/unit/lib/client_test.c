@@ -173,7 +173,7 @@ Test(client, unanswered_are_sent_again_in_order_and_before_new_ones)
     UNTIL(fake_count(second, BODY(REMOVE_NODE)) == 3);
     int64_t want[] = {a, c, d};
     for (size_t i = 0; i < 3; i++)
-        cr_assert_eq(fake_nth(second, BODY(REMOVE_NODE), i)->id, want[i]);
+        cr_assert_eq(fake_nth(second, BODY(REMOVE_NODE), i)->id, (uint64_t)want[i]);
     for (size_t i = 0; i < 3; i++)
         fake_send_done(second, (uint64_t)want[i], 1);
     UNTIL(scene.seen.n_replies == 4);
