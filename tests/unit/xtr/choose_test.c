@@ -1,0 +1,101 @@
+#include "choose.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#define SEEN XTR_VIEW_EVERYONE
+/* node, segmentation-id, priority, weight, view, pending, usable, reachable */
+#define PLACE(...) ((struct xtr_candidate){__VA_ARGS__})
+
+static struct xtr_choice chosen[16];
+
+Test(choose, the_lowest_priority_is_used_alone)
+{
+    struct xtr_candidate c[] = {PLACE(1, 10, 2, 0, SEEN, 0, 1, 1),
+                                PLACE(2, 10, 1, 0, SEEN, 0, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
+    cr_assert(eq(u32, chosen[0].node, 2));
+}
+
+Test(choose, equal_priorities_share_by_weight)
+{
+    struct xtr_candidate c[] = {PLACE(2, 10, 1, 30, SEEN, 0, 1, 1),
+                                PLACE(1, 11, 1, 10, SEEN, 0, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 2));
+    cr_assert(eq(u32, chosen[0].node, 1));
+    cr_assert(eq(u32, chosen[0].segmentation_id, 11));
+    cr_assert(eq(u8, chosen[0].weight, 10));
+    cr_assert(eq(u8, chosen[1].weight, 30));
+}
+
+Test(choose, weights_of_zero_are_equal_shares)
+{
+    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
+                                PLACE(2, 10, 1, 0, SEEN, 0, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 2));
+    cr_assert(eq(u8, chosen[0].weight, 1));
+    cr_assert(eq(u8, chosen[1].weight, 1));
+}
+
+Test(choose, weight_zero_beside_others_takes_nothing)
+{
+    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
+                                PLACE(2, 10, 1, 5, SEEN, 0, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
+    cr_assert(eq(u32, chosen[0].node, 2));
+}
+
+Test(choose, a_reachable_node_beats_a_better_priority)
+{
+    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 0),
+                                PLACE(2, 10, 9, 0, SEEN, 0, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
+    cr_assert(eq(u32, chosen[0].node, 2));
+}
+
+Test(choose, an_unreachable_node_is_used_when_there_is_nothing_else)
+{
+    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 0),
+                                PLACE(2, 10, 0, 0, SEEN, 0, 0, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
+    cr_assert(eq(u32, chosen[0].node, 1));
+}
+
+Test(choose, pending_and_never_and_unusable_do_not_count)
+{
+    struct xtr_candidate c[] = {
+        PLACE(1, 10, 1, 0, SEEN, 1, 1, 1), PLACE(2, 10, 255, 0, SEEN, 0, 1, 1),
+        PLACE(3, 10, 1, 0, SEEN, 0, 0, 1), PLACE(4, 10, 1, 0, XTR_VIEW_OTHERS, 0, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 4, chosen), 0));
+}
+
+Test(choose, the_most_specific_view_wins_over_priority)
+{
+    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
+                                PLACE(2, 10, 7, 0, XTR_VIEW_LABEL, 0, 1, 1),
+                                PLACE(3, 10, 9, 0, XTR_VIEW_NODE, 0, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 3, chosen), 1));
+    cr_assert(eq(u32, chosen[0].node, 3));
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
+    cr_assert(eq(u32, chosen[0].node, 2));
+}
+
+Test(choose, no_location_is_no_choice)
+{
+    cr_assert(eq(sz, xtr_choose(NULL, 0, chosen), 0));
+}
+
+Test(choose, a_view_is_matched_against_this_node_and_its_labels)
+{
+    const struct em_label labels[] = {{"zone", "a"}, {"rack", "7"}};
+    struct em_location l = {.node_id = "x"};
+    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_EVERYONE);
+    l.view_label = (struct em_label){"rack", "7"};
+    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_LABEL);
+    cr_assert(xtr_choose_view(&l, "h1", labels, 1) == XTR_VIEW_OTHERS);
+    l.view_label.value = "8";
+    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_OTHERS);
+    l.view_node = "h1";
+    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_NODE);
+    cr_assert(xtr_choose_view(&l, "h2", labels, 2) == XTR_VIEW_OTHERS);
+}

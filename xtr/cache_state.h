@@ -1,0 +1,75 @@
+/* What mapcache.c keeps and entries.c turns into operations.  For these two only. */
+#ifndef XTR_CACHE_STATE_H
+#define XTR_CACHE_STATE_H
+
+#include "mapcache.h"
+#include "queue.h"
+
+/* A place that the network's broadcast goes to. */
+struct xtr_flood {
+    struct xtr_node *node;
+    uint32_t segmentation_id;
+    uint32_t refs; /* sets of the network that name it */
+};
+
+/* An open network, or one that was closed and waits to leave the data plane. */
+struct xtr_net {
+    struct dp_network dp;
+    uint32_t own_segment; /* 0: as the map says */
+    bool is_closed;
+    bool is_complete;
+    bool is_in_pass;
+    uint8_t generation;
+    uint32_t n_locals;
+    uint32_t n_notes; /* XTR_NOTE_NETWORK notes that wait */
+    struct xtr_table table;
+    struct xtr_flood *floods;
+    uint32_t n_floods, floods_size;
+};
+
+struct xtr_known_network {
+    struct em_network *record;
+    uint8_t generation;
+};
+
+/* Everything queued up to 'position' makes 'revision' installed. */
+struct xtr_mark {
+    uint64_t revision;
+    uint64_t position;
+};
+
+struct xtr_mapcache {
+    uint16_t udp_port;
+    struct xtr_nodes nodes;
+    struct xtr_sets sets;
+    struct xtr_locals locals;
+    struct xtr_known_network *known;
+    uint32_t n_known, known_size;
+    bool is_complete; /* of network 0 */
+    bool is_in_pass;
+    uint8_t generation;
+    struct xtr_net **nets; /* NULL: a free slot */
+    uint32_t n_nets;
+    struct xtr_queue queue;
+    uint32_t eid_cursor; /* EIDs of the first note's port that were emitted */
+    uint64_t done;
+    struct xtr_mark *marks;
+    uint32_t n_marks, marks_size;
+    uint64_t revision, installed;
+    struct dp_target targets[XTR_OPS_MAX][XTR_SET_LOCATIONS]; /* that operations point to */
+};
+
+/* The target of a node for us.  It must be usable. */
+static inline struct dp_target xtr_node_target(const struct xtr_mapcache *cache,
+                                               const struct xtr_node *node,
+                                               uint32_t segmentation_id)
+{
+    return (struct dp_target){
+        .ip = node->ip,
+        .udp_port = node->udp_port == cache->udp_port ? 0 : node->udp_port,
+        .weight = 1,
+        .segmentation_id = segmentation_id,
+    };
+}
+
+#endif

@@ -1,0 +1,269 @@
+/* From the map-cache to operations: each note is answered with what has to stand now. */
+#include "cache_state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sink {
+    struct xtr_mapcache *cache;
+    struct dp_op *ops;
+    size_t n, max;
+};
+
+static struct dp_op *emit(struct sink *sink, enum dp_verb verb, uint32_t network_id)
+{
+    assert(sink->n < sink->max);
+    struct dp_op *op = &sink->ops[sink->n++];
+    *op = (struct dp_op){.verb = verb, .network.id = network_id};
+    return op;
+}
+
+static void emit_set(struct sink *sink, struct xtr_set *set)
+{
+    struct xtr_mapcache *cache = sink->cache;
+    struct dp_target *targets = cache->targets[sink->n];
+    size_t n = xtr_set_targets(set, &cache->nodes, cache->udp_port, targets);
+    struct dp_op *op = emit(sink, DP_SET_PUT, cache->nets[set->network]->dp.id);
+    op->set = (struct dp_set){set->id, targets, n};
+    set->is_sent = true;
+}
+
+static void emit_device(struct sink *sink, uint32_t slot, const char *device)
+{
+    bool is_wanted = xtr_locals_has_device(&sink->cache->locals, slot, device);
+    struct dp_op *op =
+        emit(sink, is_wanted ? DP_PORT_PUT : DP_PORT_DELETE, sink->cache->nets[slot]->dp.id);
+    memcpy(op->device, device, sizeof op->device);
+}
+
+/* 'device' is where the MAC was last if that was local, else NULL. */
+static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac, const char *device)
+{
+    struct xtr_mapcache *cache = sink->cache;
+    struct xtr_net *net = cache->nets[slot];
+    struct xtr_local *local = xtr_locals_owner(&cache->locals, slot, mac);
+    struct xtr_set *set = NULL;
+    if (!local) {
+        uint32_t owner = xtr_table_owner(&net->table, mac, net->generation);
+        if (owner != XTR_SLOT_NONE)
+            set = xtr_sets_get(&cache->sets, net->table.records[owner].set);
+    }
+    if (set && !set->is_sent)
+        emit_set(sink, set);
+    if (local && !local->is_sent) {
+        local->is_sent = true;
+        emit_device(sink, slot, local->device);
+    }
+
+    enum dp_verb verb = local    ? DP_LOCAL_PUT
+                        : set    ? DP_MAC_PUT
+                        : device ? DP_LOCAL_DELETE
+                                 : DP_MAC_DELETE;
+    struct dp_op *op = emit(sink, verb, net->dp.id);
+    memcpy(op->mac, mac->addr, sizeof op->mac);
+    op->set.id = set ? set->id : 0;
+    if (local)
+        memcpy(op->device, local->device, sizeof op->device);
+    else if (!set && device)
+        memcpy(op->device, device, sizeof op->device);
+}
+
+static const struct em_eid *first_mac(const struct em_eid *eids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (eids[i].kind == EM_EID_MAC)
+            return &eids[i];
+    return NULL;
+}
+
+/* The MAC to answer with for 'ip', by value; kind EM_EID_NONE if there is none. */
+static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
+                            const struct em_eid *ip)
+{
+    const struct xtr_net *net = cache->nets[slot];
+    const struct xtr_local *local = xtr_locals_owner(&cache->locals, slot, ip);
+    struct em_eid eids[XTR_EIDS_MAX];
+    const struct em_eid *mac = NULL;
+    if (local) {
+        mac = first_mac(local->eids, local->n_eids);
+    } else {
+        uint32_t owner = xtr_table_owner(&net->table, ip, net->generation);
+        if (owner != XTR_SLOT_NONE)
+            mac = first_mac(eids, xtr_table_eids(&net->table, owner, eids));
+    }
+    return mac ? *mac : (struct em_eid){0};
+}
+
+static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip)
+{
+    struct em_eid mac = mac_of(sink->cache, slot, ip);
+    enum dp_verb verb = mac.kind ? DP_NEIGHBOUR_PUT : DP_NEIGHBOUR_DELETE;
+    struct dp_op *op = emit(sink, verb, sink->cache->nets[slot]->dp.id);
+    memcpy(op->mac, mac.addr, sizeof op->mac);
+    op->ip.size = ip->size;
+    memcpy(op->ip.addr, ip->addr, ip->size);
+}
+
+static void emit_eid(struct sink *sink, uint32_t slot, const struct em_eid *eid, const char *device)
+{
+    if (eid->kind == EM_EID_MAC)
+        emit_mac(sink, slot, eid, device);
+    else
+        emit_ip(sink, slot, eid);
+}
+
+static bool same_target(const struct dp_target *a, const struct dp_target *b)
+{
+    return a->segmentation_id == b->segmentation_id && a->udp_port == b->udp_port &&
+           a->ip.size == b->ip.size && !memcmp(a->ip.addr, b->ip.addr, a->ip.size);
+}
+
+static void emit_flood(struct sink *sink, const struct xtr_net *net, const struct dp_target *target)
+{
+    bool is_wanted = false;
+    for (uint32_t i = 0; i < net->n_floods && net->dp.flood != EM_FLOOD_NONE && !is_wanted; i++) {
+        const struct xtr_flood *flood = &net->floods[i];
+        if (!flood->node->is_usable)
+            continue;
+        struct dp_target t = xtr_node_target(sink->cache, flood->node, flood->segmentation_id);
+        is_wanted = same_target(&t, target);
+    }
+    struct dp_op *op = emit(sink, is_wanted ? DP_FLOOD_PUT : DP_FLOOD_DELETE, net->dp.id);
+    op->target = *target;
+}
+
+static void emit_key(struct sink *sink, uint32_t slot, const struct xtr_key *key)
+{
+    switch (key->kind) {
+    case XTR_KEY_EID:
+        emit_eid(sink, slot, &key->eid, NULL);
+        break;
+    case XTR_KEY_LOCAL:
+        emit_eid(sink, slot, &key->eid, key->device);
+        break;
+    case XTR_KEY_FLOOD:
+        emit_flood(sink, sink->cache->nets[slot], &key->target);
+        break;
+    case XTR_KEY_DEVICE:
+        emit_device(sink, slot, key->device);
+        break;
+    }
+}
+
+/* The last of a closed network's own notes is the last of all that name its slot. */
+static void emit_network(struct sink *sink, uint32_t slot)
+{
+    struct xtr_mapcache *cache = sink->cache;
+    struct xtr_net *net = cache->nets[slot];
+    assert(net && net->n_notes > 0);
+    net->n_notes--;
+    if (!net->is_closed) {
+        emit(sink, DP_NETWORK_PUT, net->dp.id)->network = net->dp;
+    } else if (!net->n_notes) {
+        emit(sink, DP_NETWORK_DELETE, net->dp.id);
+        free(net);
+        cache->nets[slot] = NULL;
+    }
+}
+
+/* False: the sink is full, go on here with the next one. */
+static bool emit_port(struct sink *sink, uint32_t slot, uint32_t index)
+{
+    struct xtr_mapcache *cache = sink->cache;
+    struct xtr_table *table = &cache->nets[slot]->table;
+    if (index >= table->n_records || !(table->records[index].flags & XTR_RECORD_USED))
+        return true;
+    /* A change from here on has to queue the port again. */
+    table->records[index].flags &= (uint8_t)~XTR_RECORD_QUEUED;
+    struct em_eid eids[XTR_EIDS_MAX];
+    size_t n = xtr_table_eids(table, index, eids);
+    for (; cache->eid_cursor < n; cache->eid_cursor++) {
+        if (sink->max - sink->n < 2)
+            return false;
+        if (xtr_eid_is_entry(&eids[cache->eid_cursor]))
+            emit_eid(sink, slot, &eids[cache->eid_cursor], NULL);
+    }
+    return true;
+}
+
+/* An entry that stands and still names a set without references has a note of its own
+ * somewhere in the queue.  So the set goes once around before it is deleted. */
+static void emit_set_note(struct sink *sink, uint32_t id)
+{
+    struct xtr_mapcache *cache = sink->cache;
+    struct xtr_set *set = xtr_sets_get(&cache->sets, id);
+    assert(set && set->n_notes > 0);
+    set->n_notes--;
+    if (set->refs) {
+        if (set->is_sent)
+            emit_set(sink, set);
+        return;
+    }
+    if (set->n_notes)
+        return;
+    if (set->is_sent && !set->is_leaving) {
+        set->is_leaving = true;
+        set->n_notes++;
+        xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, id});
+        return;
+    }
+    if (set->is_sent)
+        emit(sink, DP_SET_DELETE, 0)->set.id = id;
+    xtr_sets_free(&cache->sets, &cache->nodes, set);
+}
+
+static bool answer(struct sink *sink, const struct xtr_note *note)
+{
+    struct xtr_mapcache *cache = sink->cache;
+    struct xtr_net *net = cache->nets[note->network];
+    switch (note->kind) {
+    case XTR_NOTE_NETWORK:
+        emit_network(sink, note->network);
+        return true;
+    case XTR_NOTE_SET:
+        emit_set_note(sink, note->index);
+        return true;
+    case XTR_NOTE_PORT:
+        return !net || net->is_closed || emit_port(sink, note->network, note->index);
+    case XTR_NOTE_KEY:
+        if (net && !net->is_closed)
+            emit_key(sink, note->network, xtr_queue_key(&cache->queue, note));
+        return true;
+    }
+    assert(false);
+    return true;
+}
+
+size_t xtr_mapcache_next_ops(struct xtr_mapcache *cache, struct dp_op *ops, size_t max)
+{
+    assert(max >= XTR_OPS_MIN && max <= XTR_OPS_MAX);
+    struct sink sink = {cache, ops, 0, max};
+    struct xtr_note note;
+    while (sink.max - sink.n >= 2 && xtr_queue_peek(&cache->queue, &note)) {
+        if (!answer(&sink, &note))
+            break;
+        cache->eid_cursor = 0;
+        xtr_queue_pop(&cache->queue);
+    }
+    return sink.n;
+}
+
+static uint32_t passed_marks(const struct xtr_mapcache *cache)
+{
+    uint32_t n = 0;
+    while (n < cache->n_marks && cache->marks[n].position <= cache->done)
+        n++;
+    return n;
+}
+
+void xtr_mapcache_applied(struct xtr_mapcache *cache)
+{
+    cache->done = cache->queue.head;
+    uint32_t n = passed_marks(cache);
+    if (!n)
+        return;
+    cache->installed = cache->marks[n - 1].revision;
+    cache->n_marks -= n;
+    memmove(cache->marks, cache->marks + n, cache->n_marks * sizeof *cache->marks);
+}

@@ -1,0 +1,46 @@
+/* The ports of this node that are in the data plane, by port-id and by address. */
+#ifndef XTR_LOCALS_H
+#define XTR_LOCALS_H
+
+#include "base/hash.h"
+#include "eidmap/model.h"
+
+#include <net/if.h>
+
+struct xtr_local {
+    struct em_port_id id;
+    uint32_t network; /* slot of the map-cache */
+    char device[IFNAMSIZ];
+    struct em_eid *eids;
+    size_t n_eids;
+    bool is_sent; /* the data plane has been told of the device */
+};
+
+struct xtr_locals {
+    struct xtr_local **items;
+    uint32_t n_items; /* slots, NULL where free */
+    uint32_t n_used;
+    struct em_index by_id;
+    struct em_index by_eid;
+};
+
+void xtr_locals_init(struct xtr_locals *locals);
+void xtr_locals_fini(struct xtr_locals *locals);
+
+/* A copy; the port must not be there yet. */
+void xtr_locals_add(struct xtr_locals *locals, const struct xtr_local *local);
+
+/* Takes it out; for the caller to free with xtr_local_free().  NULL: it is not there. */
+struct xtr_local *xtr_locals_take(struct xtr_locals *locals, const struct em_port_id *id);
+void xtr_local_free(struct xtr_local *local);
+
+const struct xtr_local *xtr_locals_find(const struct xtr_locals *locals,
+                                        const struct em_port_id *id);
+
+/* The port that has this MAC or host address; of several one of them. */
+struct xtr_local *xtr_locals_owner(const struct xtr_locals *locals, uint32_t network,
+                                   const struct em_eid *eid);
+
+bool xtr_locals_has_device(const struct xtr_locals *locals, uint32_t network, const char *device);
+
+#endif

@@ -1,0 +1,835 @@
+/* What goes in: pages of the feed and local ports; entries.c has what comes out. */
+#include "mapcache.h"
+
+#include "base/mem.h"
+#include "cache_state.h"
+#include "record.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
+{
+    struct xtr_mapcache *cache = em_calloc(1, sizeof *cache);
+    cache->udp_port = config->udp_port;
+    xtr_nodes_init(&cache->nodes, config->node_id, config->has_ipv4, config->has_ipv6);
+    xtr_sets_init(&cache->sets);
+    xtr_locals_init(&cache->locals);
+    xtr_queue_init(&cache->queue);
+    return cache;
+}
+
+static void net_clear(struct xtr_net *net)
+{
+    xtr_table_fini(&net->table);
+    free(net->floods);
+    net->floods = NULL;
+    net->n_floods = net->floods_size = 0;
+}
+
+void xtr_mapcache_free(struct xtr_mapcache *cache)
+{
+    if (!cache)
+        return;
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (cache->nets[i]) {
+            if (!cache->nets[i]->is_closed)
+                net_clear(cache->nets[i]);
+            free(cache->nets[i]);
+        }
+    for (uint32_t i = 0; i < cache->n_known; i++)
+        xtr_record_free_network(cache->known[i].record);
+    free(cache->nets);
+    free(cache->known);
+    free(cache->marks);
+    xtr_sets_fini(&cache->sets, &cache->nodes);
+    xtr_locals_fini(&cache->locals);
+    xtr_nodes_fini(&cache->nodes);
+    xtr_queue_fini(&cache->queue);
+    free(cache);
+}
+
+/* Notes */
+
+static void note_network(struct xtr_mapcache *cache, uint32_t slot)
+{
+    cache->nets[slot]->n_notes++;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
+}
+
+static void note_set(struct xtr_mapcache *cache, struct xtr_set *set)
+{
+    if (set->refs && set->n_notes)
+        return;
+    set->n_notes++;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, set->id});
+}
+
+static void note_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
+{
+    struct xtr_record *record = &cache->nets[slot]->table.records[index];
+    if (record->flags & XTR_RECORD_QUEUED)
+        return;
+    record->flags |= XTR_RECORD_QUEUED;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_PORT, slot, index});
+}
+
+static void note_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
+                      size_t n, const char *device)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct xtr_key key = {.kind = device ? XTR_KEY_LOCAL : XTR_KEY_EID, .eid = eids[i]};
+        if (!xtr_eid_is_entry(&eids[i]))
+            continue;
+        if (device)
+            memcpy(key.device, device, sizeof key.device);
+        xtr_queue_push_key(&cache->queue, slot, &key);
+    }
+}
+
+static void note_device(struct xtr_mapcache *cache, uint32_t slot, const char *device)
+{
+    struct xtr_key key = {.kind = XTR_KEY_DEVICE};
+    memcpy(key.device, device, sizeof key.device);
+    xtr_queue_push_key(&cache->queue, slot, &key);
+}
+
+static void note_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target)
+{
+    struct xtr_key key = {.kind = XTR_KEY_FLOOD, .target = *target};
+    xtr_queue_push_key(&cache->queue, slot, &key);
+}
+
+static void note_node_flood(struct xtr_mapcache *cache, uint32_t slot, const struct xtr_node *node,
+                            uint32_t segmentation_id)
+{
+    if (!node->is_usable)
+        return;
+    struct dp_target target = xtr_node_target(cache, node, segmentation_id);
+    note_flood(cache, slot, &target);
+}
+
+/* Open networks */
+
+static uint32_t net_slot(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (cache->nets[i] && !cache->nets[i]->is_closed && cache->nets[i]->dp.id == network_id)
+            return i;
+    return XTR_SLOT_NONE;
+}
+
+static uint32_t free_net_slot(struct xtr_mapcache *cache)
+{
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (!cache->nets[i])
+            return i;
+    cache->nets = em_realloc(cache->nets, (cache->n_nets + 1) * sizeof(struct xtr_net *));
+    cache->nets[cache->n_nets] = NULL;
+    return cache->n_nets++;
+}
+
+static struct dp_network describe(const struct em_network *record, uint32_t own_segment)
+{
+    return (struct dp_network){
+        .id = record->id,
+        .segmentation_id = own_segment ? own_segment : record->segmentation_id,
+        .mtu = record->mtu,
+        .flood = record->flood ? record->flood : EM_FLOOD_BROADCAST,
+    };
+}
+
+int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t segmentation_id)
+{
+    const struct em_network *record = xtr_mapcache_network_by_id(cache, network_id);
+    if (!record)
+        return EM_E_NOT_FOUND;
+    if (net_slot(cache, network_id) != XTR_SLOT_NONE)
+        return -EALREADY;
+    struct xtr_net *net = em_calloc(1, sizeof *net);
+    net->dp = describe(record, segmentation_id);
+    net->own_segment = segmentation_id;
+    xtr_table_init(&net->table);
+    uint32_t slot = free_net_slot(cache);
+    cache->nets[slot] = net;
+    note_network(cache, slot);
+    return 0;
+}
+
+bool xtr_mapcache_is_open(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    return net_slot(cache, network_id) != XTR_SLOT_NONE;
+}
+
+/* Sets and the flood list that follows from them */
+
+static void flood_ref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node *node,
+                      uint32_t segmentation_id)
+{
+    struct xtr_net *net = cache->nets[slot];
+    for (uint32_t i = 0; i < net->n_floods; i++)
+        if (net->floods[i].node == node && net->floods[i].segmentation_id == segmentation_id) {
+            net->floods[i].refs++;
+            return;
+        }
+    if (net->n_floods == net->floods_size) {
+        net->floods_size = net->floods_size ? net->floods_size * 2 : 8;
+        net->floods = em_realloc(net->floods, net->floods_size * sizeof *net->floods);
+    }
+    net->floods[net->n_floods++] = (struct xtr_flood){node, segmentation_id, 1};
+    note_node_flood(cache, slot, node, segmentation_id);
+}
+
+static void flood_unref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node *node,
+                        uint32_t segmentation_id)
+{
+    struct xtr_net *net = cache->nets[slot];
+    uint32_t i = 0;
+    while (i < net->n_floods &&
+           (net->floods[i].node != node || net->floods[i].segmentation_id != segmentation_id))
+        i++;
+    assert(i < net->n_floods);
+    if (--net->floods[i].refs)
+        return;
+    net->floods[i] = net->floods[--net->n_floods];
+    note_node_flood(cache, slot, node, segmentation_id);
+}
+
+static uint32_t set_ref(struct xtr_mapcache *cache, uint32_t slot,
+                        const struct em_location *locations, size_t n)
+{
+    struct xtr_set *set = xtr_sets_ref(&cache->sets, &cache->nodes, slot, locations, n);
+    if (!set)
+        return 0;
+    if (set->refs > 1)
+        return set->id;
+    set->is_leaving = false;
+    for (size_t i = 0; i < set->n_locations; i++)
+        flood_ref(cache, slot, set->locations[i].node, set->locations[i].segmentation_id);
+    return set->id;
+}
+
+static void set_unref(struct xtr_mapcache *cache, uint32_t slot, uint32_t id)
+{
+    struct xtr_set *set = xtr_sets_get(&cache->sets, id);
+    if (!set || --set->refs)
+        return;
+    if (!cache->nets[slot]->is_closed)
+        for (size_t i = 0; i < set->n_locations; i++)
+            flood_unref(cache, slot, set->locations[i].node, set->locations[i].segmentation_id);
+    note_set(cache, set);
+}
+
+void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
+{
+    uint32_t slot = net_slot(cache, network_id);
+    if (slot == XTR_SLOT_NONE)
+        return;
+    struct xtr_net *net = cache->nets[slot];
+    assert(!net->n_locals);
+    net->is_closed = true;
+    note_network(cache, slot);
+    for (uint32_t i = 0; i < net->table.n_records; i++)
+        if (net->table.records[i].flags & XTR_RECORD_USED)
+            set_unref(cache, slot, net->table.records[i].set);
+    net_clear(net);
+}
+
+/* Ports of the map */
+
+static bool same_eid(const struct em_eid *a, const struct em_eid *b)
+{
+    return a->kind == b->kind && !em_eid_compare(a, b);
+}
+
+static bool has_eid(const struct em_eid *eids, size_t n, const struct em_eid *wanted)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_eid(&eids[i], wanted))
+            return true;
+    return false;
+}
+
+static bool same_eids(const struct em_eid *a, size_t n_a, const struct em_eid *b, size_t n_b)
+{
+    if (n_a != n_b)
+        return false;
+    for (size_t i = 0; i < n_a; i++)
+        if (!same_eid(&a[i], &b[i]))
+            return false;
+    return true;
+}
+
+static uint32_t obtain_record(struct xtr_mapcache *cache, uint32_t slot,
+                              const struct em_port_id *id)
+{
+    struct xtr_net *net = cache->nets[slot];
+    uint32_t index = xtr_table_find(&net->table, id);
+    if (index != XTR_SLOT_NONE)
+        return index;
+    index = xtr_table_add(&net->table, id);
+    const struct xtr_local *local = xtr_locals_find(&cache->locals, id);
+    if (local && local->network == slot)
+        net->table.records[index].flags |= XTR_RECORD_IS_LOCAL;
+    return index;
+}
+
+/* A full pass repeats what is known: that must cost no note. */
+static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_port *port)
+{
+    struct xtr_net *net = cache->nets[slot];
+    uint32_t index = obtain_record(cache, slot, &port->id);
+    struct em_eid old[XTR_EIDS_MAX];
+    size_t n_old = xtr_table_eids(&net->table, index, old);
+    size_t n = port->n_eids < XTR_EIDS_MAX ? port->n_eids : XTR_EIDS_MAX;
+    uint32_t old_set = net->table.records[index].set;
+    uint32_t set = set_ref(cache, slot, port->locations, port->n_locations);
+    bool is_changed = set != old_set;
+
+    if (!same_eids(old, n_old, port->eids, n)) {
+        for (size_t i = 0; i < n_old; i++)
+            if (!has_eid(port->eids, n, &old[i]))
+                note_eids(cache, slot, &old[i], 1, NULL);
+        xtr_table_set_eids(&net->table, index, port->eids, n);
+        is_changed = true;
+    }
+    net->table.records[index].set = set;
+    if (net->table.records[index].generation != net->generation) {
+        net->table.records[index].generation = net->generation;
+        is_changed = is_changed || xtr_table_is_contested(&net->table, index);
+    }
+    if (is_changed)
+        note_port(cache, slot, index);
+    set_unref(cache, slot, old_set);
+}
+
+static void port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
+{
+    struct xtr_net *net = cache->nets[slot];
+    struct em_eid eids[XTR_EIDS_MAX];
+    size_t n = xtr_table_eids(&net->table, index, eids);
+    uint32_t set = net->table.records[index].set;
+    note_eids(cache, slot, eids, n, NULL);
+    xtr_table_remove(&net->table, index);
+    set_unref(cache, slot, set);
+}
+
+static void port_gone(struct xtr_mapcache *cache, uint32_t slot, const struct em_port_id *id)
+{
+    uint32_t index = xtr_table_find(&cache->nets[slot]->table, id);
+    if (index != XTR_SLOT_NONE)
+        port_remove(cache, slot, index);
+}
+
+static void sweep_ports(struct xtr_mapcache *cache, uint32_t slot)
+{
+    struct xtr_net *net = cache->nets[slot];
+    for (uint32_t i = 0; i < net->table.n_records; i++) {
+        const struct xtr_record *record = &net->table.records[i];
+        if (record->flags & XTR_RECORD_USED && record->generation != net->generation)
+            port_remove(cache, slot, i);
+    }
+}
+
+static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
+{
+    uint32_t slot = net_slot(cache, page->network_id);
+    if (slot == XTR_SLOT_NONE)
+        return;
+    struct xtr_net *net = cache->nets[slot];
+    if (page->is_start_over) {
+        net->generation++;
+        net->is_in_pass = true;
+        net->is_complete = false;
+    }
+    for (size_t i = 0; i < page->n_changes; i++) {
+        const struct em_change *change = &page->changes[i];
+        if (change->object != EM_OBJECT_PORT)
+            continue;
+        if (change->is_gone)
+            port_gone(cache, slot, &change->gone_port);
+        else
+            port_put(cache, slot, change->port);
+    }
+    if (!page->is_complete)
+        return;
+    if (net->is_in_pass)
+        sweep_ports(cache, slot);
+    net->is_in_pass = false;
+    net->is_complete = true;
+}
+
+/* Nodes */
+
+/* What of a node its locations depend on. */
+struct sight {
+    bool is_usable, is_reachable;
+    struct em_ip ip;
+    uint16_t udp_port;
+};
+
+static struct sight look(const struct xtr_node *node)
+{
+    struct sight s = {.is_usable = node->is_usable, .is_reachable = xtr_node_is_reachable(node)};
+    if (s.is_usable) {
+        s.ip = node->ip;
+        s.udp_port = node->udp_port;
+    }
+    return s;
+}
+
+static bool same_place(const struct sight *a, const struct sight *b)
+{
+    return a->is_usable == b->is_usable && a->udp_port == b->udp_port && a->ip.size == b->ip.size &&
+           !memcmp(a->ip.addr, b->ip.addr, a->ip.size);
+}
+
+/* Of the sets that name the node, as it was or is. */
+static void note_node_floods(struct xtr_mapcache *cache, struct xtr_node *node,
+                             const struct sight *sight)
+{
+    struct xtr_node seen = {
+        .is_usable = sight->is_usable, .ip = sight->ip, .udp_port = sight->udp_port};
+    EM_FOREACH (loc, &node->locations, struct xtr_setloc, by_node)
+        if (loc->set->refs)
+            note_node_flood(cache, loc->set->network, &seen, loc->segmentation_id);
+}
+
+static void note_node_sets(struct xtr_mapcache *cache, struct xtr_node *node)
+{
+    EM_FOREACH (loc, &node->locations, struct xtr_setloc, by_node)
+        if (loc->set->is_sent)
+            note_set(cache, loc->set);
+}
+
+/* The labels of this node have changed: any set with a view may mean something else. */
+static void note_viewed_sets(struct xtr_mapcache *cache)
+{
+    for (uint32_t i = 0; i < cache->sets.n_items; i++) {
+        struct xtr_set *set = cache->sets.items[i];
+        bool has_view = false;
+        for (size_t k = 0; set && k < set->n_locations; k++)
+            has_view |= set->locations[k].label.key != NULL;
+        if (has_view && set->is_sent)
+            note_set(cache, set);
+    }
+}
+
+/* 'record' NULL: the map does not know the node any more. */
+static void node_update(struct xtr_mapcache *cache, const char *id, const struct em_node *record)
+{
+    struct xtr_node *node = xtr_nodes_ref(&cache->nodes, id);
+    struct sight before = look(node);
+    if (record)
+        xtr_nodes_put(&cache->nodes, record)->generation = cache->generation;
+    else
+        xtr_nodes_forget(&cache->nodes, node);
+    struct sight after = look(node);
+    bool is_elsewhere = !same_place(&before, &after);
+    if (is_elsewhere) {
+        note_node_floods(cache, node, &before);
+        note_node_floods(cache, node, &after);
+    }
+    if (is_elsewhere || before.is_reachable != after.is_reachable)
+        note_node_sets(cache, node);
+    if (node == cache->nodes.self)
+        note_viewed_sets(cache);
+    xtr_nodes_unref(&cache->nodes, node);
+}
+
+/* Networks */
+
+const struct em_network *xtr_mapcache_network(const struct xtr_mapcache *cache, const char *name)
+{
+    for (uint32_t i = 0; i < cache->n_known; i++)
+        if (!strcmp(cache->known[i].record->name, name))
+            return cache->known[i].record;
+    return NULL;
+}
+
+static uint32_t find_known(const struct xtr_mapcache *cache, uint32_t id)
+{
+    for (uint32_t i = 0; i < cache->n_known; i++)
+        if (cache->known[i].record->id == id)
+            return i;
+    return XTR_SLOT_NONE;
+}
+
+const struct em_network *xtr_mapcache_network_by_id(const struct xtr_mapcache *cache, uint32_t id)
+{
+    uint32_t i = find_known(cache, id);
+    return i == XTR_SLOT_NONE ? NULL : cache->known[i].record;
+}
+
+static void queue_net(struct xtr_mapcache *cache, uint32_t slot)
+{
+    struct xtr_net *net = cache->nets[slot];
+    note_network(cache, slot);
+    for (uint32_t i = 0; i < net->n_floods; i++)
+        note_node_flood(cache, slot, net->floods[i].node, net->floods[i].segmentation_id);
+    for (uint32_t i = 0; i < net->table.n_records; i++)
+        if (net->table.records[i].flags & XTR_RECORD_USED)
+            note_port(cache, slot, i);
+    for (uint32_t i = 0; i < cache->locals.n_items; i++)
+        if (cache->locals.items[i] && cache->locals.items[i]->network == slot)
+            xtr_mapcache_touch(cache, &cache->locals.items[i]->id);
+}
+
+static void net_refresh(struct xtr_mapcache *cache, const struct em_network *record)
+{
+    uint32_t slot = net_slot(cache, record->id);
+    if (slot == XTR_SLOT_NONE)
+        return;
+    struct xtr_net *net = cache->nets[slot];
+    struct dp_network dp = describe(record, net->own_segment);
+    bool is_same = dp.segmentation_id == net->dp.segmentation_id && dp.mtu == net->dp.mtu &&
+                   dp.flood == net->dp.flood;
+    net->dp = dp;
+    if (!is_same)
+        queue_net(cache, slot);
+}
+
+static void network_put(struct xtr_mapcache *cache, const struct em_network *record)
+{
+    uint32_t i = find_known(cache, record->id);
+    if (i == XTR_SLOT_NONE) {
+        if (cache->n_known == cache->known_size) {
+            cache->known_size = cache->known_size ? cache->known_size * 2 : 8;
+            cache->known = em_realloc(cache->known, cache->known_size * sizeof *cache->known);
+        }
+        i = cache->n_known++;
+        cache->known[i].record = NULL;
+    }
+    struct em_network *copy = xtr_record_copy_network(record);
+    xtr_record_free_network(cache->known[i].record);
+    cache->known[i] = (struct xtr_known_network){copy, cache->generation};
+    net_refresh(cache, copy);
+}
+
+static void network_gone(struct xtr_mapcache *cache, uint32_t id)
+{
+    uint32_t i = find_known(cache, id);
+    if (i == XTR_SLOT_NONE)
+        return;
+    xtr_record_free_network(cache->known[i].record);
+    cache->known[i] = cache->known[--cache->n_known];
+}
+
+static void sweep_zero(struct xtr_mapcache *cache)
+{
+    for (uint32_t i = cache->n_known; i-- > 0;)
+        if (cache->known[i].generation != cache->generation)
+            network_gone(cache, cache->known[i].record->id);
+    for (uint32_t i = 0; i < cache->nodes.n_items; i++) {
+        struct xtr_node *node = cache->nodes.items[i];
+        if (node && node->record && node->generation != cache->generation)
+            node_update(cache, node->id, NULL);
+    }
+}
+
+static void change_zero(struct xtr_mapcache *cache, const struct em_change *change)
+{
+    switch (change->object) {
+    case EM_OBJECT_PORT:
+        break;
+    case EM_OBJECT_NODE:
+        if (!change->is_gone)
+            node_update(cache, change->node->id, change->node);
+        else
+            node_update(cache, change->gone_node, NULL);
+        break;
+    case EM_OBJECT_NETWORK:
+        if (change->is_gone)
+            network_gone(cache, change->gone_network);
+        else
+            network_put(cache, change->network);
+        break;
+    }
+}
+
+static void feed_zero(struct xtr_mapcache *cache, const struct em_feed *page)
+{
+    if (page->is_start_over) {
+        cache->generation++;
+        cache->is_in_pass = true;
+        cache->is_complete = false;
+    }
+    for (size_t i = 0; i < page->n_changes; i++)
+        change_zero(cache, &page->changes[i]);
+    if (!page->is_complete)
+        return;
+    if (cache->is_in_pass)
+        sweep_zero(cache);
+    cache->is_in_pass = false;
+    cache->is_complete = true;
+}
+
+/* Revisions */
+
+static bool all_complete(const struct xtr_mapcache *cache)
+{
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (cache->nets[i] && !cache->nets[i]->is_closed && !cache->nets[i]->is_complete)
+            return false;
+    return cache->is_complete;
+}
+
+static void mark(struct xtr_mapcache *cache)
+{
+    struct xtr_mark now = {cache->revision, cache->queue.tail};
+    if (now.position <= cache->done) {
+        cache->installed = now.revision;
+        return;
+    }
+    if (cache->n_marks && cache->marks[cache->n_marks - 1].position == now.position)
+        cache->n_marks--;
+    if (cache->n_marks == cache->marks_size) {
+        cache->marks_size = cache->marks_size ? cache->marks_size * 2 : 16;
+        cache->marks = em_realloc(cache->marks, cache->marks_size * sizeof *cache->marks);
+    }
+    cache->marks[cache->n_marks++] = now;
+}
+
+void xtr_mapcache_feed(struct xtr_mapcache *cache, const struct em_feed *page)
+{
+    if (page->err || page->is_removed)
+        return;
+    if (page->network_id)
+        feed_ports(cache, page);
+    else
+        feed_zero(cache, page);
+    if (page->revision > cache->revision)
+        cache->revision = page->revision;
+    if (all_complete(cache))
+        mark(cache);
+}
+
+bool xtr_mapcache_is_complete(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    if (!network_id)
+        return cache->is_complete;
+    uint32_t slot = net_slot(cache, network_id);
+    return slot != XTR_SLOT_NONE && cache->nets[slot]->is_complete;
+}
+
+uint64_t xtr_mapcache_tail(const struct xtr_mapcache *cache)
+{
+    return cache->queue.tail;
+}
+
+uint64_t xtr_mapcache_done(const struct xtr_mapcache *cache)
+{
+    return cache->done;
+}
+
+uint64_t xtr_mapcache_installed(const struct xtr_mapcache *cache)
+{
+    return cache->installed;
+}
+
+uint64_t xtr_mapcache_revision(const struct xtr_mapcache *cache)
+{
+    return cache->revision;
+}
+
+/* Local ports */
+
+static void set_local_flag(struct xtr_mapcache *cache, uint32_t slot, const struct em_port_id *id,
+                           bool is_local)
+{
+    struct xtr_table *table = &cache->nets[slot]->table;
+    uint32_t index = xtr_table_find(table, id);
+    if (index == XTR_SLOT_NONE)
+        return;
+    table->records[index].flags &= (uint8_t)~XTR_RECORD_IS_LOCAL;
+    if (is_local)
+        table->records[index].flags |= XTR_RECORD_IS_LOCAL;
+    note_port(cache, slot, index);
+}
+
+static struct xtr_local *take_local(struct xtr_mapcache *cache, const struct em_port_id *id)
+{
+    struct xtr_local *old = xtr_locals_take(&cache->locals, id);
+    if (!old)
+        return NULL;
+    cache->nets[old->network]->n_locals--;
+    set_local_flag(cache, old->network, id, false);
+    return old;
+}
+
+/* MACs leave before their device does. */
+static void note_old_local(struct xtr_mapcache *cache, const struct xtr_local *old)
+{
+    if (!old)
+        return;
+    note_eids(cache, old->network, old->eids, old->n_eids, old->device);
+    note_device(cache, old->network, old->device);
+}
+
+void xtr_mapcache_attach(struct xtr_mapcache *cache, const struct em_port_id *id,
+                         uint32_t network_id, const char *device, const struct em_eid *eids,
+                         size_t n_eids)
+{
+    uint32_t slot = net_slot(cache, network_id);
+    assert(slot != XTR_SLOT_NONE && strlen(device) < IFNAMSIZ);
+    struct xtr_local *old = take_local(cache, id);
+    struct xtr_local local = {
+        .id = *id, .network = slot, .eids = (struct em_eid *)(uintptr_t)eids, .n_eids = n_eids};
+    memcpy(local.device, device, strlen(device));
+    xtr_locals_add(&cache->locals, &local);
+    cache->nets[slot]->n_locals++;
+    note_old_local(cache, old);
+    xtr_local_free(old);
+    xtr_mapcache_touch(cache, id);
+    set_local_flag(cache, slot, id, true);
+}
+
+void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id)
+{
+    struct xtr_local *old = take_local(cache, id);
+    note_old_local(cache, old);
+    xtr_local_free(old);
+}
+
+void xtr_mapcache_touch(struct xtr_mapcache *cache, const struct em_port_id *id)
+{
+    const struct xtr_local *local = xtr_locals_find(&cache->locals, id);
+    if (!local)
+        return;
+    note_device(cache, local->network, local->device);
+    note_eids(cache, local->network, local->eids, local->n_eids, NULL);
+}
+
+/* Repeats */
+
+static void retry_eid(struct xtr_mapcache *cache, uint32_t slot, const struct dp_op *op)
+{
+    struct em_eid eid = {.kind = EM_EID_MAC, .size = EM_MAC_SIZE};
+    if (op->verb == DP_NEIGHBOUR_PUT || op->verb == DP_NEIGHBOUR_DELETE) {
+        eid.kind = op->ip.size == 4 ? EM_EID_IPV4 : EM_EID_IPV6;
+        eid.size = op->ip.size;
+        memcpy(eid.addr, op->ip.addr, op->ip.size);
+    } else {
+        memcpy(eid.addr, op->mac, EM_MAC_SIZE);
+    }
+    note_eids(cache, slot, &eid, 1, op->verb == DP_LOCAL_DELETE ? op->device : NULL);
+}
+
+void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
+{
+    uint32_t slot = net_slot(cache, op->network.id);
+    struct xtr_set *set = xtr_sets_get(&cache->sets, op->set.id);
+    switch (op->verb) {
+    case DP_SET_PUT:
+        if (set)
+            note_set(cache, set);
+        return;
+    case DP_SET_DELETE:
+    case DP_NETWORK_DELETE:
+        return;
+    case DP_NETWORK_PUT:
+    case DP_MAC_PUT:
+    case DP_MAC_DELETE:
+    case DP_NEIGHBOUR_PUT:
+    case DP_NEIGHBOUR_DELETE:
+    case DP_FLOOD_PUT:
+    case DP_FLOOD_DELETE:
+    case DP_PORT_PUT:
+    case DP_PORT_DELETE:
+    case DP_LOCAL_PUT:
+    case DP_LOCAL_DELETE:
+        break;
+    }
+    if (slot == XTR_SLOT_NONE)
+        return;
+    if (op->verb == DP_NETWORK_PUT)
+        queue_net(cache, slot);
+    else if (op->verb == DP_FLOOD_PUT || op->verb == DP_FLOOD_DELETE)
+        note_flood(cache, slot, &op->target);
+    else if (op->verb == DP_PORT_PUT || op->verb == DP_PORT_DELETE)
+        note_device(cache, slot, op->device);
+    else
+        retry_eid(cache, slot, op);
+}
+
+void xtr_mapcache_retry_all(struct xtr_mapcache *cache)
+{
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (cache->nets[i] && !cache->nets[i]->is_closed)
+            queue_net(cache, i);
+    for (uint32_t i = 0; i < cache->sets.n_items; i++)
+        if (cache->sets.items[i] && cache->sets.items[i]->is_sent)
+            note_set(cache, cache->sets.items[i]);
+}
+
+/* For people */
+
+struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache)
+{
+    struct xtr_mapcache_counts counts = {.n_locals = cache->locals.n_used};
+    for (uint32_t i = 0; i < cache->n_nets; i++) {
+        const struct xtr_net *net = cache->nets[i];
+        if (!net || net->is_closed)
+            continue;
+        counts.n_open++;
+        counts.n_ports += net->table.n_used;
+        counts.memory += xtr_table_memory(&net->table);
+    }
+    return counts;
+}
+
+static void show_port(const struct xtr_mapcache *cache, const struct xtr_net *net, uint32_t slot,
+                      struct xtr_cursor *cursor, struct em_port *ret_port)
+{
+    const struct xtr_set *set = xtr_sets_get(&cache->sets, net->table.records[slot].set);
+    *ret_port = (struct em_port){.id = xtr_table_id(&net->table, slot),
+                                 .network_id = net->dp.id,
+                                 .eids = cursor->eids,
+                                 .n_eids = xtr_table_eids(&net->table, slot, cursor->eids),
+                                 .locations = cursor->locations,
+                                 .n_locations = set ? set->n_locations : 0};
+    for (size_t i = 0; i < ret_port->n_locations; i++)
+        cursor->locations[i] = xtr_setloc_show(&set->locations[i], &cache->nodes);
+}
+
+bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor *cursor,
+                            struct em_port *ret_port)
+{
+    for (; cursor->network < cache->n_nets; cursor->network++, cursor->slot = 0) {
+        const struct xtr_net *net = cache->nets[cursor->network];
+        if (!net || net->is_closed)
+            continue;
+        while (cursor->slot < net->table.n_records) {
+            uint32_t slot = cursor->slot++;
+            if (!(net->table.records[slot].flags & XTR_RECORD_USED))
+                continue;
+            show_port(cache, net, slot, cursor, ret_port);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool xtr_mapcache_next_node(const struct xtr_mapcache *cache, uint32_t *cursor,
+                            const struct em_node **ret_node)
+{
+    while (*cursor < cache->nodes.n_items) {
+        const struct xtr_node *node = cache->nodes.items[(*cursor)++];
+        if (node && node->record) {
+            *ret_node = node->record;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool xtr_mapcache_next_network(const struct xtr_mapcache *cache, uint32_t *cursor,
+                               const struct em_network **ret_network)
+{
+    if (*cursor >= cache->n_known)
+        return false;
+    *ret_network = cache->known[(*cursor)++].record;
+    return true;
+}

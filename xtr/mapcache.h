@@ -1,0 +1,107 @@
+/* The map-cache: what this node knows of the map, and what of that its data plane has
+ * still to be told.
+ *
+ * It holds the nodes and networks of the whole map and the ports of the networks that are
+ * open here.  Pages of the feed and local ports go in; operations for the data plane come
+ * out in an order that respects dependence, as many at a time as the caller wants.
+ * Positions count what was queued: when the data plane has been told everything up to the
+ * position that xtr_mapcache_tail() gave, all that had gone in by then stands.
+ *
+ * A local port hides the map's view of the same port-id, and of each address it has.
+ * Nothing blocks, nothing does I/O; one thread. */
+#ifndef XTR_MAPCACHE_H
+#define XTR_MAPCACHE_H
+
+#include "dataplane/dp.h"
+#include "eidmap.h"
+#include "locals.h"
+#include "sets.h"
+#include "table.h"
+
+struct xtr_mapcache;
+
+struct xtr_mapcache_config {
+    const char *node_id;     /* copied */
+    bool has_ipv4, has_ipv6; /* families that the data plane can send to */
+    uint16_t udp_port;       /* of the data plane */
+};
+
+struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config);
+void xtr_mapcache_free(struct xtr_mapcache *cache);
+
+/* A page of network 0 or of an open network; others are ignored. */
+void xtr_mapcache_feed(struct xtr_mapcache *cache, const struct em_feed *page);
+
+/* The map's record, lent until the next page of network 0; NULL if there is none. */
+const struct em_network *xtr_mapcache_network(const struct xtr_mapcache *cache, const char *name);
+const struct em_network *xtr_mapcache_network_by_id(const struct xtr_mapcache *cache, uint32_t id);
+
+/* Has the feed of the network (0: nodes and networks) been shown to its end? */
+bool xtr_mapcache_is_complete(const struct xtr_mapcache *cache, uint32_t network_id);
+
+/* Opens a network that the map has a record of: the data plane gets it, its ports are
+ * kept.  'segmentation_id' that this node receives on, 0: the network's.  EM_E_NOT_FOUND,
+ * or -EALREADY. */
+int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t segmentation_id);
+bool xtr_mapcache_is_open(const struct xtr_mapcache *cache, uint32_t network_id);
+
+/* Forgets the network's ports and takes it out of the data plane.  It must have no local
+ * port any more.  Fine for one that is not open. */
+void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id);
+
+/* Puts a port of this node into an open network, or changes it there. */
+void xtr_mapcache_attach(struct xtr_mapcache *cache, const struct em_port_id *id,
+                         uint32_t network_id, const char *device, const struct em_eid *eids,
+                         size_t n_eids);
+
+/* Fine for a port that is not there. */
+void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id);
+
+/* Queues everything of the local port again; its device may have been missing. */
+void xtr_mapcache_touch(struct xtr_mapcache *cache, const struct em_port_id *id);
+
+/* Queues what the operation was about again; for one that failed. */
+void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op);
+
+/* Queues everything again. */
+void xtr_mapcache_retry_all(struct xtr_mapcache *cache);
+
+/* The next operations, at most 'max' (>= XTR_OPS_MIN, <= XTR_OPS_MAX); what they point to
+ * is lent until the next call.  xtr_mapcache_applied() after the data plane was told. */
+#define XTR_OPS_MIN 4
+#define XTR_OPS_MAX 64
+size_t xtr_mapcache_next_ops(struct xtr_mapcache *cache, struct dp_op *ops, size_t max);
+void xtr_mapcache_applied(struct xtr_mapcache *cache);
+
+uint64_t xtr_mapcache_tail(const struct xtr_mapcache *cache);
+uint64_t xtr_mapcache_done(const struct xtr_mapcache *cache); /* position that was applied */
+
+/* The greatest revision of which all that concerns this node has been applied; it stands
+ * still while a feed is incomplete.  And the greatest revision seen. */
+uint64_t xtr_mapcache_installed(const struct xtr_mapcache *cache);
+uint64_t xtr_mapcache_revision(const struct xtr_mapcache *cache);
+
+struct xtr_mapcache_counts {
+    uint32_t n_open;
+    uint32_t n_locals;
+    uint64_t n_ports; /* in the open networks, local ones that the map shows included */
+    size_t memory;    /* bytes on the heap for ports, about */
+};
+struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache);
+
+/* One by one: begin with a zeroed cursor; false at the end.  What is changed between two
+ * calls is shown or not.  'ret_' records are lent until the next call or change. */
+struct xtr_cursor {
+    uint32_t network;
+    uint32_t slot;
+    struct em_eid eids[XTR_EIDS_MAX];
+    struct em_location locations[XTR_SET_LOCATIONS];
+};
+bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor *cursor,
+                            struct em_port *ret_port);
+bool xtr_mapcache_next_node(const struct xtr_mapcache *cache, uint32_t *cursor,
+                            const struct em_node **ret_node);
+bool xtr_mapcache_next_network(const struct xtr_mapcache *cache, uint32_t *cursor,
+                               const struct em_network **ret_network);
+
+#endif

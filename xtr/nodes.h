@@ -1,0 +1,49 @@
+/* The nodes of the map as this node sees them: can we send there, and by which address.
+ *
+ * A node that a location names before (or after) the map knows it has an entry too, so
+ * that the location works as soon as the record comes. */
+#ifndef XTR_NODES_H
+#define XTR_NODES_H
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "eidmap/model.h"
+
+struct xtr_node {
+    char *id;
+    uint32_t slot;
+    uint32_t refs;            /* locations that name it */
+    struct em_list locations; /* struct xtr_setloc, by_node */
+    struct em_node *record;   /* NULL: the map does not know it */
+    uint8_t generation;       /* of the full pass that showed it last */
+    bool is_usable;           /* another node, enabled, and 'ip' is an RLOC for us */
+    struct em_ip ip;
+    uint16_t udp_port; /* never 0 */
+};
+
+struct xtr_nodes {
+    struct xtr_node **items; /* NULL: a free slot */
+    uint32_t n_items;
+    struct em_index index;
+    struct xtr_node *self;
+    bool has_ipv4, has_ipv6; /* families that we can send to */
+};
+
+void xtr_nodes_init(struct xtr_nodes *nodes, const char *self_id, bool has_ipv4, bool has_ipv6);
+void xtr_nodes_fini(struct xtr_nodes *nodes);
+
+/* NULL if there is no entry. */
+struct xtr_node *xtr_nodes_find(const struct xtr_nodes *nodes, const char *id);
+
+/* The entry, made if there is none, with one more reference. */
+struct xtr_node *xtr_nodes_ref(struct xtr_nodes *nodes, const char *id);
+void xtr_nodes_unref(struct xtr_nodes *nodes, struct xtr_node *node);
+
+/* The map's record, copied; NULL: the map does not know it (any more).  The entry is freed
+ * by the second form when nothing names it. */
+struct xtr_node *xtr_nodes_put(struct xtr_nodes *nodes, const struct em_node *record);
+void xtr_nodes_forget(struct xtr_nodes *nodes, struct xtr_node *node);
+
+bool xtr_node_is_reachable(const struct xtr_node *node);
+
+#endif
