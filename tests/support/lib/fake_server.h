@@ -15,7 +15,7 @@ struct fake_server {
     struct ev_loop *loop;
     struct em_net *net;
     struct em_tls *tls;
-    char path[64];        /* unix only */
+    char path[80];        /* unix only */
     char url[80];         /* for the client's list of servers */
     struct em_conn *conn; /* the newest session, NULL: none */
     unsigned n_accepted;
