@@ -153,11 +153,6 @@ static int nearest(struct lookup *l, const struct ms_key *like, size_t head, int
     return r == EM_E_NOT_FOUND ? 0 : r;
 }
 
-static enum em_eid_kind host_kind(const struct em_eid *eid)
-{
-    return eid->size == 4 ? EM_EID_IPV4 : EM_EID_IPV6;
-}
-
 static enum em_eid_kind prefix_kind(const struct em_eid *eid)
 {
     return eid->size == 4 ? EM_EID_IPV4_PREFIX : EM_EID_IPV6_PREFIX;

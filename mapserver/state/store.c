@@ -349,7 +349,7 @@ static int check_map(struct ms_store *store, uint64_t *ret_used, uint64_t *ret_s
 
 int ms_store_check_room(struct ms_store *store, const char **ret_why)
 {
-    uint64_t n_free, used, size;
+    uint64_t n_free, used = 0, size = 0;
     int r = disk_free(store, &n_free);
     if (!r)
         r = check_map(store, &used, &size);

@@ -1,0 +1,384 @@
+/* The map server as its clients see it: real sockets, a real store, two worker threads. */
+#include "mapserver/scene.h"
+
+#include "net/socket.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MAC1 "02:00:00:00:00:01"
+#define MAC2 "02:00:00:00:00:02"
+
+static struct scene *scene;
+static struct em_call *op, *hv1, *hv2;
+
+static void setup(void)
+{
+    scene = scene_start(0);
+    op = scene_client(scene, NULL, 0);
+    hv1 = scene_client(scene, "hv1", 1);
+    hv2 = scene_client(scene, "hv2", 1);
+    struct scene_reply reply = scene_put_network(op, "blue", "10.0.0.0/16");
+    cr_assert_eq(reply.err, 0, "%s", reply.message);
+}
+
+static void teardown(void)
+{
+    em_call_close(op);
+    em_call_close(hv1);
+    em_call_close(hv2);
+    scene_stop(scene);
+}
+
+TestSuite(front, .init = setup, .fini = teardown, .timeout = 60);
+
+Test(front, what_is_registered_is_resolved)
+{
+    struct scene_reply reply = scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    cr_assert_eq(reply.err, 0, "%s", reply.message);
+    cr_assert_eq(reply.n_epochs, 1);
+    cr_assert_eq(reply.epochs[0], reply.revision);
+    static const char *const eids[] = {"10.0.0.1", MAC1, "port:web"};
+    for (size_t i = 0; i < 3; i++) {
+        struct scene_reply answer = scene_resolve(hv2, "blue", eids[i]);
+        cr_assert(answer.is_positive, "%s", eids[i]);
+        cr_assert_str_eq(answer.port, "web");
+        cr_assert_str_eq(answer.node, "hv1");
+        cr_assert_geq(answer.revision, reply.revision);
+    }
+}
+
+Test(front, negative_answers_say_why_and_for_how_long)
+{
+    struct scene_reply nobody = scene_resolve(op, "blue", "10.0.9.9");
+    cr_assert_not(nobody.is_positive);
+    cr_assert_eq(nobody.action, EM_ACTION_DROP);
+    cr_assert_eq(nobody.ttl_s, 60);
+    struct scene_reply outside = scene_resolve(op, "blue", "192.168.0.1");
+    cr_assert_eq(outside.action, EM_ACTION_NATIVELY_FORWARD);
+    cr_assert_eq(outside.ttl_s, 900);
+    struct scene_reply no_network = scene_resolve(op, "red", "10.0.0.1");
+    cr_assert_eq(no_network.err, 0);
+    cr_assert_eq(no_network.ttl_s, 900);
+}
+
+Test(front, only_an_attach_takes_a_port_over)
+{
+    uint64_t epoch = scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0).epochs[0];
+    struct scene_reply stale = scene_claim(hv2, "blue", "web", MAC1, "10.0.0.1", false, 0);
+    cr_assert_eq(stale.err, EM_E_MOVED);
+    cr_assert_str_eq(stale.current_node, "hv1");
+    struct scene_reply moved = scene_claim(hv2, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    cr_assert_eq(moved.err, 0);
+    cr_assert_gt(moved.epochs[0], epoch);
+    struct scene_reply thief = scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", false, epoch);
+    cr_assert_eq(thief.err, EM_E_MOVED);
+    cr_assert_str_eq(thief.current_node, "hv2");
+}
+
+Test(front, a_second_holder_of_an_address_is_told_who_has_it)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    struct scene_reply reply = scene_claim(hv2, "blue", "db", MAC2, "10.0.0.1", true, 0);
+    cr_assert_eq(reply.err, EM_E_CONFLICT);
+    cr_assert_str_eq(reply.current_node, "hv1");
+    cr_assert(strstr(reply.field, "claims[0].port.eids["), "%s", reply.field);
+    cr_assert_not(scene_resolve(op, "blue", MAC2).is_positive, "nothing of it was done");
+}
+
+Test(front, nodes_may_not_do_what_operators_do)
+{
+    cr_assert_eq(scene_put_network(hv1, "red", NULL).err, EM_E_DENIED);
+    struct scene_wait wait = {hv1};
+    em_client_status(em_call_client(hv1), false, scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).err, EM_E_DENIED);
+    em_client_remove_node(em_call_client(hv1), "hv2", scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).err, EM_E_DENIED);
+}
+
+Test(front, a_subscriber_gets_the_snapshot_then_each_change)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    struct scene_feed feed = {hv2};
+    em_client_subscribe(em_call_client(hv2), 0, "blue", 0, scene_on_feed, &feed);
+    scene_feed_await(&feed, "complete");
+    cr_assert_str_eq(feed.log, "+web complete ");
+    cr_assert_eq(feed.n_start_over, 1);
+    scene_claim(hv1, "blue", "db", MAC2, "10.0.0.2", true, 0);
+    scene_feed_await(&feed, "+db");
+    scene_withdraw(hv1, "web");
+    scene_feed_await(&feed, "-web");
+    cr_assert_eq(feed.n_start_over, 1);
+}
+
+Test(front, a_subscriber_resumes_where_it_was)
+{
+    struct scene_reply first = scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    scene_claim(hv1, "blue", "db", MAC2, "10.0.0.2", true, 0);
+    struct scene_feed feed = {hv2};
+    em_client_subscribe(em_call_client(hv2), 0, "blue", first.revision, scene_on_feed, &feed);
+    scene_feed_await(&feed, "complete");
+    cr_assert_str_eq(feed.log, "+db complete ");
+    cr_assert_eq(feed.n_start_over, 0);
+}
+
+Test(front, ten_thousand_ports_arrive_each_once)
+{
+    enum { BATCH = 1000, BATCHES = 10 };
+    static struct em_claim claims[BATCH];
+    static struct em_eid eids[BATCH];
+    const struct em_location location = {.weight = 1};
+    for (unsigned b = 0; b < BATCHES; b++) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            unsigned n = b * BATCH + i;
+            char id[32];
+            snprintf(id, sizeof(id), "p%u", n);
+            eids[i] = (struct em_eid){
+                .kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n}};
+            claims[i] = (struct em_claim){
+                .port = {.eids = &eids[i], .n_eids = 1, .locations = &location, .n_locations = 1}};
+            cr_assert_eq(em_port_id_parse(id, &claims[i].port.id, NULL), 0);
+        }
+        struct scene_wait wait = {hv1};
+        em_client_register(em_call_client(hv1), claims, BATCH, "blue", scene_on_reply, &wait);
+        struct scene_reply reply = scene_await(&wait);
+        cr_assert_eq(reply.err, 0, "%s", reply.message);
+    }
+    struct scene_feed feed = {hv2};
+    em_client_subscribe(em_call_client(hv2), 0, "blue", 0, scene_on_feed, &feed);
+    while (!feed.n_complete)
+        cr_assert_eq(em_call_wait(hv2, 5000), 0);
+    cr_assert_eq(feed.n_changes, BATCH * BATCHES);
+    cr_assert_gt(feed.n_pages, 1);
+}
+
+Test(front, network_0_shows_nodes_and_networks)
+{
+    struct scene_feed feed = {op};
+    em_client_subscribe(em_call_client(op), 0, NULL, 0, scene_on_feed, &feed);
+    scene_feed_await(&feed, "complete");
+    cr_assert(strstr(feed.log, "+hv1 ") && strstr(feed.log, "+hv2 ") && strstr(feed.log, "+blue "),
+              "%s", feed.log);
+}
+
+Test(front, a_removed_network_ends_its_subscription)
+{
+    struct scene_feed feed = {hv1}, networks = {hv1};
+    em_client_subscribe(em_call_client(hv1), 0, "blue", 0, scene_on_feed, &feed);
+    em_client_subscribe(em_call_client(hv1), 0, NULL, 0, scene_on_feed, &networks);
+    scene_feed_await(&feed, "complete");
+    struct scene_wait wait = {op};
+    em_client_remove_network(em_call_client(op), "blue", scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).err, 0);
+    scene_feed_await(&networks, "-#");
+    scene_feed_await(&feed, "removed");
+}
+
+Test(front, subscribing_to_what_is_not_there_is_refused)
+{
+    struct scene_feed feed = {hv1};
+    em_client_subscribe(em_call_client(hv1), 0, "nowhere", 0, scene_on_feed, &feed);
+    scene_feed_await(&feed, "error");
+    cr_assert_eq(feed.err, EM_E_NOT_FOUND);
+}
+
+/* ---- watches ------------------------------------------------------------------------- */
+
+static void watch(struct scene_wait *wait, const char *text)
+{
+    struct em_eid eid;
+    char name[EM_EID_TEXT];
+    cr_assert_eq(em_eid_parse(text, &eid, name, NULL), 0);
+    em_client_resolve(em_call_client(wait->call), 0, "blue", &eid, 1, EM_RESOLVE_WATCH,
+                      scene_on_reply, wait);
+    cr_assert_eq(scene_await(wait).err, 0);
+}
+
+Test(front, a_watched_negative_answer_is_pushed_when_somebody_registers)
+{
+    struct scene_wait wait = {hv2};
+    watch(&wait, "10.0.0.1");
+    cr_assert_not(wait.reply.is_positive);
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    struct scene_reply pushed = scene_await(&wait);
+    cr_assert(pushed.is_positive);
+    cr_assert_str_eq(pushed.node, "hv1");
+}
+
+Test(front, a_watched_port_is_pushed_when_it_moves_and_when_it_goes)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    struct scene_wait wait = {op};
+    watch(&wait, "10.0.0.1");
+    cr_assert_str_eq(wait.reply.node, "hv1");
+    scene_claim(hv2, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    cr_assert_str_eq(scene_await(&wait).node, "hv2");
+    scene_withdraw(hv2, "web");
+    cr_assert_not(scene_await(&wait).is_positive);
+}
+
+Test(front, a_watch_is_quiet_about_others)
+{
+    struct scene_wait wait = {hv2};
+    watch(&wait, "10.0.0.1");
+    scene_claim(hv1, "blue", "db", MAC2, "10.0.0.2", true, 0);
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    struct scene_reply pushed = scene_await(&wait);
+    cr_assert_str_eq(pushed.port, "web", "the first push is the one of the watched address");
+}
+
+/* ---- announce ------------------------------------------------------------------------ */
+
+Test(front, what_is_not_announced_is_withdrawn)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    scene_claim(hv1, "blue", "db", MAC2, "10.0.0.2", true, 0);
+    em_client_announce_begin(em_call_client(hv1), 5);
+    cr_assert_eq(scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", false, 0).err, 0);
+    struct scene_wait wait = {hv1};
+    em_client_announce_end(em_call_client(hv1), 5, scene_on_reply, &wait);
+    struct scene_reply reply = scene_await(&wait);
+    cr_assert_eq(reply.err, 0, "%s", reply.message);
+    cr_assert_eq(reply.n_withdrawn, 1);
+    cr_assert(scene_resolve(op, "blue", MAC1).is_positive);
+    cr_assert_not(scene_resolve(op, "blue", MAC2).is_positive);
+}
+
+Test(front, announcing_the_same_again_changes_nothing)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    uint64_t before = scene_resolve(op, "blue", MAC1).revision;
+    em_client_announce_begin(em_call_client(hv1), 6);
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", false, before);
+    struct scene_wait wait = {hv1};
+    em_client_announce_end(em_call_client(hv1), 6, scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).n_withdrawn, 0);
+    cr_assert_eq(scene_resolve(op, "blue", MAC1).revision, before);
+}
+
+Test(front, an_end_without_a_begin_is_refused)
+{
+    struct scene_wait wait = {hv1};
+    em_client_announce_end(em_call_client(hv1), 9, scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).err, EM_E_MALFORMED);
+}
+
+/* ---- sessions ------------------------------------------------------------------------ */
+
+static int open_as(const char *node_id, uint64_t boot_epoch, uint8_t rloc)
+{
+    struct em_call *call = NULL;
+    char *why = NULL;
+    const char *servers[] = {scene_address(scene)};
+    struct em_rloc where = {.ip = {.size = 4, .addr = {192, 0, 2, rloc}}};
+    const struct em_client_config config = {.servers = servers,
+                                            .n_servers = 1,
+                                            .node_id = node_id,
+                                            .boot_epoch = boot_epoch,
+                                            .rlocs = &where,
+                                            .n_rlocs = 1,
+                                            .timeout_ms = 3000};
+    int r = em_call_open(&config, &call, &why);
+    em_call_close(call);
+    free(why);
+    return r;
+}
+
+Test(front, a_second_agent_of_a_node_needs_a_newer_boot_epoch)
+{
+    cr_assert_eq(open_as("hv1", 1, '1'), EM_E_SUPERSEDED);
+    cr_assert_eq(open_as("hv1", 0, '1'), EM_E_SUPERSEDED);
+    cr_assert_eq(open_as("hv1", 2, '1'), 0);
+}
+
+Test(front, an_rloc_belongs_to_one_node)
+{
+    cr_assert_eq(open_as("hv9", 1, '1'), EM_E_CONFLICT, "hv1 is reachable there");
+}
+
+Test(front, a_node_that_falls_silent_becomes_unreachable_and_keeps_its_ports)
+{
+    teardown();
+    scene = scene_start(400);
+    op = scene_client(scene, NULL, 0);
+    hv2 = scene_client(scene, "hv2", 1);
+    scene_put_network(op, "blue", NULL);
+    hv1 = scene_client(scene, "hv1", 1);
+    scene_claim(hv1, "blue", "web", MAC1, NULL, true, 0);
+    struct scene_feed feed = {op};
+    em_client_subscribe(em_call_client(op), 0, NULL, 0, scene_on_feed, &feed);
+    scene_feed_await(&feed, "complete ");
+    feed.log[0] = '\0';
+    scene_feed_await(&feed, "+hv1 ");
+    struct scene_reply answer = scene_resolve(op, "blue", MAC1);
+    cr_assert(answer.is_positive);
+    cr_assert_str_eq(answer.node, "hv1");
+}
+
+Test(front, everything_acknowledged_is_there_after_a_restart)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    uint64_t before = scene_resolve(op, "blue", MAC1).revision;
+    scene_restart(scene);
+    struct em_call *again = scene_client(scene, NULL, 0);
+    struct scene_reply answer = scene_resolve(again, "blue", MAC1);
+    cr_assert(answer.is_positive);
+    cr_assert_geq(answer.revision, before);
+    em_call_close(again);
+}
+
+/* ---- hostile bytes ------------------------------------------------------------------- */
+
+static int connect_raw(void)
+{
+    struct em_address address;
+    cr_assert_eq(em_address_parse(scene_address(scene), &address, NULL), 0);
+    int fd = em_socket_connect(&address);
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
+static void assert_serving(void)
+{
+    cr_assert_eq(scene_resolve(op, "blue", MAC1).err, 0);
+}
+
+/* The server must end the connection within 5 s. */
+static void assert_cut_off(int fd)
+{
+    char byte[4096];
+    for (int i = 0; i < 500; i++) {
+        ssize_t n = recv(fd, byte, sizeof(byte), MSG_DONTWAIT);
+        if (n == 0) {
+            close(fd);
+            return;
+        }
+        usleep(10000);
+    }
+    cr_assert(false, "still connected");
+}
+
+Test(front, garbage_ends_the_connection_and_nothing_else)
+{
+    static const char *const garbage[] = {"\xff\xff\xff\xff", "GET / HTTP/1.0\r\n\r\n",
+                                          "\0\0\0\5hello"};
+    static const size_t sizes[] = {4, 18, 9};
+    for (size_t i = 0; i < 3; i++) {
+        int fd = connect_raw();
+        usleep(10000);
+        cr_assert_eq(send(fd, garbage[i], sizes[i], 0), (ssize_t)sizes[i]);
+        assert_cut_off(fd);
+        assert_serving();
+    }
+}
+
+Test(front, one_that_never_says_hello_is_cut_off)
+{
+    int fd = connect_raw();
+    assert_cut_off(fd);
+    assert_serving();
+}
