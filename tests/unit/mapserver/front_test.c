@@ -260,13 +260,6 @@ Test(front, announcing_the_same_again_changes_nothing)
     cr_assert_eq(scene_resolve(op, "blue", MAC1).revision, before);
 }
 
-Test(front, an_end_without_a_begin_is_refused)
-{
-    struct scene_wait wait = {hv1};
-    em_client_announce_end(em_call_client(hv1), 9, scene_on_reply, &wait);
-    cr_assert_eq(scene_await(&wait).err, EM_E_MALFORMED);
-}
-
 /* ---- sessions ------------------------------------------------------------------------ */
 
 static int open_as(const char *node_id, uint64_t boot_epoch, uint8_t rloc)
