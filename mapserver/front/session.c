@@ -134,12 +134,13 @@ static void free_pending(struct ms_pending *pending)
     free(pending);
 }
 
-void ms_session_propose(struct ms_session *session, uint64_t id, Eidmap__Command *command,
+void ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
+                        Eidmap__Command *command,
                         void (*keep)(struct ms_pending *, const struct ms_result *),
                         void (*finish)(struct ms_pending *))
 {
     Eidmap__Origin origin;
-    ms_session_origin(session, id, &origin);
+    ms_session_origin(session, is_part ? 0 : id, &origin);
     command->origin = &origin;
     command->schema = MS_SCHEMA;
     command->time_ms = em_wall_ms();
@@ -321,7 +322,7 @@ static void start_node(struct ms_session *session, uint64_t id, const Eidmap__He
     command.body_case = EIDMAP__COMMAND__BODY_NODE_UP;
     command.node_up = &up;
     session->is_greeting = true;
-    ms_session_propose(session, id, &command, keep_node_up, finish_node_up);
+    ms_session_propose(session, id, true, &command, keep_node_up, finish_node_up);
 }
 
 /* 0, or the connection is to be closed with this error, which the client has been told. */

@@ -63,9 +63,12 @@ void ms_session_post_close(struct ms_member *member_take, const char *why);
 void ms_session_refuse(struct ms_session *session, uint64_t id, int err, const char *message);
 void ms_session_send(struct ms_session *session, const Eidmap__Envelope *envelope);
 
-/* Packs and proposes; the command's schema, time and origin are filled in here.  Refuses the
+/* Packs and proposes; the command's schema, time and origin are filled in here.  'id' is the
+ * request's, and makes that a request which is sent again is applied once; a command that is
+ * only a part of a request has 'is_part' set, and is not taken for a repetition.  Refuses the
  * request itself when the core is too busy. */
-void ms_session_propose(struct ms_session *session, uint64_t id, Eidmap__Command *command,
+void ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
+                        Eidmap__Command *command,
                         void (*keep)(struct ms_pending *, const struct ms_result *),
                         void (*finish)(struct ms_pending *));
 

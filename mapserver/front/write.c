@@ -221,7 +221,7 @@ static void propose_sweep(struct ms_session *session, struct sweep *sweep)
     command.body_case = EIDMAP__COMMAND__BODY_WITHDRAW;
     command.withdraw = &withdraw;
     session->announce->is_sweeping = true;
-    ms_session_propose(session, session->announce->end_id, &command, NULL, finish_sweep);
+    ms_session_propose(session, session->announce->end_id, true, &command, NULL, finish_sweep);
 }
 
 static void sweep_ghosts(struct ms_session *session)
@@ -333,7 +333,7 @@ void ms_write_register(struct ms_session *session, const Eidmap__Envelope *reque
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
     command.register_ = reg;
-    ms_session_propose(session, request->id, &command, keep_registered, NULL);
+    ms_session_propose(session, request->id, false, &command, keep_registered, NULL);
 }
 
 void ms_write_withdraw(struct ms_session *session, const Eidmap__Envelope *request)
@@ -345,7 +345,7 @@ void ms_write_withdraw(struct ms_session *session, const Eidmap__Envelope *reque
     }
     command.body_case = EIDMAP__COMMAND__BODY_WITHDRAW;
     command.withdraw = request->withdraw;
-    ms_session_propose(session, request->id, &command, keep_done, NULL);
+    ms_session_propose(session, request->id, false, &command, keep_done, NULL);
 }
 
 /* ---- operators ---------------------------------------------------------------------- */
@@ -355,7 +355,7 @@ void ms_write_put_network(struct ms_session *session, const Eidmap__Envelope *re
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     command.body_case = EIDMAP__COMMAND__BODY_PUT_NETWORK;
     command.put_network = request->put_network;
-    ms_session_propose(session, request->id, &command, keep_done, NULL);
+    ms_session_propose(session, request->id, false, &command, keep_done, NULL);
 }
 
 void ms_write_remove_network(struct ms_session *session, const Eidmap__Envelope *request)
@@ -363,7 +363,7 @@ void ms_write_remove_network(struct ms_session *session, const Eidmap__Envelope 
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     command.body_case = EIDMAP__COMMAND__BODY_REMOVE_NETWORK;
     command.remove_network = request->remove_network;
-    ms_session_propose(session, request->id, &command, keep_done, NULL);
+    ms_session_propose(session, request->id, false, &command, keep_done, NULL);
 }
 
 void ms_write_put_node(struct ms_session *session, const Eidmap__Envelope *request)
@@ -371,7 +371,7 @@ void ms_write_put_node(struct ms_session *session, const Eidmap__Envelope *reque
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     command.body_case = EIDMAP__COMMAND__BODY_PUT_NODE;
     command.put_node = request->put_node;
-    ms_session_propose(session, request->id, &command, keep_done, NULL);
+    ms_session_propose(session, request->id, false, &command, keep_done, NULL);
 }
 
 void ms_write_remove_node(struct ms_session *session, const Eidmap__Envelope *request)
@@ -379,5 +379,5 @@ void ms_write_remove_node(struct ms_session *session, const Eidmap__Envelope *re
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     command.body_case = EIDMAP__COMMAND__BODY_REMOVE_NODE;
     command.remove_node = request->remove_node;
-    ms_session_propose(session, request->id, &command, keep_done, NULL);
+    ms_session_propose(session, request->id, false, &command, keep_done, NULL);
 }

@@ -36,6 +36,31 @@ static void teardown(void)
 
 TestSuite(front, .init = setup, .fini = teardown, .timeout = 60);
 
+/* Ports p0, p1, ... with a MAC each, in batches. */
+static void register_many(struct em_call *call, unsigned n_ports)
+{
+    enum { BATCH = 500 };
+    static struct em_claim claims[BATCH];
+    static struct em_eid eids[BATCH];
+    const struct em_location location = {.weight = 1};
+    for (unsigned done = 0; done < n_ports; done += BATCH) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            unsigned n = done + i;
+            char id[32];
+            snprintf(id, sizeof(id), "p%u", n);
+            eids[i] = (struct em_eid){
+                .kind = EM_EID_MAC, .size = 6, .addr = {2, 1, 0, 0, (uint8_t)(n >> 8), (uint8_t)n}};
+            claims[i] = (struct em_claim){
+                .port = {.eids = &eids[i], .n_eids = 1, .locations = &location, .n_locations = 1}};
+            cr_assert_eq(em_port_id_parse(id, &claims[i].port.id, NULL), 0);
+        }
+        struct scene_wait wait = {call};
+        em_client_register(em_call_client(call), claims, BATCH, "blue", scene_on_reply, &wait);
+        struct scene_reply reply = scene_await(&wait);
+        cr_assert_eq(reply.err, 0, "%s", reply.message);
+    }
+}
+
 Test(front, what_is_registered_is_resolved)
 {
     struct scene_reply reply = scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
@@ -128,31 +153,12 @@ Test(front, a_subscriber_resumes_where_it_was)
 
 Test(front, ten_thousand_ports_arrive_each_once)
 {
-    enum { BATCH = 1000, BATCHES = 10 };
-    static struct em_claim claims[BATCH];
-    static struct em_eid eids[BATCH];
-    const struct em_location location = {.weight = 1};
-    for (unsigned b = 0; b < BATCHES; b++) {
-        for (unsigned i = 0; i < BATCH; i++) {
-            unsigned n = b * BATCH + i;
-            char id[32];
-            snprintf(id, sizeof(id), "p%u", n);
-            eids[i] = (struct em_eid){
-                .kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n}};
-            claims[i] = (struct em_claim){
-                .port = {.eids = &eids[i], .n_eids = 1, .locations = &location, .n_locations = 1}};
-            cr_assert_eq(em_port_id_parse(id, &claims[i].port.id, NULL), 0);
-        }
-        struct scene_wait wait = {hv1};
-        em_client_register(em_call_client(hv1), claims, BATCH, "blue", scene_on_reply, &wait);
-        struct scene_reply reply = scene_await(&wait);
-        cr_assert_eq(reply.err, 0, "%s", reply.message);
-    }
+    register_many(hv1, 10000);
     struct scene_feed feed = {hv2};
     em_client_subscribe(em_call_client(hv2), 0, "blue", 0, scene_on_feed, &feed);
     while (!feed.n_complete)
         cr_assert_eq(em_call_wait(hv2, 5000), 0);
-    cr_assert_eq(feed.n_changes, BATCH * BATCHES);
+    cr_assert_eq(feed.n_changes, 10000);
     cr_assert_gt(feed.n_pages, 1);
 }
 
@@ -246,6 +252,19 @@ Test(front, what_is_not_announced_is_withdrawn)
     cr_assert_eq(reply.n_withdrawn, 1);
     cr_assert(scene_resolve(op, "blue", MAC1).is_positive);
     cr_assert_not(scene_resolve(op, "blue", MAC2).is_positive);
+}
+
+/* More than one command's worth, each of which the server must take for its own. */
+Test(front, thousands_of_ghosts_are_withdrawn_in_one_announce)
+{
+    register_many(hv1, 2500);
+    em_client_announce_begin(em_call_client(hv1), 7);
+    struct scene_wait wait = {hv1};
+    em_client_announce_end(em_call_client(hv1), 7, scene_on_reply, &wait);
+    struct scene_reply reply = scene_await(&wait);
+    cr_assert_eq(reply.err, 0, "%s", reply.message);
+    cr_assert_eq(reply.n_withdrawn, 2500);
+    cr_assert_not(scene_resolve(op, "blue", "port:p2499").is_positive);
 }
 
 Test(front, announcing_the_same_again_changes_nothing)
