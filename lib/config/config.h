@@ -34,6 +34,7 @@ enum em_config_type {
     EM_CONFIG_BOOL,     /* bool; true, false */
     EM_CONFIG_DURATION, /* uint32_t or uint64_t, milliseconds; 100ms, 15s, 5m, 24h, 7d */
     EM_CONFIG_SIZE,     /* uint32_t or uint64_t, bytes; 512B, 64KiB, 16MiB, 16GiB, 1TiB */
+    EM_CONFIG_MODE,     /* mode_t; octal such as 0660 */
     EM_CONFIG_CHOICE,   /* an enum or int; one of the names in 'choices' */
     EM_CONFIG_STRINGS,  /* char ** and size_t; a list of texts */
     EM_CONFIG_LIST,     /* struct X * and size_t; a list of mappings that 'item' describes */
