@@ -36,9 +36,8 @@ static void print_lines(FILE *out, const char *text)
 static void print_command(FILE *out, const struct ctl_family *family,
                           const struct ctl_command *command)
 {
-    fprintf(out, "mapctl %s%s%s %s\n\n%s.%s%s\n", family->name, command->name[0] ? " " : "",
-            command->name, command->args, command->summary, command->detail ? "\n" : "",
-            command->detail ? command->detail : "");
+    fprintf(out, "mapctl %s%s%s %s\n\n%s.\n%s", family->name, command->name[0] ? " " : "",
+            command->name, command->args, command->summary, command->detail ? command->detail : "");
     print_options(out, "Options", command->options);
     fputs("\nExample:\n", out);
     print_lines(out, command->example);

@@ -3,6 +3,7 @@
 #include "target.h"
 
 #include "base/mem.h"
+#include "eidmap/addr.h"
 #include "net/pki.h"
 
 #include <stdlib.h>
@@ -58,6 +59,9 @@ static enum ctl_exit issue(struct ctl *ctl, enum em_role role, const char *next)
     const char *dir = pki_dir(ctl);
     uint64_t days = EM_PKI_DAYS;
     char *why;
+    char sentence[EM_ADDR_WHY];
+    if (em_ident_check(ctl->words[0], sentence))
+        return ctl_fail(ctl, CTL_USAGE, "%s %s: %s", em_role_name(role), ctl->words[0], sentence);
     if (!dir || !ctl_option_uint(ctl, "days", 1, EM_PKI_MAX_DAYS, &days))
         return CTL_USAGE;
     struct em_pki_request request = {role, ctl->words[0], (unsigned)days};
