@@ -42,20 +42,20 @@ struct dp_set {
 };
 
 enum dp_verb {
-    DP_NETWORK_PUT,     /* network */
-    DP_NETWORK_DELETE,  /* network.id; with all that hangs on it */
-    DP_SET_PUT,         /* set */
-    DP_SET_DELETE,      /* set.id */
-    DP_MAC_PUT,         /* network.id, mac, set.id: a remote MAC */
-    DP_MAC_DELETE,      /* network.id, mac */
-    DP_NEIGHBOUR_PUT,   /* network.id, ip, mac: answered on this host, remote and local alike */
-    DP_NEIGHBOUR_DELETE,/* network.id, ip */
-    DP_FLOOD_PUT,       /* network.id, target: one more place for broadcast */
-    DP_FLOOD_DELETE,    /* network.id, target */
-    DP_PORT_PUT,        /* network.id, device: put it into the network */
-    DP_PORT_DELETE,     /* network.id, device */
-    DP_LOCAL_PUT,       /* network.id, device, mac: a MAC behind a local port */
-    DP_LOCAL_DELETE,    /* network.id, device, mac */
+    DP_NETWORK_PUT,      /* network */
+    DP_NETWORK_DELETE,   /* network.id; with all that hangs on it */
+    DP_SET_PUT,          /* set */
+    DP_SET_DELETE,       /* set.id */
+    DP_MAC_PUT,          /* network.id, mac, set.id: a remote MAC */
+    DP_MAC_DELETE,       /* network.id, mac */
+    DP_NEIGHBOUR_PUT,    /* network.id, ip, mac: answered on this host, remote and local alike */
+    DP_NEIGHBOUR_DELETE, /* network.id, ip */
+    DP_FLOOD_PUT,        /* network.id, target: one more place for broadcast */
+    DP_FLOOD_DELETE,     /* network.id, target */
+    DP_PORT_PUT,         /* network.id, device: put it into the network */
+    DP_PORT_DELETE,      /* network.id, device */
+    DP_LOCAL_PUT,        /* network.id, device, mac: a MAC behind a local port */
+    DP_LOCAL_DELETE,     /* network.id, device, mac */
 };
 
 struct dp_op {

@@ -1,0 +1,184 @@
+/* The agent's side of a data plane. */
+#include "dataplane.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "eidmap/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct dataplane {
+    const struct dp_class *class;
+    struct dp *dp;
+    uint64_t n_ops, n_failed, apply_us;
+};
+
+const char *dataplane_verb(enum dp_verb verb)
+{
+    switch (verb) {
+    case DP_NETWORK_PUT:
+        return "network put";
+    case DP_NETWORK_DELETE:
+        return "network delete";
+    case DP_SET_PUT:
+        return "set put";
+    case DP_SET_DELETE:
+        return "set delete";
+    case DP_MAC_PUT:
+        return "MAC put";
+    case DP_MAC_DELETE:
+        return "MAC delete";
+    case DP_NEIGHBOUR_PUT:
+        return "neighbour put";
+    case DP_NEIGHBOUR_DELETE:
+        return "neighbour delete";
+    case DP_FLOOD_PUT:
+        return "flood put";
+    case DP_FLOOD_DELETE:
+        return "flood delete";
+    case DP_PORT_PUT:
+        return "port put";
+    case DP_PORT_DELETE:
+        return "port delete";
+    case DP_LOCAL_PUT:
+        return "local MAC put";
+    case DP_LOCAL_DELETE:
+        return "local MAC delete";
+    }
+    return "?";
+}
+
+char *dataplane_describe(const struct dp_op *op, char text[DATAPLANE_TEXT])
+{
+    char mac[EM_MAC_TEXT], ip[EM_IP_TEXT];
+
+    switch (op->verb) {
+    case DP_NETWORK_PUT:
+    case DP_NETWORK_DELETE:
+        snprintf(text, DATAPLANE_TEXT, "network %u", op->network.id);
+        break;
+    case DP_SET_PUT:
+    case DP_SET_DELETE:
+        snprintf(text, DATAPLANE_TEXT, "set %u", op->set.id);
+        break;
+    case DP_MAC_PUT:
+    case DP_MAC_DELETE:
+        snprintf(text, DATAPLANE_TEXT, "%s in network %u", em_mac_format(op->mac, mac),
+                 op->network.id);
+        break;
+    case DP_NEIGHBOUR_PUT:
+    case DP_NEIGHBOUR_DELETE:
+        snprintf(text, DATAPLANE_TEXT, "%s in network %u",
+                 em_ip_format(op->ip.addr, op->ip.size, ip), op->network.id);
+        break;
+    case DP_FLOOD_PUT:
+    case DP_FLOOD_DELETE:
+        snprintf(text, DATAPLANE_TEXT, "%s in network %u",
+                 em_ip_format(op->target.ip.addr, op->target.ip.size, ip), op->network.id);
+        break;
+    case DP_PORT_PUT:
+    case DP_PORT_DELETE:
+        snprintf(text, DATAPLANE_TEXT, "device %s in network %u", op->device, op->network.id);
+        break;
+    case DP_LOCAL_PUT:
+    case DP_LOCAL_DELETE:
+        snprintf(text, DATAPLANE_TEXT, "%s on device %s in network %u", em_mac_format(op->mac, mac),
+                 op->device, op->network.id);
+        break;
+    }
+    return text;
+}
+
+int dataplane_open(const struct dp_class *class, const struct dp_config *config,
+                   struct dataplane **ret_plane, char **ret_why)
+{
+    struct dp *dp;
+
+    int r = class->open(config, &dp, ret_why);
+    if (r)
+        return r;
+    struct dataplane *plane = em_calloc(1, sizeof(*plane));
+    plane->class = class;
+    plane->dp = dp;
+    em_info("data plane open plane=%s adopted=%llu", class->name,
+            (unsigned long long)class->count(dp));
+    *ret_plane = plane;
+    return 0;
+}
+
+void dataplane_close(struct dataplane *plane)
+{
+    if (!plane)
+        return;
+    plane->class->close(plane->dp);
+    free(plane);
+}
+
+/* What the reader can do about it, where the code alone does not say. */
+static const char *advice(const struct dp_op *op)
+{
+    switch (op->err) {
+    case -EEXIST:
+        return "an entry or device that xtr has not made is in the way and stays: remove it";
+    case -EMSGSIZE:
+        return "the network's mtu does not fit the underlay: lower it or raise the underlay's";
+    case -EBUSY:
+        return op->verb == DP_PORT_PUT ? "the device belongs to another bridge or to the underlay"
+                                       : "still in use";
+    case -EAFNOSUPPORT:
+        return "the target's address family is not that of this node's RLOC";
+    }
+    return em_strerror(op->err);
+}
+
+static void log_failure(const struct dp_op *op)
+{
+    char text[DATAPLANE_TEXT];
+    em_warn_limited("%s refused object=\"%s\" error=%s why=\"%s\"", dataplane_verb(op->verb),
+                    dataplane_describe(op, text), em_errname(op->err), advice(op));
+}
+
+size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n)
+{
+    size_t n_failed = 0;
+    uint64_t start = em_now_us();
+
+    plane->class->apply(plane->dp, ops, n);
+    plane->apply_us += em_now_us() - start;
+    for (size_t i = 0; i < n; i++) {
+        if (ops[i].err == 0)
+            continue;
+        n_failed++;
+        log_failure(&ops[i]);
+    }
+    plane->n_ops += n;
+    plane->n_failed += n_failed;
+    return n_failed;
+}
+
+int dataplane_sweep(struct dataplane *plane, uint32_t network_id)
+{
+    int r = plane->class->sweep(plane->dp, network_id);
+
+    if (r > 0)
+        em_info("swept network=%u entries=%d", network_id, r);
+    else if (r < 0)
+        em_warn_limited("sweep failed network=%u error=%s", network_id, em_errname(r));
+    return r;
+}
+
+int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit, void *aux)
+{
+    return plane->class->check(plane->dp, repair, visit, aux);
+}
+
+struct dataplane_stats dataplane_stats(const struct dataplane *plane)
+{
+    return (struct dataplane_stats){.n_ops = plane->n_ops,
+                                    .n_failed = plane->n_failed,
+                                    .n_entries = plane->class->count(plane->dp),
+                                    .apply_us = plane->apply_us};
+}

@@ -1,0 +1,40 @@
+/* The way into a data plane: the agent calls these, not the class.  Counting and logging
+ * are here and nowhere below. */
+#ifndef DP_DATAPLANE_H
+#define DP_DATAPLANE_H
+
+#include "dp.h"
+
+struct dataplane;
+
+struct dataplane_stats {
+    uint64_t n_ops;     /* applied */
+    uint64_t n_failed;  /* of these, refused */
+    uint64_t n_entries; /* that stand, by the shadow */
+    uint64_t apply_us;  /* spent in apply, all calls */
+};
+
+/* As dp_class.open: 0 or -errno with a sentence in *ret_why (free() it). */
+int dataplane_open(const struct dp_class *class, const struct dp_config *config,
+                   struct dataplane **ret_plane, char **ret_why);
+void dataplane_close(struct dataplane *plane);
+
+/* Applies the ops, sets each op's 'err' and logs what failed, rate-limited.  Returns the
+ * number of ops that failed. */
+size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n);
+
+/* As dp_class.sweep and dp_class.check. */
+int dataplane_sweep(struct dataplane *plane, uint32_t network_id);
+int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit, void *aux);
+
+struct dataplane_stats dataplane_stats(const struct dataplane *plane);
+
+/* "MAC put", for messages; static storage. */
+const char *dataplane_verb(enum dp_verb verb);
+
+/* What 'op' is about, as a person reads it ("02:00:00:00:00:01 in network 7"); returns
+ * 'text' of DATAPLANE_TEXT bytes. */
+#define DATAPLANE_TEXT 128
+char *dataplane_describe(const struct dp_op *op, char text[DATAPLANE_TEXT]);
+
+#endif

@@ -1,0 +1,115 @@
+/* The kernel data plane from inside: shared by the files that make it up (kernel.c draws
+ * which), included by no one else. */
+#ifndef DP_KERNEL_H
+#define DP_KERNEL_H
+
+#include "entry.h"
+#include "link.h"
+#include "netlink.h"
+#include "shadow.h"
+
+#include "dp.h"
+
+/* An op whose messages are in the batch. */
+struct dp_queued {
+    struct dp_op *op;
+    uint8_t first, n; /* messages */
+};
+
+struct dp {
+    struct dp_nl *nl;
+    struct dp_shadow shadow;
+    struct em_ip rloc;
+    uint16_t udp_port;
+    uint32_t underlay;        /* ifindex of the device that holds the RLOC */
+    uint32_t next_nexthop_id; /* where the search for a free one begins */
+    bool is_swept;            /* sets have been: groups left over then go with their network */
+    struct dp_queued queue[DP_NL_BATCH];
+    size_t n_queued;
+};
+
+/* Ids of our nexthops: a range of our own, so that people can tell and daemons that count
+ * from 1 do not meet us. */
+#define DP_NEXTHOP_FIRST 0x0e100000u
+#define DP_NEXTHOP_LAST  0x0effffffu
+
+/* Flags of FDB entries that make them ours, and the state that vxlan and bridge both take
+ * and that outlives "link down" (a vxlan device then flushes what is not NOARP). */
+#define DP_FDB_MARK  NTF_EXT_LEARNED
+#define DP_FDB_STATE (NUD_NOARP | NUD_REACHABLE)
+/* Neighbours are permanent, since a bridge that loses its carrier flushes all others. */
+#define DP_NEIGH_STATE NUD_PERMANENT
+
+#define DP_OP_MESSAGES 3 /* most that one endpoint op needs */
+
+/* kernel.c */
+
+/* Sends the batch and completes the ops in it.  Records may move. */
+void dp_flush(struct dp *dp);
+
+/* endpoint.c: MACs, neighbours, flood lists. */
+
+/* Appends the op's messages to the batch; -errno if it cannot be done at all. */
+int dp_endpoint_queue(struct dp *dp, const struct dp_op *op);
+/* The kernel has answered: brings the shadow up to date; returns the op's result. */
+int dp_endpoint_done(struct dp *dp, const struct dp_op *op, int err);
+
+/* True if an op on the same entry is in the batch. */
+bool dp_endpoint_is_pending(struct dp *dp, const struct dp_op *op);
+
+/* What the kernel has for this MAC, in the vxlan device's table (NTF_SELF) or in the
+ * bridge's (NTF_MASTER).  The batch must be empty.  0, -ENOENT or -errno. */
+int dp_fdb_lookup(struct dp *dp, const struct dp_network_rec *network, const uint8_t *mac,
+                  uint8_t table, struct dp_fdb *ret_fdb);
+
+/* The entries that a record stands for. */
+struct dp_fdb dp_mac_vxlan_entry(const struct dp *dp, const struct dp_mac_rec *rec);
+struct dp_fdb dp_mac_bridge_entry(const struct dp *dp, const struct dp_mac_rec *rec);
+struct dp_fdb dp_flood_entry(const struct dp *dp, const struct dp_flood_rec *rec);
+struct dp_neigh dp_neigh_entry(const struct dp_network_rec *network, const struct em_ip *ip,
+                               const uint8_t *mac);
+
+/* Sends again what the records say, whatever stands; at once.  0 or -errno. */
+int dp_mac_resend(struct dp *dp, struct dp_mac_rec *rec);
+int dp_flood_resend(struct dp *dp, const struct dp_flood_rec *rec);
+int dp_neigh_resend(struct dp *dp, uint32_t network_id, const struct em_ip *ip, const uint8_t *mac);
+
+/* Removes an entry from the kernel and its record; at once. */
+int dp_mac_remove(struct dp *dp, struct dp_mac_rec *rec);
+int dp_flood_remove(struct dp *dp, struct dp_flood_rec *rec);
+int dp_neigh_remove(struct dp *dp, struct dp_neigh_ref ref, uint32_t network_id,
+                    const struct em_ip *ip);
+
+/* Forgets a record without touching the kernel. */
+void dp_mac_forget(struct dp *dp, struct dp_mac_rec *rec);
+
+/* set.c: sets of locations, as nexthops and groups. */
+int dp_set_put(struct dp *dp, const struct dp_set *set);
+int dp_set_delete(struct dp *dp, uint32_t set_id);
+/* By address, because the targets want a VNI or UDP port that a nexthop cannot carry? */
+bool dp_set_is_by_dst(const struct dp_set_rec *set, const struct dp_network_rec *network);
+/* Removes adopted groups and nexthops that no set has claimed; their number. */
+int dp_set_sweep(struct dp *dp);
+struct dp_nexthop dp_set_group_entry(const struct dp_set_rec *set);
+struct dp_nexthop dp_set_nexthop_entry(const struct dp_nexthop_rec *rec);
+void dp_set_sort(struct nexthop_grp *members, size_t n);
+
+/* network.c: bridges, vxlan devices, ports. */
+int dp_network_put(struct dp *dp, const struct dp_network *want);
+int dp_network_delete(struct dp *dp, uint32_t network_id);
+int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device);
+int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *device);
+/* Is the port's device in place, as it should be?  Records an ifindex that is new. */
+bool dp_network_port_stands(struct dp *dp, struct dp_port_rec *port);
+/* What is wrong with the network's devices, or NULL.  Static storage. */
+const char *dp_network_fault(struct dp *dp, const struct dp_network_rec *network);
+int dp_network_repair(struct dp *dp, uint32_t network_id);
+
+/* adopt.c: what an earlier run has left. */
+int dp_adopt(struct dp *dp);
+int dp_sweep(struct dp *dp, uint32_t network_id);
+
+/* check.c */
+int64_t dp_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
+
+#endif

@@ -1,0 +1,241 @@
+/* Route netlink, as the data plane needs it.
+ *
+ * rtnetlink works through the messages of one sendmsg in the caller's context and has
+ * queued every answer when the call returns.  It answers a message that failed whether or
+ * not NLM_F_ACK was set, and goes on with the next; so an acknowledgement of the last
+ * message alone proves that all were seen, at two thirds of the cost of one each.  Reading
+ * therefore never waits: if the queue is empty before the last answer came, answers were
+ * dropped for want of buffer, and what they said is unknown. */
+#include "netlink.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define RECEIVE_BUFFER (1 << 20)
+#define DUMP_BUFFER    65536 /* above the 32 KiB of the kernel's largest dump message */
+
+struct dp_nl {
+    struct mnl_socket *socket;
+    uint32_t seq; /* of the last message */
+    uint64_t n_sent;
+    size_t n;
+    struct nlmsghdr *messages[DP_NL_BATCH];
+    _Alignas(NLMSG_ALIGNTO) uint8_t out[DP_NL_BATCH * DP_NL_MESSAGE];
+    _Alignas(NLMSG_ALIGNTO) uint8_t in[DUMP_BUFFER];
+};
+
+static void set_option(struct dp_nl *nl, int level, int option, int value)
+{
+    /* Each is an improvement that older kernels lack; without it the code still works. */
+    (void)setsockopt(mnl_socket_get_fd(nl->socket), level, option, &value, sizeof(value));
+}
+
+int dp_nl_open(struct dp_nl **ret_nl)
+{
+    struct dp_nl *nl = em_calloc(1, sizeof(*nl));
+
+    nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    if (!nl->socket || mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+        int r = -errno;
+        dp_nl_close(nl);
+        return r;
+    }
+    set_option(nl, SOL_NETLINK, NETLINK_CAP_ACK, 1); /* an error does not echo its message */
+    set_option(nl, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+    set_option(nl, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+    *ret_nl = nl;
+    return 0;
+}
+
+void dp_nl_close(struct dp_nl *nl)
+{
+    if (!nl)
+        return;
+    if (nl->socket)
+        mnl_socket_close(nl->socket);
+    free(nl);
+}
+
+static size_t batch_size(const struct dp_nl *nl)
+{
+    if (nl->n == 0)
+        return 0;
+    const struct nlmsghdr *last = nl->messages[nl->n - 1];
+    assert(last->nlmsg_len <= DP_NL_MESSAGE);
+    return (size_t)((const uint8_t *)last - nl->out) + NLMSG_ALIGN(last->nlmsg_len);
+}
+
+struct nlmsghdr *dp_nl_begin(struct dp_nl *nl, uint16_t type, uint16_t flags, size_t extra)
+{
+    assert(nl->n < DP_NL_BATCH);
+    struct nlmsghdr *message = mnl_nlmsg_put_header(nl->out + batch_size(nl));
+
+    message->nlmsg_type = type;
+    message->nlmsg_flags = NLM_F_REQUEST | flags;
+    message->nlmsg_seq = ++nl->seq;
+    mnl_nlmsg_put_extra_header(message, extra);
+    nl->messages[nl->n++] = message;
+    return message;
+}
+
+size_t dp_nl_len(const struct dp_nl *nl)
+{
+    return nl->n;
+}
+
+bool dp_nl_has_room(const struct dp_nl *nl, size_t n)
+{
+    return nl->n + n <= DP_NL_BATCH;
+}
+
+uint64_t dp_nl_n_sent(const struct dp_nl *nl)
+{
+    return nl->n_sent;
+}
+
+static ssize_t transmit(struct dp_nl *nl)
+{
+    ssize_t sent;
+
+    do
+        sent = mnl_socket_sendto(nl->socket, nl->out, batch_size(nl));
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+static ssize_t receive(struct dp_nl *nl, int flags)
+{
+    ssize_t got;
+
+    do
+        got = recv(mnl_socket_get_fd(nl->socket), nl->in, sizeof(nl->in), flags | MSG_TRUNC);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return -errno;
+    return (size_t)got > sizeof(nl->in) ? -EMSGSIZE : got;
+}
+
+/* "Not there" as the tables say it: ENOENT by FDB, neighbours and nexthops. */
+static bool is_done(const struct nlmsghdr *message, int err)
+{
+    bool is_delete = message->nlmsg_type == RTM_DELNEIGH || message->nlmsg_type == RTM_DELNEXTHOP;
+    return err == 0 || (is_delete && err == -ENOENT);
+}
+
+/* Notes the answers in one datagram; true if the last message's is among them. */
+static bool take_answers(struct dp_nl *nl, size_t size, int *errs)
+{
+    uint32_t first = nl->messages[0]->nlmsg_seq;
+    bool is_last = false;
+    int left = (int)size;
+
+    for (const struct nlmsghdr *answer = (const void *)nl->in; mnl_nlmsg_ok(answer, left);
+         answer = mnl_nlmsg_next(answer, &left)) {
+        size_t i = answer->nlmsg_seq - first;
+        if (answer->nlmsg_type != NLMSG_ERROR || i >= nl->n)
+            continue; /* an answer to an earlier batch that was given up */
+        int err = ((const struct nlmsgerr *)mnl_nlmsg_get_payload(answer))->error;
+        errs[i] = is_done(nl->messages[i], err) ? 0 : err;
+        is_last = is_last || i == nl->n - 1;
+    }
+    return is_last;
+}
+
+static void fill(int *errs, size_t n, int from, int to)
+{
+    for (size_t i = 0; i < n; i++)
+        if (errs[i] == from)
+            errs[i] = to;
+}
+
+int dp_nl_send(struct dp_nl *nl, int *errs)
+{
+    const int open = 1; /* no answer yet; errors are negative */
+    size_t n = nl->n;
+    bool is_complete = false;
+    int unknown = -ENOBUFS;
+
+    if (n == 0)
+        return 0;
+    nl->messages[n - 1]->nlmsg_flags |= NLM_F_ACK;
+    for (size_t i = 0; i < n; i++)
+        errs[i] = open;
+
+    ssize_t r = transmit(nl);
+    if (r < 0)
+        unknown = (int)r;
+    else
+        nl->n_sent += n;
+    bool is_lossy = false;
+    while (r >= 0 && !is_complete) {
+        ssize_t got = receive(nl, MSG_DONTWAIT);
+        if (got == -ENOBUFS)
+            is_lossy = true; /* said once; what was queued before the loss still follows */
+        else if (got < 0)
+            break;
+        else
+            is_complete = take_answers(nl, (size_t)got, errs);
+    }
+    fill(errs, n, open, is_complete && !is_lossy ? 0 : unknown);
+
+    nl->n = 0;
+    for (size_t i = 0; i < n; i++)
+        if (errs[i])
+            return errs[i];
+    return 0;
+}
+
+int dp_nl_commit(struct dp_nl *nl)
+{
+    int errs[DP_NL_BATCH];
+    return dp_nl_send(nl, errs);
+}
+
+/* > 0: more follows. */
+static int show_answers(struct dp_nl *nl, size_t size, uint32_t seq, dp_nl_fn *on_message,
+                        void *aux, bool *ret_is_torn)
+{
+    int left = (int)size;
+
+    for (const struct nlmsghdr *answer = (const void *)nl->in; mnl_nlmsg_ok(answer, left);
+         answer = mnl_nlmsg_next(answer, &left)) {
+        if (answer->nlmsg_seq != seq)
+            continue;
+        if (answer->nlmsg_flags & NLM_F_DUMP_INTR)
+            *ret_is_torn = true;
+        if (answer->nlmsg_type == NLMSG_ERROR)
+            return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(answer))->error;
+        if (answer->nlmsg_type == NLMSG_DONE)
+            return 0;
+        on_message(aux, answer);
+    }
+    return 1;
+}
+
+int dp_nl_read(struct dp_nl *nl, dp_nl_fn *on_message, void *aux)
+{
+    bool is_torn = false;
+
+    assert(nl->n == 1);
+    /* A read of one entry is followed by an acknowledgement, so that both end alike. */
+    if (!(nl->messages[0]->nlmsg_flags & NLM_F_DUMP))
+        nl->messages[0]->nlmsg_flags |= NLM_F_ACK;
+    uint32_t seq = nl->messages[0]->nlmsg_seq;
+    ssize_t r = transmit(nl);
+    nl->n = 0;
+    while (r >= 0) {
+        r = receive(nl, 0);
+        if (r >= 0)
+            r = show_answers(nl, (size_t)r, seq, on_message, aux, &is_torn);
+        if (r == 0)
+            return is_torn ? -EAGAIN : 0;
+    }
+    return (int)r;
+}

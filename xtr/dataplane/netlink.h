@@ -1,0 +1,49 @@
+/* Route netlink: batches of messages in, one result for each out; dumps and single reads.
+ *
+ * One socket, one thread.  Messages are appended to a batch and go to the kernel in one
+ * sendmsg, with an acknowledgement asked for the last one only: the kernel reports errors
+ * in any case (notes in netlink.c).  libmnl stays behind this header and link.h, entry.h. */
+#ifndef DP_NETLINK_H
+#define DP_NETLINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct nlmsghdr;
+struct dp_nl;
+
+#define DP_NL_BATCH   64   /* messages in one sendmsg: more buys nothing and holds RTNL longer */
+#define DP_NL_MESSAGE 1024 /* most bytes of one message */
+
+/* 0 or -errno.  The socket belongs to the network namespace of the caller. */
+int dp_nl_open(struct dp_nl **ret_nl);
+void dp_nl_close(struct dp_nl *nl);
+
+/* Appends a message of 'type' with 'extra' zeroed bytes behind its header; NLM_F_REQUEST
+ * is set.  There must be room.  The pointer is good until the next call here. */
+struct nlmsghdr *dp_nl_begin(struct dp_nl *nl, uint16_t type, uint16_t flags, size_t extra);
+
+/* Messages in the batch, and whether 'n' more fit. */
+size_t dp_nl_len(const struct dp_nl *nl);
+bool dp_nl_has_room(const struct dp_nl *nl, size_t n);
+
+/* Sends the batch and empties it.  errs[i] is the result of message i: 0 or -errno; a
+ * delete of what is absent counts as done.  A result that was lost is -ENOBUFS.  'errs'
+ * has DP_NL_BATCH places.  Returns the first error. */
+int dp_nl_send(struct dp_nl *nl, int *errs);
+
+/* Sends the batch when only its first error matters. */
+int dp_nl_commit(struct dp_nl *nl);
+
+typedef void dp_nl_fn(void *aux, const struct nlmsghdr *message);
+
+/* Sends the one message in the batch, a request to read, and shows each answer to
+ * 'on_message'; lent for the call, which must not use 'nl'.  With NLM_F_DUMP all that is
+ * dumped is shown; a dump that the kernel found inconsistent is -EAGAIN. */
+int dp_nl_read(struct dp_nl *nl, dp_nl_fn *on_message, void *aux);
+
+/* Messages that changed something or tried to, since open. */
+uint64_t dp_nl_n_sent(const struct dp_nl *nl);
+
+#endif
