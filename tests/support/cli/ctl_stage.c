@@ -6,6 +6,12 @@
 #define MAX_ARGS 64
 
 struct ctl_stage ctl_stage;
+static size_t out_size; /* as of the last flush */
+
+bool ctl_has_printed(void)
+{
+    return __atomic_load_n(&out_size, __ATOMIC_ACQUIRE) > 0;
+}
 
 struct ctl_run ctl_run(const char *line)
 {
@@ -13,7 +19,8 @@ struct ctl_run ctl_run(const char *line)
     char *copy = strdup(line);
     char *argv[MAX_ARGS + 2] = {"mapctl"};
     int argc = 1;
-    size_t size;
+    size_t err_size;
+    out_size = 0;
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {
         cr_assert_lt(argc, MAX_ARGS);
         if (strcmp(word, "@") == 0)
@@ -22,8 +29,8 @@ struct ctl_run ctl_run(const char *line)
     }
     free(run.out);
     free(run.err);
-    FILE *out = open_memstream(&run.out, &size);
-    FILE *err = open_memstream(&run.err, &size);
+    FILE *out = open_memstream(&run.out, &out_size);
+    FILE *err = open_memstream(&run.err, &err_size);
     run.code = ctl_main(argc, argv, out, err);
     fclose(out);
     fclose(err);

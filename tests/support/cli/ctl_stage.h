@@ -21,6 +21,9 @@ struct ctl_run {
 /* Splits 'line' at spaces and runs it; "mapctl" itself is left out of it. */
 struct ctl_run ctl_run(const char *line);
 
+/* Has the run that goes on flushed any output yet?  For other threads. */
+bool ctl_has_printed(void);
+
 /* The script's side.  The server is on ctl_stage.url; run lines say "-s @ ..." for it, and
  * "-S @ ..." for its socket as that of an xTR. */
 struct ctl_stage {
