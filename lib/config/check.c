@@ -16,6 +16,7 @@ struct check {
     const char *file;
     FILE *out;
     unsigned n_faults;
+    bool is_empty;
 };
 
 static bool is_full(const struct check *check)
@@ -329,11 +330,11 @@ static void check_tokens(struct check *check, const char *text, size_t size)
 static void check_root(struct check *check, const struct em_config_table *table)
 {
     const yaml_node_t *root = yaml_document_get_root_node(&check->doc);
-    bool is_empty = !root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0);
-    if (!is_empty && root->type != YAML_MAPPING_NODE)
+    check->is_empty = !root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0);
+    if (!check->is_empty && root->type != YAML_MAPPING_NODE)
         fault(check, root->start_mark, "expected a mapping of keys, got %s", kind_of(root));
     else
-        check_mapping(check, is_empty ? NULL : root, table, "");
+        check_mapping(check, check->is_empty ? NULL : root, table, "");
 }
 
 static void check_end(struct check *check, yaml_parser_t *parser, const char *text, size_t size)
@@ -349,7 +350,7 @@ static void check_end(struct check *check, yaml_parser_t *parser, const char *te
 }
 
 unsigned em_config_check(const struct em_config_table *table, const char *name, const char *text,
-                         size_t size, FILE *out)
+                         size_t size, FILE *out, bool *ret_is_empty)
 {
     struct check check = {.file = name, .out = out};
     yaml_parser_t parser;
@@ -366,6 +367,7 @@ unsigned em_config_check(const struct em_config_table *table, const char *name, 
         syntax_fault(&check, &parser, text, size);
     }
     yaml_parser_delete(&parser);
+    *ret_is_empty = check.is_empty;
     return check.n_faults;
 }
 

@@ -7,10 +7,12 @@
 
 #include "config/config.h"
 
-/* Appends one line for each fault to 'out', at most EM_CONFIG_FAULTS; returns how many. */
 #define EM_CONFIG_FAULTS 20
+
+/* Appends one line for each fault to 'out', at most EM_CONFIG_FAULTS; returns how many.
+ * *ret_is_empty: there is no key in the file, which libcyaml would not take. */
 unsigned em_config_check(const struct em_config_table *table, const char *name, const char *text,
-                         size_t size, FILE *out);
+                         size_t size, FILE *out, bool *ret_is_empty);
 
 /* The place of 'key' ("hold", "ports[2].mac") or of the nearest thing around it, counted
  * from 1, in a text that em_config_check() has found right. */

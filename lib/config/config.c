@@ -158,14 +158,14 @@ static int check_whole(const struct em_config_table *table, const char *name, co
 
 /* The sentences of all faults, NULL if there is none. */
 static char *find_faults(const struct em_config_table *table, const char *name, const char *text,
-                         size_t size)
+                         size_t size, bool *ret_is_empty)
 {
     char *lines = NULL;
     size_t lines_size;
     FILE *out = open_memstream(&lines, &lines_size);
     if (!out)
         abort();
-    unsigned n = em_config_check(table, name, text, size, out);
+    unsigned n = em_config_check(table, name, text, size, out, ret_is_empty);
     fclose(out);
     if (n)
         return lines;
@@ -180,18 +180,19 @@ int em_config_load_text(const struct em_config_table *table, const char *name, c
         *ret_why = em_asprintf("%s:1:1: expected at most %zu bytes, got %zu", name, FILE_MAX, size);
         return -EFBIG;
     }
-    char *why = find_faults(table, name, text, size);
+    bool is_empty = false;
+    char *why = find_faults(table, name, text, size, &is_empty);
     if (why) {
         *ret_why = why;
         return -EINVAL;
     }
-    struct em_config_loaded *loaded = em_config_load_raw(table, text, size);
-    if (!loaded) {
+    struct em_config_loaded *loaded = is_empty ? NULL : em_config_load_raw(table, text, size);
+    if (!loaded && !is_empty) {
         *ret_why = em_asprintf("%s:1:1: expected a YAML file that libcyaml can read", name);
         return -EINVAL;
     }
     void *fresh = em_malloc(table->size);
-    fill(table, em_config_raw(loaded), fresh);
+    fill(table, loaded ? em_config_raw(loaded) : NULL, fresh);
     em_config_unload(loaded);
     int r = check_whole(table, name, text, size, fresh, ret_why);
     if (r)

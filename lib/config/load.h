@@ -13,12 +13,12 @@ struct em_config_raw {
 
 struct em_config_loaded;
 
-/* NULL if libcyaml refuses the text.  Free it with em_config_unload(). */
+/* NULL if libcyaml refuses the text; an empty one it does. Free it with em_config_unload(). */
 struct em_config_loaded *em_config_load_raw(const struct em_config_table *table, const char *text,
                                             size_t size);
 void em_config_unload(struct em_config_loaded *loaded);
 
-/* One for each option of the table; NULL if the file is empty.  Lent until em_config_unload(). */
+/* One for each option of the table.  Lent until em_config_unload(). */
 const struct em_config_raw *em_config_raw(const struct em_config_loaded *loaded);
 
 #endif
