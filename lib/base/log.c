@@ -85,6 +85,15 @@ void em_log(enum em_log_level level, const char *format, ...)
     (void)written; /* there is nowhere else to say it */
 }
 
+void em_log_lines(enum em_log_level level, const char *text)
+{
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        em_log(level, "%.*s", (int)n, text);
+        text += n + (text[n] == '\n');
+    }
+}
+
 bool em_log_allowed(struct em_log_limit *limit, unsigned burst, unsigned *ret_dropped)
 {
     struct timespec now;

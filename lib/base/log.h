@@ -25,6 +25,9 @@ int em_log_level_parse(const char *text, enum em_log_level *ret_level);
  * peer sent cannot forge a line.  Any thread. */
 void em_log(enum em_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A text of several lines, each as a line of its own. */
+void em_log_lines(enum em_log_level level, const char *text);
+
 /* At most 'burst' lines per 10 s from one place; what was left out is counted and
  * said with the next line.  'limit' is static storage of the place, zeroed. */
 struct em_log_limit {
