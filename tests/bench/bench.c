@@ -1,0 +1,116 @@
+#include "bench.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define DEFAULT_SECONDS 3
+#define DEFAULT_PORTS   100000
+#define DEFAULT_TIMES   200
+
+static void help(const char *name, const char *about)
+{
+    printf("bench_%s: %s\n\n"
+           "  --seconds N       measure each figure for so long (%d)\n"
+           "  --ports N         endpoints in the map (%d)\n"
+           "  --times N         installs that are measured (%d)\n"
+           "  --json            a JSON object a line instead of a table\n"
+           "  --mapserver PATH  the program to measure\n"
+           "  --xtr PATH        the agent to measure\n"
+           "  --help            this text\n\n"
+           "TMPDIR says on which disk the map lies.\n"
+           "Example: bench_%s --seconds 10 --json\n",
+           name, about, DEFAULT_SECONDS, DEFAULT_PORTS, DEFAULT_TIMES, name);
+}
+
+/* A number of the command line, or the end. */
+static double number(const char *text, double low, double high)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value >= low && value <= high))
+        real_fail("\"%s\": expected a number from %g to %g", text, low, high);
+    return value;
+}
+
+struct bench bench_parse(int argc, char **argv, const char *name, const char *about)
+{
+    static const struct option options[] = {
+        {"help", 0, NULL, 'h'},  {"json", 0, NULL, 'j'},      {"seconds", 1, NULL, 's'},
+        {"ports", 1, NULL, 'p'}, {"mapserver", 1, NULL, 'm'}, {"xtr", 1, NULL, 'x'},
+        {"times", 1, NULL, 't'}, {NULL, 0, NULL, 0},
+    };
+    struct bench bench = {
+        .name = name,
+        .seconds = DEFAULT_SECONDS,
+        .n_ports = DEFAULT_PORTS,
+        .n_times = DEFAULT_TIMES,
+        .mapserver = real_program("mapserver"),
+        .xtr = real_program("xtr"),
+    };
+    int option;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'j')
+            bench.is_json = true;
+        else if (option == 's')
+            bench.seconds = number(optarg, 0.1, 3600);
+        else if (option == 'p')
+            bench.n_ports = (uint32_t)number(optarg, 100, 1000000);
+        else if (option == 't')
+            bench.n_times = (unsigned)number(optarg, 1, 10000);
+        else if (option == 'm')
+            bench.mapserver = optarg;
+        else if (option == 'x')
+            bench.xtr = optarg;
+        else if (option == 'h')
+            help(name, about), exit(0);
+        else
+            exit(2);
+    }
+    return bench;
+}
+
+void bench_figure(const struct bench *bench, const char *name, double value, const char *unit,
+                  const char *what)
+{
+    char full[64];
+    snprintf(full, sizeof(full), "%s.%s", bench->name, name);
+    if (bench->is_json)
+        printf("{\"name\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"what\":\"%s\"}\n", full, value,
+               unit, what);
+    else
+        printf("%-32s %12.*f %-5s %s\n", full, value < 100 ? 2 : 0, value, unit, what);
+}
+
+void bench_latency(const struct bench *bench, const char *name, const struct hist *hist,
+                   double rate, const char *what)
+{
+    static const double percents[] = {50, 99};
+    char part[64];
+    if (rate > 0) {
+        snprintf(part, sizeof(part), "%s.rate", name);
+        bench_figure(bench, part, rate, "1/s", what);
+    }
+    for (int i = 0; i < 2; i++) {
+        snprintf(part, sizeof(part), "%s.p%.0f", name, percents[i]);
+        bench_figure(bench, part, (double)hist_percentile_ns(hist, percents[i]) / 1e3, "us",
+                     i ? "99 of 100 take no longer" : "the half of them take no longer");
+    }
+}
+
+uint64_t bench_now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void bench_server(const struct bench *bench, struct real_server *server)
+{
+    real_server_init(server, "log: warn\nlease:\n  duration: 1h\n");
+    server->program = bench->mapserver;
+    real_server_start(server);
+}

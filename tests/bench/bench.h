@@ -1,0 +1,38 @@
+/* What the benchmarks share: options and figures.
+ *
+ * A figure is one line: name, value, unit, and what it is; with --json one object a line.
+ * A benchmark fails when the work fails, never because a figure is bad. */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "hist.h"
+#include "server/real_server.h"
+
+#include <stdbool.h>
+
+struct bench {
+    const char *name;
+    bool is_json;
+    double seconds; /* that each figure is measured for */
+    uint32_t n_ports;
+    unsigned n_times; /* installs */
+    const char *mapserver, *xtr;
+};
+
+/* Reads the command line; --help prints 'about' and the options, and ends the program. */
+struct bench bench_parse(int argc, char **argv, const char *name, const char *about);
+
+/* 'name' is given without the benchmark's own, which is put in front. */
+void bench_figure(const struct bench *bench, const char *name, double value, const char *unit,
+                  const char *what);
+
+/* The rate, and the 50th and 99th percentile in microseconds: NAME.rate, .p50, .p99. */
+void bench_latency(const struct bench *bench, const char *name, const struct hist *hist,
+                   double rate, const char *what);
+
+uint64_t bench_now_ns(void);
+
+/* A running server whose leases outlast any benchmark. */
+void bench_server(const struct bench *bench, struct real_server *server);
+
+#endif

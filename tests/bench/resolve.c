@@ -1,0 +1,133 @@
+/* How many questions a map server answers: one connection and eight, 1 and 32 requests under
+ * way on each, over TLS and over a unix socket; and, for orientation, an echo of the same
+ * frames through the same connection code. */
+#include "base/buf.h"
+#include "bench.h"
+#include "load.h"
+#include "peer.h"
+#include "server/caller.h"
+#include "server/numbered.h"
+#include "wire/msg.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PACKED_MAX 64
+
+struct question {
+    uint32_t network_id;
+    uint32_t n_ports;
+    uint32_t next;
+    uint8_t packed[PACKED_MAX];
+    size_t size, address; /* where the four bytes of the address lie */
+};
+
+/* Packs one Resolve; later ones differ in the address only. */
+static void question_init(struct question *question, uint32_t network_id, uint32_t n_ports)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Resolve resolve = EIDMAP__RESOLVE__INIT;
+    Eidmap__Eid eid = EIDMAP__EID__INIT;
+    Eidmap__Eid *eids[] = {&eid};
+    struct em_eid ip = numbered_ip(1);
+    eid.kind = EIDMAP__EID_KIND__EID_IPV4;
+    eid.address = (ProtobufCBinaryData){ip.size, ip.addr};
+    resolve.network_id = network_id;
+    resolve.eids = eids;
+    resolve.n_eids = 1;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_RESOLVE;
+    envelope.resolve = &resolve;
+    *question = (struct question){.network_id = network_id, .n_ports = n_ports};
+    question->size = eidmap__envelope__get_packed_size(&envelope);
+    if (question->size > PACKED_MAX)
+        real_fail("a question is larger than expected");
+    eidmap__envelope__pack(&envelope, question->packed);
+    question->address = question->size - ip.size;
+}
+
+static void put_question(void *aux, unsigned conn, uint64_t id, struct em_buf *out)
+{
+    struct question *question = aux;
+    question->next = (question->next + 7919) % question->n_ports; /* all over the map */
+    struct em_eid ip = numbered_ip(1 + question->next);
+    for (int i = 0; i < ip.size; i++)
+        question->packed[question->address + (size_t)i] = ip.addr[i];
+    load_put_packed(out, id, question->packed, question->size);
+}
+
+/* Every address of the preloaded map has an answer: a benchmark of misses would flatter. */
+static void check_answer(const char *url, uint32_t network_id)
+{
+    struct caller caller;
+    caller_open(&caller, url, NULL);
+    if (caller_resolve(&caller, network_id, 77) || caller.n_positive != 1)
+        real_fail("port 77 is not in the map: %s", caller.message);
+    caller_close(&caller);
+}
+
+static double measure(const struct bench *bench, struct load_config *config, const char *what,
+                      const char *transport)
+{
+    struct load_result *result = malloc(sizeof(*result));
+    char name[64];
+    load_run(config, result);
+    snprintf(name, sizeof(name), "%s%s.%ux%u", config->is_bare ? "echo." : "", transport,
+             config->n_conns, config->n_flight);
+    bench_latency(bench, name, &result->hist, result->rate, what);
+    double rate = result->rate;
+    free(result);
+    return rate;
+}
+
+static void run(const struct bench *bench, const struct real_server *server,
+                struct question *question, const char *transport, const char *url,
+                const char *echo_url, struct em_tls *client, struct em_tls *peer_tls)
+{
+    static const unsigned shapes[][2] = {{1, 1}, {1, 32}, {8, 1}, {8, 32}};
+    pid_t peer = peer_start(PEER_ECHO, echo_url, peer_tls, 0);
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        char name[64];
+        struct load_config config = {
+            .url = url,
+            .tls = &client,
+            .n_tls = client ? 1 : 0,
+            .n_conns = shapes[i][0],
+            .n_flight = shapes[i][1],
+            .put = put_question,
+            .aux = question,
+            .seconds = bench->seconds,
+        };
+        double rate =
+            measure(bench, &config, "resolves of one EID, connections x in flight", transport);
+        config.url = echo_url;
+        config.is_bare = true;
+        double echo = measure(bench, &config, "the same frames echoed", transport);
+        snprintf(name, sizeof(name), "%s.%ux%u.of_echo", transport, shapes[i][0], shapes[i][1]);
+        bench_figure(bench, name, rate / echo, "", "rate of resolves over rate of echoes");
+    }
+    peer_stop(peer);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = bench_parse(argc, argv, "resolve", "questions a map server answers");
+    struct real_server server;
+    struct question question;
+    char echo_url[128], echo_tls_url[48];
+    bench_server(&bench, &server);
+    uint32_t network_id = caller_preload(server.unix_url, bench.n_ports);
+    check_answer(server.unix_url, network_id);
+    question_init(&question, network_id, bench.n_ports);
+    struct em_tls *client = real_server_tls(&server, EM_ROLE_OPERATOR, "tester");
+    struct em_tls *peer_tls = real_server_tls(&server, EM_ROLE_SERVER, "echo");
+    snprintf(echo_url, sizeof(echo_url), "unix:%s/echo", server.dir);
+    snprintf(echo_tls_url, sizeof(echo_tls_url), "tls://127.0.0.1:%u", real_free_port());
+    bench_figure(&bench, "ports", bench.n_ports, "", "endpoints in the map");
+    run(&bench, &server, &question, "tls", server.tls_url, echo_tls_url, client, peer_tls);
+    run(&bench, &server, &question, "unix", server.unix_url, echo_url, NULL, NULL);
+    em_tls_free(client);
+    em_tls_free(peer_tls);
+    int status = real_server_stop(&server, 10000);
+    real_server_fini(&server);
+    return status ? 1 : 0;
+}
