@@ -115,10 +115,22 @@ void ms_session_origin(const struct ms_session *session, uint64_t seq, Eidmap__O
     ret_origin->seq = seq;
 }
 
+static void log_storage(const struct ms_result *result)
+{
+    if (result->err == EM_E_NO_SPACE)
+        em_warn_limited("writes are refused: %s; free disk space, or raise store.size and restart; "
+                        "reads go on",
+                        result->message);
+    else if (result->err == EM_E_STORAGE)
+        em_warn_limited("writes are refused: %s; look at the disk's health in the kernel's log",
+                        result->message);
+}
+
 /* Core's thread. */
 static void on_result(void *aux, const struct ms_result *result)
 {
     struct ms_pending *pending = aux;
+    log_storage(result);
     pending->err = result->err;
     pending->is_refused = result->err != 0;
     pending->revision = result->revision;
