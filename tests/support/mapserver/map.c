@@ -44,6 +44,14 @@ void map_open(struct map *map, uint64_t map_size)
     open_all(map, map_size ? map_size : 64u << 20);
 }
 
+void map_attach(struct map *map, const char *dir)
+{
+    memset(map, 0, sizeof(*map));
+    snprintf(map->dir, sizeof(map->dir), "%s", dir);
+    em_arena_init(&map->arena, 1u << 30);
+    open_all(map, 64u << 20);
+}
+
 void map_close(struct map *map)
 {
     static const char *const files[] = {"/state/data.mdb", "/state/lock.mdb", "/state", ""};
@@ -92,6 +100,8 @@ static Eidmap__Eid *eid_msg(struct map *map, const char *text)
 {
     struct em_eid *eid = take(map, sizeof(*eid));
     *eid = map_eid(text);
+    if (eid->name)
+        eid->name = memcpy(take(map, eid->size), eid->name, eid->size);
     return em_eid_to_msg(&map->arena, eid);
 }
 

@@ -21,8 +21,9 @@ struct map {
 };
 
 void map_open(struct map *map, uint64_t map_size);
-void map_close(struct map *map);  /* removes the directory */
-void map_reopen(struct map *map); /* as after a restart */
+void map_attach(struct map *map, const char *dir); /* opens one that is there */
+void map_close(struct map *map);                   /* removes the directory */
+void map_reopen(struct map *map);                  /* as after a restart */
 
 /* Applies one command; lent until the next. */
 const struct ms_result *map_run(struct map *map, Eidmap__Command *command);

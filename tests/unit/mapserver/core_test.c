@@ -1,0 +1,196 @@
+#include "core/core.h"
+
+#include "mapserver/map.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROPOSERS 4
+#define EACH      250
+
+static struct map m;
+static struct ms_core *core;
+static atomic_size_t n_done, n_refused, n_commits, n_fatal;
+static atomic_bool is_open; /* the gate that holds the core up */
+static _Atomic uint64_t last_commit;
+
+static void on_commit(void *aux, uint64_t revision, const uint32_t *networks, size_t n)
+{
+    cr_assert_gt(n, 0);
+    cr_assert_gt(revision, last_commit);
+    last_commit = revision;
+    n_commits++;
+}
+
+static void on_fatal(void *aux, int err, const char *why)
+{
+    cr_assert_neq(strlen(why), 0);
+    n_fatal++;
+}
+
+static void start(size_t max_waiting)
+{
+    static const struct ms_core_events events = {on_commit, on_fatal};
+    struct ms_core_config config = {.store = m.store, .max_waiting = max_waiting};
+    cr_assert_eq(ms_core_start(&config, &events, NULL, &core), 0);
+}
+
+static void setup(void)
+{
+    map_open(&m, 0);
+    map_network(&m, "blue", NULL, NULL);
+    map_node_up(&m, "a", "192.0.2.1");
+    ms_apply_free(m.apply); /* the core has its own */
+    m.apply = NULL;
+}
+
+static void teardown(void)
+{
+    ms_core_stop(core);
+    map_close(&m);
+}
+
+TestSuite(core, .init = setup, .fini = teardown, .timeout = 60);
+
+static uint8_t *pack_register(const char *id, size_t *ret_size)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    Eidmap__Origin origin = EIDMAP__ORIGIN__INIT;
+    Eidmap__Register body = EIDMAP__REGISTER__INIT;
+    Eidmap__Claim claim = EIDMAP__CLAIM__INIT, *claims[] = {&claim};
+    Eidmap__Port port = EIDMAP__PORT__INIT;
+    Eidmap__Location location = EIDMAP__LOCATION__INIT, *locations[] = {&location};
+    port.id = (ProtobufCBinaryData){strlen(id), (uint8_t *)id};
+    port.network_id = 1;
+    port.locations = locations;
+    port.n_locations = 1;
+    claim.port = &port;
+    body.claims = claims;
+    body.n_claims = 1;
+    origin.role = EIDMAP__ROLE__ROLE_NODE;
+    origin.name = (char *)"a";
+    command.schema = MS_SCHEMA;
+    command.origin = &origin;
+    command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
+    command.register_ = &body;
+    uint8_t *bytes = em_malloc(eidmap__command__get_packed_size(&command));
+    *ret_size = eidmap__command__pack(&command, bytes);
+    return bytes;
+}
+
+/* The commit of what it is told of has been announced before. */
+static void on_done(void *aux, const struct ms_result *result)
+{
+    while (!is_open)
+        usleep(1000);
+    if (result->err == 0)
+        cr_assert_leq(result->revision, last_commit);
+    else
+        n_refused++;
+    n_done++;
+}
+
+static int propose(const char *id)
+{
+    size_t size;
+    uint8_t *bytes = pack_register(id, &size);
+    return ms_core_propose(core, bytes, size, on_done, NULL);
+}
+
+static void *propose_many(void *aux)
+{
+    char id[32];
+    for (int i = 0; i < EACH; i++) {
+        snprintf(id, sizeof(id), "t%d-%d", *(int *)aux, i);
+        cr_assert_eq(propose(id), 0);
+    }
+    return NULL;
+}
+
+Test(core, every_proposal_is_answered_once_and_many_share_a_commit)
+{
+    pthread_t threads[PROPOSERS];
+    int numbers[PROPOSERS];
+    is_open = true;
+    start(0);
+    for (int i = 0; i < PROPOSERS; i++) {
+        numbers[i] = i;
+        pthread_create(&threads[i], NULL, propose_many, &numbers[i]);
+    }
+    for (int i = 0; i < PROPOSERS; i++)
+        pthread_join(threads[i], NULL);
+    ms_core_stop(core);
+    core = NULL;
+    cr_assert_eq(n_done, PROPOSERS * EACH, "stop finishes what waits");
+    cr_assert_eq(n_refused, 0);
+    cr_assert_leq(n_commits, n_done);
+    cr_assert_not_null(map_port(&m, "t3-249"));
+}
+
+Test(core, what_waits_during_a_commit_is_one_commit)
+{
+    char id[32];
+    start(0);
+    cr_assert_eq(propose("first"), 0);
+    while (n_commits == 0)
+        usleep(1000);
+    for (int i = 0; i < 100; i++) {
+        snprintf(id, sizeof(id), "p%d", i);
+        cr_assert_eq(propose(id), 0);
+    }
+    is_open = true;
+    ms_core_stop(core);
+    core = NULL;
+    cr_assert_eq(n_done, 101);
+    cr_assert_eq(n_commits, 2);
+}
+
+Test(core, a_full_queue_is_busy)
+{
+    start(3);
+    cr_assert_eq(propose("first"), 0);
+    while (n_commits == 0)
+        usleep(1000);
+    cr_assert_eq(propose("p1"), 0);
+    cr_assert_eq(propose("p2"), 0);
+    cr_assert_eq(propose("p3"), 0);
+    cr_assert_eq(propose("p4"), EM_E_BUSY);
+    is_open = true;
+    ms_core_stop(core);
+    core = NULL;
+    cr_assert_eq(n_done, 4);
+}
+
+Test(core, a_hanging_core_is_seen)
+{
+    start(0);
+    cr_assert(ms_core_is_alive(core));
+    cr_assert(ms_core_is_alive(core), "idle is alive");
+    propose("first");
+    while (n_commits == 0)
+        usleep(1000);
+    ms_core_is_alive(core);
+    cr_assert_not(ms_core_is_alive(core));
+    is_open = true;
+}
+
+Test(core, an_unknown_command_is_fatal_and_nothing_is_applied_after_it)
+{
+    uint8_t *bytes = em_memdup("\xff\xff", 2);
+    is_open = true;
+    start(0);
+    cr_assert_eq(ms_core_propose(core, bytes, 2, on_done, NULL), 0);
+    while (n_fatal == 0)
+        usleep(1000);
+    cr_assert_eq(propose("p"), 0);
+    ms_core_stop(core);
+    core = NULL;
+    cr_assert_eq(n_refused, 2);
+    cr_assert_eq(n_fatal, 1);
+    cr_assert_null(map_port(&m, "p"));
+}

@@ -1,0 +1,376 @@
+#include "mapserver/map.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct map m;
+
+static void setup(void)
+{
+    map_open(&m, 0);
+}
+
+static void teardown(void)
+{
+    map_close(&m);
+}
+
+TestSuite(store, .init = setup, .fini = teardown, .timeout = 120);
+
+static int try_open(const char *dir, char **why)
+{
+    struct ms_store *store;
+    int r = ms_store_open(&(struct ms_store_config){.dir = dir}, &store, why);
+    if (!r)
+        ms_store_close(store);
+    return r;
+}
+
+/* Opens the data of the closed map; puts the map back afterwards. */
+static int open_damaged(void (*damage)(const char *path), const char *sentence)
+{
+    char from[512], path[256], dir[160], *why = NULL;
+    snprintf(dir, sizeof(dir), "%s-copy", m.dir);
+    mkdir(dir, 0700);
+    snprintf(path, sizeof(path), "%s/state", dir);
+    mkdir(path, 0700);
+    snprintf(from, sizeof(from), "cp %s/state/data.mdb %s/data.mdb", m.dir, path);
+    cr_assert_eq(system(from), 0);
+    strcat(path, "/data.mdb");
+    damage(path);
+    int r = try_open(dir, &why);
+    cr_assert_not_null(why);
+    cr_assert_not_null(strstr(why, sentence), "%s", why);
+    free(why);
+    snprintf(from, sizeof(from), "rm -r %s", dir);
+    cr_assert_eq(system(from), 0);
+    return r;
+}
+
+Test(store, a_new_map_has_a_cluster_id_that_stays)
+{
+    uint8_t id[MS_CLUSTER_ID_SIZE], zero[MS_CLUSTER_ID_SIZE] = {0};
+    memcpy(id, ms_store_cluster_id(m.store), sizeof(id));
+    cr_assert_neq(memcmp(id, zero, sizeof(id)), 0);
+    map_reopen(&m);
+    cr_assert_eq(memcmp(id, ms_store_cluster_id(m.store), sizeof(id)), 0);
+}
+
+Test(store, what_was_applied_is_there_after_a_restart)
+{
+    uint32_t net = map_network(&m, "blue", NULL, NULL);
+    map_node_up(&m, "a", "192.0.2.1");
+    uint64_t epoch = REGISTER(&m, "a", "p", net, {"10.0.0.1"})->epochs[0];
+    uint64_t index = ms_apply_index(m.apply);
+    map_reopen(&m);
+    cr_assert_eq(ms_apply_index(m.apply), index);
+    cr_assert_eq(map_revision(&m), epoch);
+    cr_assert_eq(map_port(&m, "p")->locations[0]->epoch, epoch);
+}
+
+Test(store, counts_follow_the_records)
+{
+    struct ms_stats stats;
+    uint32_t net = map_network(&m, "blue", NULL, NULL);
+    map_node_up(&m, "a", "192.0.2.1");
+    REGISTER(&m, "a", "p", net, {"10.0.0.1", "10.0.0.2"});
+    REGISTER(&m, "a", "q", net, {"10.0.0.3"});
+    REGISTER(&m, "a", "p", net, {"10.0.0.1"});
+    cr_assert_eq(ms_store_stats(m.store, &stats), 0);
+    cr_assert_eq(stats.n_networks, 1);
+    cr_assert_eq(stats.n_nodes, 1);
+    cr_assert_eq(stats.n_ports, 2);
+    cr_assert_eq(stats.n_eids, 2);
+    cr_assert_eq(stats.revision, map_revision(&m));
+    cr_assert_gt(stats.store_used, 0);
+    cr_assert_gt(stats.disk_free, 0);
+    map_withdraw(&m, "a", "", "p", 0);
+    cr_assert_eq(ms_store_stats(m.store, &stats), 0);
+    cr_assert_eq(stats.n_ports, 1);
+    cr_assert_eq(stats.n_eids, 1);
+}
+
+Test(store, a_second_server_on_the_same_data_is_refused)
+{
+    char *why = NULL;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(try_open(m.dir, &why) == -EBUSY ? 7 : 1);
+    int status;
+    waitpid(child, &status, 0);
+    cr_assert_eq(WEXITSTATUS(status), 7);
+}
+
+Test(store, a_reader_sees_one_state_while_the_map_changes)
+{
+    uint32_t net = map_network(&m, "blue", NULL, NULL);
+    struct ms_blob blob;
+    map_node_up(&m, "a", "192.0.2.1");
+    cr_assert_eq(ms_reader_begin(m.reader), 0);
+    uint64_t revision = ms_reader_revision(m.reader);
+    REGISTER(&m, "a", "p", net, {"10.0.0.1"});
+    cr_assert_eq(ms_reader_port(m.reader, "p", 1, &blob), EM_E_NOT_FOUND);
+    cr_assert_eq(ms_reader_revision(m.reader), revision);
+    ms_reader_end(m.reader);
+    cr_assert_eq(ms_reader_begin(m.reader), 0);
+    cr_assert_eq(ms_reader_port(m.reader, "p", 1, &blob), 0);
+    ms_reader_end(m.reader);
+}
+
+Test(store, hostile_keys_are_not_found)
+{
+    static const char long_name[2000] = {[0 ... 1998] = 'x'};
+    struct ms_blob blob;
+    uint32_t id;
+    cr_assert_eq(ms_reader_begin(m.reader), 0);
+    cr_assert_eq(ms_reader_port(m.reader, "", 0, &blob), EM_E_NOT_FOUND);
+    cr_assert_eq(ms_reader_port(m.reader, long_name, 1999, &blob), EM_E_NOT_FOUND);
+    cr_assert_eq(ms_reader_node(m.reader, "", &blob), EM_E_NOT_FOUND);
+    cr_assert_eq(ms_reader_node(m.reader, long_name, &blob), EM_E_NOT_FOUND);
+    cr_assert_eq(ms_reader_network_id(m.reader, long_name, &id), EM_E_NOT_FOUND);
+    ms_reader_end(m.reader);
+}
+
+static int count_ids(void *aux, const uint8_t *id, size_t size)
+{
+    size_t *n = aux;
+    cr_assert_eq(size, 2);
+    cr_assert_eq(id[1], '0' + *n);
+    return ++*n == 2 ? 99 : 0;
+}
+
+static int count_nodes(void *aux, const char *id, size_t size, struct ms_blob record)
+{
+    cr_assert_gt(record.size, 0);
+    cr_assert_eq(size, 1);
+    strncat(aux, id, size);
+    return 0;
+}
+
+Test(store, visits_go_in_order_and_stop_when_told)
+{
+    uint32_t net = map_network(&m, "blue", NULL, NULL);
+    char nodes[8] = "";
+    size_t n = 0;
+    map_node_up(&m, "b", "192.0.2.2");
+    map_node_up(&m, "a", "192.0.2.1");
+    REGISTER(&m, "a", "p1", net, {0});
+    REGISTER(&m, "a", "p0", net, {0});
+    REGISTER(&m, "b", "p9", net, {0});
+    cr_assert_eq(ms_reader_begin(m.reader), 0);
+    cr_assert_eq(ms_reader_node_ports(m.reader, "a", count_ids, &n), 99);
+    cr_assert_eq(ms_reader_node_ports(m.reader, "zz", count_ids, &n), 0);
+    cr_assert_eq(ms_reader_nodes(m.reader, count_nodes, nodes), 0);
+    ms_reader_end(m.reader);
+    cr_assert_eq(n, 2);
+    cr_assert_str_eq(nodes, "ab");
+}
+
+static void overwrite(const char *path)
+{
+    FILE *f = fopen(path, "w");
+    for (int i = 0; i < 4096; i++)
+        fputs("this is no map ", f);
+    fclose(f);
+}
+
+static void cut(const char *path)
+{
+    cr_assert_eq(truncate(path, 3 * 4096), 0);
+}
+
+/* What another program, or a newer eidmap, has in its file. */
+static void edit(const char *path, const char *db, const char *key, const void *value, size_t size)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_val k = {strlen(key), (void *)key}, v = {size, (void *)value};
+    cr_assert_eq(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 4);
+    cr_assert_eq(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+    cr_assert_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_dbi_open(txn, db, MDB_CREATE, &dbi), 0);
+    cr_assert_eq(mdb_put(txn, dbi, &k, &v, 0), 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void make_foreign(const char *path)
+{
+    unlink(path);
+    edit(path, "others", "key", "value", 5);
+}
+
+static void make_newer(const char *path)
+{
+    edit(path, "meta", "schema", "\0\0\0\x63", 4);
+}
+
+Test(store, a_file_that_is_no_map_is_refused_with_what_to_do)
+{
+    cr_assert_lt(open_damaged(overwrite, "move the file away"), 0);
+    cr_assert_lt(open_damaged(make_foreign, "not a map of eidmap"), 0);
+}
+
+Test(store, a_file_that_was_cut_is_refused_and_not_a_crash)
+{
+    map_network(&m, "blue", NULL, NULL);
+    map_node_up(&m, "a", "192.0.2.1");
+    cr_assert_lt(open_damaged(cut, "damaged"), 0);
+}
+
+Test(store, a_newer_schema_is_refused)
+{
+    cr_assert_eq(open_damaged(make_newer, "newer eidmap (schema 99"), EM_E_UNSUPPORTED);
+}
+
+Test(store, a_directory_that_cannot_be_made_is_explained)
+{
+    char *why = NULL;
+    cr_assert_eq(try_open("/proc/nowhere", &why), -ENOENT);
+    cr_assert_not_null(strstr(why, "/proc/nowhere"));
+    free(why);
+}
+
+/* -------------------------------------------------------------------- a full map */
+
+TestSuite(small, .fini = teardown, .timeout = 120);
+
+static uint32_t open_small(void)
+{
+    map_open(&m, 1u << 20);
+    uint32_t net = map_network(&m, "blue", NULL, NULL);
+    map_node_up(&m, "a", "192.0.2.1");
+    return net;
+}
+
+static const struct ms_result *fill(uint32_t net, size_t *n)
+{
+    const struct ms_result *r;
+    char id[32], eid[32];
+    do {
+        snprintf(id, sizeof(id), "port-%06zu", *n);
+        snprintf(eid, sizeof(eid), "10.0.%zu.%zu", *n / 200, 1 + *n % 200);
+        r = REGISTER(&m, "a", id, net, {eid});
+        *n += r->err == 0;
+        em_arena_reset(&m.arena);
+    } while (r->err == 0);
+    return r;
+}
+
+Test(small, a_full_map_refuses_growth_and_removal_frees)
+{
+    struct ms_stats stats;
+    size_t n = 0;
+    uint32_t net = open_small();
+    const struct ms_result *r = fill(net, &n);
+    cr_assert_eq(r->err, EM_E_NO_SPACE);
+    cr_assert_not_null(strstr(r->message, "map"), "%s", r->message);
+    cr_assert_gt(n, 100);
+    cr_assert_not_null(map_port(&m, "port-000001"), "reads go on");
+    cr_assert_eq(ms_store_stats(m.store, &stats), 0);
+    cr_assert_eq(stats.n_ports, n);
+    for (size_t i = 0; i < n; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "port-%06zu", i);
+        r = map_withdraw(&m, "a", "", id, 0);
+        cr_assert_eq(r->n_withdrawn, 1, "%s", r->message);
+    }
+    Eidmap__Command command = map_command(&m, "");
+    Eidmap__Trim body = EIDMAP__TRIM__INIT;
+    body.below = UINT64_MAX;
+    command.body_case = EIDMAP__COMMAND__BODY_TRIM;
+    command.trim = &body;
+    cr_assert_eq(map_run(&m, &command)->err, 0);
+    size_t again = 0;
+    fill(net, &again);
+    cr_assert_gt(again, n / 2, "%zu after %zu", again, n);
+}
+
+/* A command that meets the end of the map on its way is taken back with its batch. */
+Test(small, a_batch_that_does_not_fit_leaves_nothing)
+{
+    enum { N = 2000 };
+    static struct reg regs[N];
+    static char names[N][200];
+    uint32_t net = open_small();
+    uint64_t before = map_revision(&m);
+    for (size_t i = 0; i < N; i++) {
+        snprintf(names[i], sizeof(names[i]), "n%059zu.n%059zu.n%059zu", i, i, i);
+        regs[i] = (struct reg){"a", names[i] + 140, net, {names[i]}};
+    }
+    const struct ms_result *r = map_register(&m, regs, N);
+    cr_assert_eq(r->err, EM_E_NO_SPACE, "%s", r->message);
+    cr_assert_eq(map_revision(&m), before);
+    cr_assert_eq(REGISTER(&m, "a", "p", net, {"10.0.0.1"})->err, 0, "the map stays usable");
+}
+
+/* ------------------------------------------------------------------------ kill -9 */
+
+TestSuite(kill, .timeout = 120);
+
+static void commit_for_ever(int out)
+{
+    map_open(&m, 0);
+    dprintf(out, "%s\n", m.dir);
+    uint32_t net = map_network(&m, "blue", NULL, NULL);
+    map_node_up(&m, "a", "192.0.2.1");
+    for (unsigned i = 0;; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "p%u", i);
+        if (REGISTER(&m, "a", id, net, {0})->err)
+            _exit(1);
+        em_arena_reset(&m.arena);
+        dprintf(out, "%u\n", i);
+    }
+}
+
+/* Returns the last one that the child has said to be committed. */
+static unsigned kill_after(int n_commits, char *dir, size_t size)
+{
+    int fds[2];
+    char line[32] = "";
+    cr_assert_eq(pipe(fds), 0);
+    pid_t child = fork();
+    if (child == 0)
+        commit_for_ever(fds[1]);
+    close(fds[1]);
+    FILE *in = fdopen(fds[0], "r");
+    cr_assert_not_null(fgets(dir, (int)size, in));
+    dir[strcspn(dir, "\n")] = '\0';
+    for (int i = 0; i < n_commits; i++)
+        cr_assert_not_null(fgets(line, sizeof(line), in));
+    kill(child, SIGKILL);
+    unsigned last = (unsigned)atoi(line);
+    while (fgets(line, sizeof(line), in)) /* what it said before it died counts too */
+        last = (unsigned)atoi(line);
+    fclose(in);
+    waitpid(child, NULL, 0);
+    return last;
+}
+
+Test(kill, minus_9_loses_nothing_that_was_acknowledged)
+{
+    for (int round = 0; round < 5; round++) {
+        char dir[128];
+        unsigned last = kill_after(50 + 37 * round, dir, sizeof(dir));
+        map_attach(&m, dir);
+        for (unsigned i = 0; i <= last; i++) {
+            char id[16];
+            snprintf(id, sizeof(id), "p%u", i);
+            cr_assert_not_null(map_port(&m, id), "%s of %u", id, last);
+        }
+        cr_assert_eq(REGISTER(&m, "a", "after", 1, {0})->err, 0);
+        map_close(&m);
+    }
+}
