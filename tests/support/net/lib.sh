@@ -1,0 +1,467 @@
+# A small data centre in network namespaces: what the net tests and the demo stand on.
+#
+#        underlay 10.0.0.0/24, fd00::/64 (a bridge in the namespace "net")
+#      ────┬──────────────┬──────────────┬──────────────┬────
+#         ms             hv1            hv2            hv3
+#        .10              .1             .2             .3      eth0
+#      mapserver         xtr            xtr            xtr
+#                         │ t-NAME (veth end; the "tap")
+#                        NAME           a "VM": eth0 with its own MAC and addresses
+#
+# Sourced with MAPSERVER, XTR and MAPCTL naming the programs.  Namespaces are called
+# $T<host>; files live in $DIR.  Everything waits on conditions, never on time.  Where
+# PAUSE=1, a scene stays until Enter is pressed.
+# shellcheck shell=dash
+
+: "${T:=em$$}"
+: "${DIR:=}"
+: "${MAPSERVER:=build/dev/mapserver/mapserver}"
+: "${XTR:=build/dev/xtr/xtr}"
+: "${MAPCTL:=build/dev/cli/mapctl}"
+: "${BITS:=24}" # of the IPv4 underlay
+
+# ------------------------------------------------------------------ small words
+
+host() {
+    ip netns add "$T$1"
+    ip -n "$T$1" link set lo up
+}
+
+on() {
+    local h=$1
+    shift
+    ip netns exec "$T$h" "$@"
+}
+
+# Tries for 20 s: a loaded machine under sanitizers is slow, a failure is rare.
+eventually() {
+    local n=0
+    until "$@"; do
+        n=$((n + 1))
+        [ $n -lt 400 ] || return 1
+        sleep .05
+    done
+}
+
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+skip() {
+    echo "SKIPPED: $*"
+    exit 77
+}
+
+not() { ! "$@" >/dev/null 2>&1; }
+
+# A line that says what has just been shown.
+shown() { echo "  ok: $*"; }
+
+# The command succeeds now / within a while, or the test fails with a sentence.
+must() {
+    local what=$1
+    shift
+    "$@" || fail "$what"
+}
+
+soon() {
+    local what=$1
+    shift
+    eventually "$@" || fail "$what (waited for: $*)"
+}
+
+# ------------------------------------------------------------- begin and end
+
+# Skips where the machine cannot hold the scene.
+require() {
+    [ "$(id -u)" = 0 ] || skip "needs root to make network namespaces"
+    ip netns add "${T}try" 2>/dev/null || skip "cannot make network namespaces here"
+    if ! ip -n "${T}try" link add v0 type vxlan id 1 dstport 4789 local 127.0.0.1 2>/dev/null; then
+        ip netns del "${T}try"
+        skip "this kernel has no vxlan"
+    fi
+    ip netns del "${T}try"
+}
+
+scene_open() {
+    require
+    DIR=$(mktemp -d "/tmp/$T.XXXXXX")
+    trap scene_close EXIT
+    trap 'exit 130' INT TERM HUP
+    pki_make
+    underlay_make
+}
+
+pki_make() {
+    "$MAPCTL" pki init "$DIR/pki" >/dev/null
+    "$MAPCTL" --pki "$DIR/pki" pki operator op >/dev/null
+}
+
+underlay_make() {
+    host net
+    ip -n "${T}net" link add br0 type bridge mcast_snooping 0
+    ip -n "${T}net" link set br0 up
+}
+
+# Ends what runs and gives the machine back.  A daemon that did not end well, or a
+# sanitizer's report, fails the test here.
+scene_close() {
+    local code=$?
+    trap - EXIT INT TERM HUP
+    set +e
+    if [ "${PAUSE:-}" = 1 ]; then
+        echo "PAUSE: namespaces $T*, files in $DIR; Enter ends it"
+        read -r _ </dev/tty
+    fi
+    daemons_end || code=1
+    if [ $code != 0 ] && [ $code != 77 ]; then
+        logs_show
+    fi
+    namespaces_remove
+    rm -rf "$DIR"
+    exit $code
+}
+
+namespaces_remove() {
+    local ns
+    for ns in $(ip netns list | awk -v t="$T" 'index($1, t) == 1 { print $1 }'); do
+        ip netns del "$ns"
+    done
+}
+
+logs_show() {
+    local log
+    for log in "$DIR"/*.log; do
+        [ -s "$log" ] || continue
+        echo "--- ${log##*/}"
+        tail -n 40 "$log"
+    done >&2
+}
+
+# ------------------------------------------------------------------- daemons
+
+# NAME HOST COMMAND...; its process id stands in $DIR/NAME.pid, its output in NAME.log.
+daemon_start() {
+    local name=$1 h=$2
+    shift 2
+    ip netns exec "$T$h" "$@" >>"$DIR/$name.log" 2>&1 </dev/null &
+    echo $! >"$DIR/$name.pid"
+}
+
+daemon_pid() { cat "$DIR/$1.pid"; }
+
+daemon_signal() { kill -s "$2" "$(daemon_pid "$1")"; }
+
+# NAME SIGNAL: ends it; gives its exit status.
+daemon_end() {
+    local pid
+    pid=$(daemon_pid "$1")
+    rm "$DIR/$1.pid"
+    kill -s "$2" "$pid"
+    wait "$pid"
+}
+
+# As a service manager does: SIGTERM has to end with 0, SIGKILL ends it in any case.
+daemon_stop() {
+    local code=0
+    daemon_end "$1" "$2" || code=$?
+    case $2:$code in
+    TERM:0 | KILL:137) ;;
+    *) fail "$1 ended with $code on SIG$2" ;;
+    esac
+}
+
+daemons_end() {
+    local file name code bad=0
+    for file in "$DIR"/*.pid; do
+        [ -e "$file" ] || continue
+        name=${file##*/}
+        name=${name%.pid}
+        kill -s CONT "$(cat "$file")" 2>/dev/null
+        code=0
+        daemon_end "$name" TERM || code=$?
+        case $name:$code in
+        cap-*:* | ping*:* | *:0) ;;
+        *) echo "FAILED: $name ended with $code" >&2 && bad=1 ;;
+        esac
+    done
+    if grep -lE 'AddressSanitizer|LeakSanitizer|runtime error:' "$DIR"/*.log 2>/dev/null; then
+        echo "FAILED: a sanitizer has reported" >&2 && bad=1
+    fi
+    return $bad
+}
+
+# --------------------------------------------------------------- underlay
+
+# NAME N: a host on the underlay with 10.0.0.N and fd00::N.
+underlay_host() {
+    host "$1"
+    ip -n "${T}net" link add "p-$1" type veth peer name eth0 netns "$T$1"
+    ip -n "${T}net" link set "p-$1" master br0 up
+    ip -n "$T$1" link set eth0 up
+    ip -n "$T$1" address add "10.0.0.$2/$BITS" dev eth0
+    ip -n "$T$1" address add "fd00::$2/64" dev eth0 nodad
+    : >"$DIR/$1.log"
+}
+
+# ------------------------------------------------------------- map server
+
+# [LINES]: makes its host and starts it; LINES are further configuration.  Listens on
+# TLS in the underlay and on $DIR/ms.sock.
+server_open() {
+    "$MAPCTL" --pki "$DIR/pki" pki server ms1 >/dev/null
+    underlay_host ms 10
+    cat >"$DIR/ms.yaml" <<END
+server_id: ms1
+data_dir: $DIR/ms
+listen: ["tls://10.0.0.10:4342", "tls://[fd00::10]:4342", "unix:$DIR/ms.sock"]
+tls: {ca: $DIR/pki/ca.crt, cert: $DIR/pki/server-ms1.crt, key: $DIR/pki/server-ms1.key}
+${1:-}
+END
+    EIDMAP_SERVERS=unix:$DIR/ms.sock
+    export EIDMAP_SERVERS
+    server_start
+}
+
+server_start() {
+    daemon_start ms ms "$MAPSERVER" --config "$DIR/ms.yaml"
+    soon "the map server answers" server_answers
+}
+
+server_answers() { "$MAPCTL" status >/dev/null 2>&1; }
+
+server_stop() { daemon_stop ms "${1:-TERM}"; }
+
+# mapctl as the machine's root, over the unix socket.
+ctl() { "$MAPCTL" "$@"; }
+
+# mapctl's JSON through jq: "QUERY ARGUMENTS..."
+ctl_json() {
+    local query=$1
+    shift
+    "$MAPCTL" -o json "$@" | jq -r "$query"
+}
+
+# NETWORK EID: "NODE:VNI", where the map says it is.
+where() {
+    ctl_json '.answers[0].port.locations[0] | "\(.node_id):\(.segmentation_id)"' resolve "$@"
+}
+
+lives_at() {
+    case $(where "$1" "$2") in
+    "$3":*) ;;
+    *) return 1 ;;
+    esac
+}
+
+# --------------------------------------------------------------------- xTRs
+
+# NAME N [LINES]: makes hypervisor NAME with 10.0.0.N and fd00::N and starts its xTR.
+# LINES are further configuration; FAMILY=6 puts RLOC and map server on IPv6.
+xtr_open() {
+    "$MAPCTL" --pki "$DIR/pki" pki node "$1" >/dev/null
+    underlay_host "$1" "$2"
+    xtr_configure "$@"
+    xtr_start "$1"
+}
+
+xtr_configure() {
+    local server=tls://10.0.0.10:4342 rloc=10.0.0.$2
+    if [ "${FAMILY:-4}" = 6 ]; then
+        server='tls://[fd00::10]:4342' rloc=fd00::$2
+    fi
+    cat >"$DIR/$1.yaml" <<END
+node_id: $1
+servers: ["$server"]
+tls: {ca: $DIR/pki/ca.crt, cert: $DIR/pki/node-$1.crt, key: $DIR/pki/node-$1.key}
+rloc: ["$rloc"]
+control: {socket: $DIR/$1.sock}
+state_dir: $DIR/$1
+${3:-}
+END
+}
+
+xtr_start() {
+    daemon_start "$1" "$1" "$XTR" --config "$DIR/$1.yaml"
+    soon "the xTR of $1 answers" xtr_answers "$1"
+}
+
+xtr_stop() { daemon_stop "$1" "${2:-TERM}"; }
+
+# HV ARGUMENTS...: "mapctl xtr ARGUMENTS" at that hypervisor.
+xtr() {
+    local hv=$1
+    shift
+    "$MAPCTL" xtr "$@" -S "$DIR/$hv.sock"
+}
+
+xtr_json() {
+    local hv=$1 query=$2
+    shift 2
+    "$MAPCTL" -o json xtr "$@" -S "$DIR/$hv.sock" | jq -r "$query"
+}
+
+xtr_answers() { xtr "$1" status >/dev/null 2>&1; }
+
+# It is connected and everything the map says stands in its kernel.
+xtr_is_synced() {
+    local state
+    state=$(xtr_json "$1" '"\(.server != "") \(.installed_revision)"' status 2>/dev/null) || return 1
+    [ "$state" = "true $(ctl_json .revision status)" ]
+}
+
+xtr_is_clean() { xtr "$1" check >"$DIR/check.out" 2>&1; }
+
+# HV...: each has the whole map in its kernel, entry by entry.
+xtrs_agree() {
+    local hv
+    for hv; do
+        soon "$hv has the whole map" xtr_is_synced "$hv"
+        xtr_is_clean "$hv" || fail "$hv: map and kernel differ: $(cat "$DIR/check.out")"
+    done
+}
+
+# Phase of a local port: "installed" and so on.
+port_phase() {
+    xtr_json "$1" ".[] | select(.id == \"$2\") | .phase" ports 2>/dev/null
+}
+
+port_has_phase() { [ "$(port_phase "$1" "$2")" = "$3" ]; }
+
+# --------------------------------------------------------------------- VMs
+
+# NAME HV MAC ADDRESS...: a namespace whose eth0 is the other end of t-NAME in HV.
+vm() {
+    local name=$1 hv=$2 mac=$3
+    shift 3
+    host "$name"
+    ip -n "$T$hv" link add "t-$name" type veth peer name eth0 address "$mac" netns "$T$name"
+    vm_address "$name" "$mac" "$@"
+    ip -n "$T$hv" link set "t-$name" up
+}
+
+# The guest speaks only when spoken to: no address but those given, no IPv6 autoconfiguration.
+vm_address() {
+    local name=$1 a
+    echo "--mac $2" >"$DIR/$name.vm"
+    shift 2
+    ip -n "$T$name" link set eth0 addrgenmode none mtu "${VM_MTU:-1450}" up
+    for a; do
+        echo "--ip $a" >>"$DIR/$name.vm"
+        case $a in
+        *:*) ip -n "$T$name" address add "$a/64" dev eth0 nodad ;;
+        *) ip -n "$T$name" address add "$a/24" dev eth0 ;;
+        esac
+    done
+}
+
+# VM HV NETWORK [OPTIONS]: attaches it as the port VM; comes back when it is installed.
+vm_attach() {
+    local name=$1 hv=$2 network=$3
+    shift 3
+    # shellcheck disable=SC2046 # a list of words
+    xtr "$hv" attach "$name" --network "$network" --dev "t-$name" $(cat "$DIR/$name.vm") "$@" \
+        >"$DIR/attach.out"
+}
+
+# A guest that is about to move: its eth0 is a bridge with a leg in each of two
+# hypervisors, and it hears on both.  It answers on the leg where it was asked, so what is
+# lost in a move is lost by the network alone, as when a migrated guest's memory is the
+# same on both sides.
+vm_twin() {
+    local name=$1 from=$2 to=$3 mac=$4 leg
+    shift 4
+    host "$name"
+    ip -n "$T$name" link add eth0 address "$mac" type bridge mcast_snooping 0
+    for leg in "$from" "$to"; do
+        ip -n "$T$leg" link add "t-$name" type veth peer name "$leg" netns "$T$name"
+        ip -n "$T$name" link set "$leg" master eth0 addrgenmode none up
+        ip -n "$T$name" link set "$leg" type bridge_slave isolated on
+        ip -n "$T$leg" link set "t-$name" up
+    done
+    vm_address "$name" "$mac" "$@"
+}
+
+# ------------------------------------------------------------------ witnesses
+
+# FROM ADDRESS [OPTIONS]
+ping_once() {
+    local from=$1 to=$2
+    shift 2
+    on "$from" ping -n -c 1 -W 1 "$@" "$to" >/dev/null 2>&1
+}
+
+# Twenty in a row, none lost, once the first has come through.
+ping_well() {
+    soon "$1 reaches $2" ping_once "$@"
+    local from=$1 to=$2
+    shift 2
+    on "$from" ping -n -q -c 20 -i 0.005 -W 2 "$@" "$to" >"$DIR/ping.out" 2>&1 ||
+        { cat "$DIR/ping.out" >&2; fail "$from to $to: packets were lost"; }
+    grep -q ' 0% packet loss' "$DIR/ping.out" ||
+        { cat "$DIR/ping.out" >&2; fail "$from to $to: packets were lost"; }
+}
+
+# FROM ADDRESS [SECONDS]: a ping every 10 ms (or so) that goes on until ping_stop.
+ping_start() {
+    : >"$DIR/ping.log"
+    daemon_start ping "$1" ping -n -D -i "${3:-0.01}" "$2"
+    ping_more 10
+}
+
+ping_answers() { grep -c 'bytes from' "$DIR/ping.log"; }
+
+ping_has() { [ "$(ping_answers)" -ge "$1" ]; }
+
+# N: waits for that many more answers: the path works now.
+ping_more() { soon "pings are answered" ping_has $(($(ping_answers) + $1)); }
+
+# Ends it; $lost is how many of the packets before the last answered one had no answer,
+# $answered how many had, $silence the longest time between two answers in ms.
+ping_stop() {
+    ping_more 10
+    daemon_end ping INT || fail "ping ended badly"
+    # shellcheck disable=SC2046 # three words
+    set -- $(awk '/bytes from/ {
+        match($0, /icmp_seq=[0-9]+/)
+        seq = substr($0, RSTART + 9, RLENGTH - 9) + 0
+        now = substr($1, 2) + 0
+        if (n && now - last > gap) gap = now - last
+        last = now
+        if (!seen[seq]++) n++
+        if (seq > max) max = seq
+    } END { printf "%d %d %.0f\n", max - n, n, gap * 1000 }' "$DIR/ping.log")
+    lost=$1 answered=$2 silence=$3
+}
+
+ping_lost_at_most() {
+    ping_stop
+    [ "$lost" -le "$1" ] ||
+        fail "$2: $lost of $((answered + lost)) pings lost, longest silence $silence ms"
+    shown "$2: $lost of $((answered + lost)) pings lost, longest silence $silence ms"
+}
+
+# NAME HOST FILTER...: tcpdump on the host's eth0, as text in $DIR/cap-NAME.log.
+capture_start() {
+    local name=$1 h=$2
+    shift 2
+    : >"$DIR/cap-$name.log"
+    daemon_start "cap-$name" "$h" tcpdump -i eth0 -n -l --immediate-mode "$@"
+    soon "tcpdump listens on $h" grep -q 'listening on' "$DIR/cap-$name.log"
+}
+
+capture_sees() { grep -qE "$2" "$DIR/cap-$1.log"; }
+
+capture_count() { grep -cE "$2" "$DIR/cap-$1.log"; }
+
+capture_stop() { daemon_end "cap-$1" INT || true; }
+
+# The vxlan device of the network that VM's tap is in, and its bridge, at HV.
+bridge_of() { ip -n "$T$1" -j link show "t-$2" | jq -r '.[0].master // empty'; }
+
+vxlan_of() {
+    ip -n "$T$1" -j link show master "$(bridge_of "$1" "$2")" type vxlan | jq -r '.[0].ifname'
+}
