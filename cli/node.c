@@ -75,7 +75,9 @@ static void print_one(struct ctl *ctl, const struct em_node *n)
     char *age = age_text(n);
     char *state = ctl_node_state_text(n);
     ctl_fields_add_take(fields, "node", ctl_text(n->id));
-    ctl_fields_add_take(fields, "state", em_asprintf("%s for %s", state, age));
+    ctl_fields_add_take(fields, "state",
+                        em_asprintf("%s%s%s", state, n->state_since_ms ? " for " : "",
+                                    n->state_since_ms ? age : ""));
     ctl_fields_add_take(fields, "RLOCs", ctl_rlocs_text(n->rlocs, n->n_rlocs));
     ctl_fields_add_take(fields, "labels", ctl_labels_text(n->labels, n->n_labels));
     ctl_fields_add_take(fields, "made by", ctl_text(n->is_declared ? "an operator" : "its xTR"));

@@ -12,6 +12,7 @@
 
 #define MAX_COLUMNS 12
 #define GAP         2
+#define MIN_WIDTH   8              /* of a column that is broken */
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD in UTF-8 */
 
 struct ctl_table {
@@ -81,38 +82,70 @@ void ctl_table_sort(struct ctl_table *t)
     scols_sort_table(t->table, scols_table_get_column(t->table, 0));
 }
 
-static bool is_too_wide(const struct ctl_table *t)
+static size_t excess(const struct ctl_table *t)
 {
     size_t width = 0;
     for (size_t i = 0; i < t->n_columns; i++)
         width += t->widths[i] + (i ? GAP : 0);
-    return t->terminal_width && width > t->terminal_width;
+    return t->terminal_width && width > t->terminal_width ? width - t->terminal_width : 0;
 }
 
-/* A word a line, for libsmartcols' wrapping of cells at newlines. */
-static void break_words(struct ctl_table *t)
+/* Puts newlines for spaces so that lines have at most 'width' bytes, where words allow;
+ * gives the longest line's length. */
+static size_t fill(char *text, size_t width)
+{
+    size_t longest = 0;
+    for (char *line = text; *line;) {
+        char *end = line + strcspn(line, " ");
+        for (char *next = end; *next; end = next) {
+            next = end + 1 + strcspn(end + 1, " ");
+            if ((size_t)(next - line) > width)
+                break;
+        }
+        size_t len = (size_t)(end - line);
+        longest = len > longest ? len : longest;
+        if (*end)
+            *end++ = '\n';
+        line = end;
+    }
+    return longest;
+}
+
+/* libsmartcols then breaks the column's cells where they have newlines. */
+static void wrap_column(struct ctl_table *t, size_t i, size_t width)
 {
     struct libscols_line *line;
     struct libscols_iter *lines = checked(scols_new_iter(SCOLS_ITER_FORWARD));
-    while (scols_table_next_line(t->table, lines, &line) == 0)
-        for (size_t i = 0; i < t->n_columns; i++) {
-            char *text = (char *)scols_cell_get_data(scols_line_get_cell(line, i));
-            for (; text && (text = strchr(text, ' ')); text++)
-                *text = '\n';
-        }
+    struct libscols_column *column = scols_table_get_column(t->table, i);
+    t->widths[i] = strlen(scols_cell_get_data(scols_column_get_header(column)));
+    while (scols_table_next_line(t->table, lines, &line) == 0) {
+        size_t len = fill((char *)scols_cell_get_data(scols_line_get_cell(line, i)), width);
+        t->widths[i] = len > t->widths[i] ? len : t->widths[i];
+    }
     scols_free_iter(lines);
-    for (size_t i = 0; i < t->n_columns; i++) {
-        struct libscols_column *column = scols_table_get_column(t->table, i);
-        scols_column_set_flags(column, scols_column_get_flags(column) | SCOLS_FL_WRAP);
-        scols_column_set_safechars(column, "\n");
-        scols_column_set_wrapfunc(column, scols_wrapnl_chunksize, scols_wrapnl_nextchunk, NULL);
+    scols_column_set_flags(column, scols_column_get_flags(column) | SCOLS_FL_WRAP);
+    scols_column_set_safechars(column, "\n");
+    scols_column_set_wrapfunc(column, scols_wrapnl_chunksize, scols_wrapnl_nextchunk, NULL);
+}
+
+/* From the widest column on, until the table fits or nothing is left to break. */
+static void fit(struct ctl_table *t)
+{
+    bool is_wrapped[MAX_COLUMNS] = {false};
+    for (size_t n = 0, over; n < t->n_columns && (over = excess(t)); n++) {
+        size_t widest = MAX_COLUMNS;
+        for (size_t i = 0; i < t->n_columns; i++)
+            if (!is_wrapped[i] && (widest == MAX_COLUMNS || t->widths[i] > t->widths[widest]))
+                widest = i;
+        size_t width = t->widths[widest];
+        is_wrapped[widest] = true;
+        wrap_column(t, widest, width > over + MIN_WIDTH ? width - over : MIN_WIDTH);
     }
 }
 
 void ctl_table_print(struct ctl_table *t)
 {
-    if (is_too_wide(t))
-        break_words(t);
+    fit(t);
     scols_print_table(t->table);
 }
 

@@ -15,7 +15,10 @@
 struct job {
     struct ctl *ctl;
     struct em_port_id id;
-    void (*on_port)(struct job *job, const struct em_reply *reply, const struct em_port *port);
+    /* Shows the port, or sends a request about it: its id, or 0. */
+    int64_t (*on_port)(struct job *job, const struct em_reply *reply, const struct em_port *port);
+    int64_t request;
+    bool is_found;
     char *network; /* its name */
     uint32_t network_id;
     char *before; /* where it was */
@@ -57,7 +60,6 @@ static void add_row(struct ctl_table *table, const struct em_change *change, voi
                                   ctl_text(*network),
                                   ctl_eids_text(port->eids, port->n_eids),
                                   ctl_locations_text(port->locations, port->n_locations),
-                                  ctl_uint_text(port->revision),
                               });
 }
 
@@ -76,7 +78,10 @@ static enum ctl_exit list_all(struct ctl *ctl, struct ctl_list *list, const char
 static enum ctl_exit run_list(struct ctl *ctl)
 {
     static const struct ctl_column columns[] = {
-        {"PORT"}, {"NETWORK"}, {"EIDS"}, {"LOCATIONS"}, {"REVISION", true},
+        {"PORT"},
+        {"NETWORK"},
+        {"EIDS"},
+        {"LOCATIONS"},
     };
     const char *network = ctl->n_words ? ctl->words[0] : NULL;
     struct ctl_list list = {.ctl = ctl, .object = EM_OBJECT_PORT, .row = add_row, .aux = &network};
@@ -94,20 +99,50 @@ static enum ctl_exit run_list(struct ctl *ctl)
     return code;
 }
 
+static void found(struct job *job, const struct em_reply *reply, const struct em_port *port)
+{
+    job->is_found = true;
+    job->request = job->on_port(job, reply, port);
+    ctl_finish(job->ctl, CTL_DONE);
+}
+
 static void on_resolved(void *aux, const struct em_reply *reply)
 {
     struct job *job = aux;
     const struct em_port *port = reply->n_answers ? reply->answers[0].port : NULL;
     if (reply->err)
         ctl_refused(job->ctl, reply);
-    else if (!port)
-        ctl_finish(job->ctl, ctl_not_found(job->ctl));
+    else if (port)
+        found(job, reply, port);
     else
-        job->on_port(job, reply, port);
+        ctl_finish(job->ctl, CTL_DONE);
 }
 
-/* Reads the port as it is and hands it to job->on_port, which finishes. */
-static enum ctl_exit read_port(struct job *job)
+static bool find_port(void *aux, const struct em_change *change)
+{
+    static const struct em_reply no_nodes;
+    struct job *job = aux;
+    const struct em_port *port = change->port;
+    if (change->object != EM_OBJECT_PORT || port->id.size != job->id.size ||
+        memcmp(port->id.bytes, job->id.bytes, job->id.size) != 0)
+        return false;
+    found(job, &no_nodes, port);
+    return true;
+}
+
+/* A port that is nowhere has no answer to Resolve, but it has its place in the feed. */
+static enum ctl_exit search_port(struct job *job)
+{
+    struct networks all = {0};
+    enum ctl_exit code = ctl_snapshot(job->ctl, 0, NULL, keep_network, &all);
+    for (size_t i = 0; !code && !job->is_found && i < all.n; i++)
+        code = ctl_snapshot(job->ctl, all.networks[i].id, NULL, find_port, job);
+    networks_fini(&all);
+    return code;
+}
+
+/* Reads the port as it is, hands it to job->on_port, and waits for what that has sent. */
+static enum ctl_exit with_port(struct job *job)
 {
     struct em_eid eid = {
         .kind = EM_EID_PORT_ID,
@@ -115,9 +150,17 @@ static enum ctl_exit read_port(struct job *job)
         .name = (const char *)job->id.bytes,
     };
     struct em_client *client = em_call_client(job->ctl->call);
-    return ctl_wait(job->ctl,
-                    em_client_resolve(client, 0, NULL, &eid, 1,
-                                      EM_RESOLVE_NODES | EM_RESOLVE_CONSISTENT, on_resolved, job));
+    job->is_found = false;
+    enum ctl_exit code = ctl_wait(
+        job->ctl, em_client_resolve(client, 0, NULL, &eid, 1,
+                                    EM_RESOLVE_NODES | EM_RESOLVE_CONSISTENT, on_resolved, job));
+    if (!code && !job->is_found)
+        code = search_port(job);
+    if (code)
+        return code;
+    if (!job->is_found)
+        return ctl_not_found(job->ctl);
+    return job->request ? ctl_wait(job->ctl, job->request) : CTL_DONE;
 }
 
 static bool find_network(void *aux, const struct em_change *change)
@@ -182,20 +225,20 @@ static void print_locations(FILE *out, const struct em_reply *reply, const struc
 
 /* The reply does not outlive its callback and the network's name takes another request, so
  * the name comes first: the port is read twice. */
-static void learn_network(struct job *job, const struct em_reply *reply, const struct em_port *port)
+static int64_t learn_network(struct job *job, const struct em_reply *reply,
+                             const struct em_port *port)
 {
     job->network_id = port->network_id;
-    ctl_finish(job->ctl, CTL_DONE);
+    return 0;
 }
 
-static void show_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
+static int64_t show_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
 {
     struct ctl *ctl = job->ctl;
     struct ctl_json json = {ctl->out};
     if (ctl->is_json) {
         ctl_json_port(&json, NULL, port);
-        ctl_finish(ctl, CTL_DONE);
-        return;
+        return 0;
     }
     struct ctl_fields *fields = ctl_fields_new(ctl->out);
     ctl_fields_add_take(fields, "port", ctl_port_id_text(&port->id));
@@ -208,7 +251,7 @@ static void show_port(struct job *job, const struct em_reply *reply, const struc
     ctl_fields_end(fields);
     if (port->n_locations)
         print_locations(ctl->out, reply, port);
-    ctl_finish(ctl, CTL_DONE);
+    return 0;
 }
 
 /* Parses the port-id, names the subject, opens. */
@@ -230,13 +273,13 @@ static enum ctl_exit run_show(struct ctl *ctl)
         return code;
     if (!ctl->is_json) {
         job.on_port = learn_network;
-        code = read_port(&job);
+        code = with_port(&job);
         if (!code)
             code = ctl_snapshot(ctl, 0, NULL, find_network, &job);
     }
     if (!code) {
         job.on_port = show_port;
-        code = read_port(&job);
+        code = with_port(&job);
     }
     free(job.network);
     ctl_close(ctl);
@@ -302,7 +345,7 @@ static enum ctl_exit run_register(struct ctl *ctl)
     return code;
 }
 
-static void move_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
+static int64_t move_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
 {
     struct ctl *ctl = job->ctl;
     struct em_location target = port->n_locations ? port->locations[0] : (struct em_location){0};
@@ -313,12 +356,11 @@ static void move_port(struct job *job, const struct em_reply *reply, const struc
     struct em_claim claim = {.port = *port, .is_attach = true};
     claim.port.locations = &target;
     claim.port.n_locations = 1;
-    char *places = ctl_places_text(port->locations, port->n_locations);
+    char *places = port->n_locations ? ctl_places_text(port->locations, port->n_locations)
+                                     : ctl_text("nowhere");
     job->before = em_asprintf("%s -> %s", places, target.node_id);
     free(places);
-    int64_t id = em_client_register(em_call_client(ctl->call), &claim, 1, NULL, on_registered, job);
-    if (id < 0)
-        ctl_refused_with(ctl, (int)id, NULL);
+    return em_client_register(em_call_client(ctl->call), &claim, 1, NULL, on_registered, job);
 }
 
 static enum ctl_exit run_move(struct ctl *ctl)
@@ -336,20 +378,19 @@ static enum ctl_exit run_move(struct ctl *ctl)
         return code;
     job.target = target;
     job.on_port = move_port;
-    code = read_port(&job);
+    code = with_port(&job);
     free(job.before);
     ctl_close(ctl);
     return code;
 }
 
 /* A withdrawal of what is not there succeeds, so the port is looked at first. */
-static void remove_port(struct job *job, const struct em_reply *reply, const struct em_port *port)
+static int64_t remove_port(struct job *job, const struct em_reply *reply,
+                           const struct em_port *port)
 {
     struct em_port_ref ref = {.id = job->id};
-    int64_t id =
-        em_client_withdraw(em_call_client(job->ctl->call), &ref, 1, "", ctl_on_removed, job->ctl);
-    if (id < 0)
-        ctl_refused_with(job->ctl, (int)id, NULL);
+    return em_client_withdraw(em_call_client(job->ctl->call), &ref, 1, "", ctl_on_removed,
+                              job->ctl);
 }
 
 static enum ctl_exit run_remove(struct ctl *ctl)
@@ -359,7 +400,7 @@ static enum ctl_exit run_remove(struct ctl *ctl)
     if (code)
         return code;
     job.on_port = remove_port;
-    code = read_port(&job);
+    code = with_port(&job);
     ctl_close(ctl);
     return code;
 }

@@ -376,7 +376,10 @@ static bool show_cache(struct talk *talk, const Eidmap__Envelope *reply)
 static enum ctl_exit run_cache(struct ctl *ctl)
 {
     static const struct ctl_column columns[] = {
-        {"PORT"}, {"NETWORK"}, {"EIDS"}, {"LOCATIONS"}, {"REVISION", true},
+        {"PORT"},
+        {"NETWORK"},
+        {"EIDS"},
+        {"LOCATIONS"},
     };
     struct talk talk = {
         .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_CACHE_REPLY, .show = show_cache};

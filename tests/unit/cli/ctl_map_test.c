@@ -412,8 +412,8 @@ Test(ctl_map, node_set_makes_a_node_that_is_not_known)
 Test(ctl_map, port_list_shows_each_port_once)
 {
     struct ctl_run run = succeed("-s @ port list blue");
-    cr_assert_str_eq(run.out, "PORT   NETWORK  EIDS                        LOCATIONS  REVISION\n"
-                              "web-1  blue     52:54:00:00:00:01 10.1.0.5  hv1:5001         41\n");
+    cr_assert_str_eq(run.out, "PORT   NETWORK  EIDS                        LOCATIONS\n"
+                              "web-1  blue     52:54:00:00:00:01 10.1.0.5  hv1:5001\n");
     run = succeed("-s @ -o json port list blue");
     json_t *json = ctl_parse_json(run.out);
     cr_assert_eq(json_array_size(json), 1);
@@ -426,6 +426,18 @@ Test(ctl_map, port_list_without_a_network_walks_all_of_them)
     struct ctl_run run = succeed("-s @ port list");
     ctl_assert_has(run.out, "web-1  blue");
     cr_assert_eq(fake_count(&ctl_stage.server, BODY(SUBSCRIBE)), 3);
+}
+
+Test(ctl_map, port_that_is_nowhere_is_found_in_the_feed)
+{
+    port.id = BYTES("web-0"); /* Resolve has no answer for it */
+    port.n_locations = 0;
+    struct ctl_run run = succeed("-s @ port show web-0");
+    ctl_assert_has(run.out, "port        web-0\n");
+    run = succeed("-s @ port move web-0 --to hv7");
+    cr_assert_str_eq(run.out, "port web-0: nowhere -> hv7, revision 52\n");
+    run = succeed("-s @ port remove web-0");
+    cr_assert_str_eq(run.out, "port web-0: removed, revision 53\n");
 }
 
 Test(ctl_map, port_list_of_an_unknown_network_is_refused)

@@ -76,6 +76,15 @@ Test(ctl_output, narrow_terminal_gets_a_word_a_line)
     ctl_assert_has(output, "hv10        7  alpha\n               beta\n");
 }
 
+Test(ctl_output, only_what_must_be_broken_is_broken)
+{
+    char output[1024];
+    print_to_terminal(24, output);
+    ctl_assert_has(output, "hv10        7  alpha\n               beta\n");
+    print_to_terminal(25, output);
+    ctl_assert_has(output, "hv10        7  alpha beta\n");
+}
+
 Test(ctl_output, wide_terminal_keeps_one_record_a_line)
 {
     char output[1024];
