@@ -140,9 +140,9 @@ static bool is_same_nexthop(const struct dp_nexthop *a, const struct dp_nexthop 
     return true;
 }
 
-static uint16_t *nexthop_flags(const struct id_rec *rec)
+static uint16_t *nexthop_flags(const struct check *check, const struct id_rec *rec)
 {
-    return rec->table->record_size == sizeof(struct dp_set_rec)
+    return rec->table == &check->dp->shadow.sets
                ? &((struct dp_set_rec *)dp_table_at(rec->table, rec->i))->flags
                : &((struct dp_nexthop_rec *)dp_table_at(rec->table, rec->i))->flags;
 }
@@ -174,7 +174,7 @@ static void see_nexthop(void *aux, const struct nlmsghdr *message)
         return;
     dp_set_sort(stands.members, stands.n_members);
     struct dp_nexthop want = nexthop_of(check, rec);
-    uint16_t *flags = nexthop_flags(rec);
+    uint16_t *flags = nexthop_flags(check, rec);
     *flags |= DP_SEEN;
     if (is_ours && is_same_nexthop(&stands, &want))
         return;
@@ -186,7 +186,7 @@ static void see_nexthop(void *aux, const struct nlmsghdr *message)
 static void judge_nexthop(struct check *check, const struct id_rec *rec)
 {
     char text[DP_ENTRY_TEXT];
-    uint16_t *flags = nexthop_flags(rec);
+    uint16_t *flags = nexthop_flags(check, rec);
     struct dp_nexthop want = nexthop_of(check, rec);
 
     check->n++;

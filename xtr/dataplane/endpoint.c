@@ -692,11 +692,13 @@ int dp_mac_resend(struct dp *dp, struct dp_mac_rec *rec)
     return r;
 }
 
-int dp_flood_resend(struct dp *dp, const struct dp_flood_rec *rec)
+int dp_flood_resend(struct dp *dp, struct dp_flood_rec *rec)
 {
     struct dp_fdb fdb = dp_flood_entry(dp, rec);
     dp_fdb_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, &fdb);
-    return dp_nl_commit(dp->nl);
+    int r = dp_nl_commit(dp->nl);
+    rec->flags = r ? rec->flags | DP_DIRTY : rec->flags & ~DP_DIRTY;
+    return r;
 }
 
 int dp_neigh_resend(struct dp *dp, uint32_t network_id, const struct em_ip *ip, const uint8_t *mac)

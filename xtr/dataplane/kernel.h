@@ -71,7 +71,7 @@ struct dp_neigh dp_neigh_entry(const struct dp_network_rec *network, const struc
 
 /* Sends again what the records say, whatever stands; at once.  0 or -errno. */
 int dp_mac_resend(struct dp *dp, struct dp_mac_rec *rec);
-int dp_flood_resend(struct dp *dp, const struct dp_flood_rec *rec);
+int dp_flood_resend(struct dp *dp, struct dp_flood_rec *rec);
 int dp_neigh_resend(struct dp *dp, uint32_t network_id, const struct em_ip *ip, const uint8_t *mac);
 
 /* Removes an entry from the kernel and its record; at once. */
