@@ -312,13 +312,16 @@ int em_ident_check(const char *text, char *why)
     return 0;
 }
 
-/* Labels of letters, digits, '-' and '_' (RFC 2782), neither beginning nor ending in '-'. */
+/* Labels of letters, digits, '-' and '_' (RFC 2782), neither beginning nor ending in '-'.
+ * Digits and dots alone are an address that may be wrong, never a name. */
 static bool is_name(const char *text, size_t size)
 {
     size_t label = 0;
+    bool is_numeric = true;
     if (size == 0 || size > EM_NAME_SIZE)
         return false;
     for (size_t i = 0; i < size; i++) {
+        is_numeric = is_numeric && (is_digit(text[i]) || text[i] == '.');
         bool is_last = i + 1 == size || text[i + 1] == '.';
         if (text[i] == '.' ? label == 0 || i + 1 == size : ++label > LABEL_SIZE)
             return false;
@@ -327,7 +330,7 @@ static bool is_name(const char *text, size_t size)
         else if (text[i] == '-' ? label == 1 || is_last : !is_alnum(text[i]) && text[i] != '_')
             return false;
     }
-    return true;
+    return !is_numeric;
 }
 
 static bool is_upper_in(const char *text, size_t size)
@@ -484,7 +487,6 @@ int em_eid_parse(const char *text, struct em_eid *ret_eid, char *name_buf, char 
     size_t before = slash ? (size_t)(slash - text) : 0;
     if (slash && !memchr(text, '.', before) && !memchr(text, ':', before))
         return parse_service(text, before, ret_eid, why);
-    /* Digits and dots alone are an address that may be wrong, never a name. */
     if (slash || strchr(text, ':') || (*text && strspn(text, "0123456789.") == strlen(text)))
         return em_prefix_parse(text, ret_eid, why);
     return parse_name(text, ret_eid, name_buf, why);

@@ -314,6 +314,7 @@ Test(addr, malformed_binary_eids_are_refused)
         {.kind = EM_EID_SERVICE, .size = 5, .protocol = 6, .l4_port = 1, .addr = {10}},
         {.kind = EM_EID_NAME, .size = 3, .name = "Vm1"},
         {.kind = EM_EID_NAME, .size = 4, .name = "vm1."},
+        {.kind = EM_EID_NAME, .size = 8, .name = "10.0.0.1"},
         {.kind = (enum em_eid_kind)99},
     };
     for (size_t i = 0; i < sizeof(eids) / sizeof(eids[0]); i++)
