@@ -161,21 +161,22 @@ static const uint8_t *inner_frame(const uint8_t *frame, size_t size, size_t *ret
     return frame + udp + 16;
 }
 
-/* The underlay resolves its own addresses: only what is inside VXLAN counts. */
-void netns_tap_close(struct netns_tap *tap, unsigned *ret_n_resolution, unsigned *ret_n_vxlan)
+struct netns_seen netns_tap_close(struct netns_tap *tap)
 {
+    struct netns_seen seen = {0};
     uint8_t frame[65536];
     ssize_t size;
 
-    *ret_n_resolution = *ret_n_vxlan = 0;
     while ((size = recv(tap->fd, frame, sizeof(frame), 0)) > 0) {
         size_t inner_size = 0;
         const uint8_t *inner = inner_frame(frame, (size_t)size, &inner_size);
-        if (!inner)
+        if (!inner || inner_size < 14)
             continue;
-        (*ret_n_vxlan)++;
-        *ret_n_resolution += is_resolution(inner, inner_size);
+        seen.n_vxlan++;
+        seen.n_resolution += is_resolution(inner, inner_size);
+        seen.n_unicast += !(inner[0] & 1);
     }
     close(tap->fd);
     free(tap);
+    return seen;
 }

@@ -28,8 +28,13 @@ bool netns_has_line(const char *command, const char *text, const char *more);
 /* Frames seen on a device while it is open: a packet socket with all protocols. */
 struct netns_tap;
 struct netns_tap *netns_tap_open(const char *device);
-/* Reads what has come in and closes.  Counts VXLAN frames (UDP port 4789), and those of
- * them that carry ARP or neighbour discovery. */
-void netns_tap_close(struct netns_tap *tap, unsigned *ret_n_resolution, unsigned *ret_n_vxlan);
+/* What was seen; only VXLAN frames (UDP port 4789) count, the underlay's own do not. */
+struct netns_seen {
+    unsigned n_vxlan;
+    unsigned n_resolution; /* of these, with ARP or neighbour discovery inside */
+    unsigned n_unicast;    /* of these, to a unicast MAC */
+};
+/* Reads what has come in and closes. */
+struct netns_seen netns_tap_close(struct netns_tap *tap);
 
 #endif

@@ -901,29 +901,25 @@ static bool ping(const char *target)
 
 Test(frames, guests_reach_each_other_and_resolution_stays_on_the_host)
 {
-    unsigned n_resolution, n_vxlan;
-
     netns_enter(a.ns);
     struct netns_tap *tap = netns_tap_open("u0");
     netns_enter(a.guest);
     cr_assert(ping("10.0.0.2"));
     cr_assert(ping("2001:db8:a::2"));
     cr_assert(netns_shows("ip neigh show", "10.0.0.2 dev eth0 lladdr " M2));
-    netns_tap_close(tap, &n_resolution, &n_vxlan);
-    cr_assert_geq(n_vxlan, 12, "%u frames: two pings of three packets, both ways", n_vxlan);
-    cr_assert_eq(n_resolution, 0, "%u ARP or ND frames on the underlay", n_resolution);
+    struct netns_seen seen = netns_tap_close(tap);
+    cr_assert_geq(seen.n_unicast, 12, "two pings of three packets, both ways: %u", seen.n_unicast);
+    cr_assert_eq(seen.n_resolution, 0, "%u ARP or ND frames", seen.n_resolution);
 }
 
 Test(frames, unknown_addresses_are_asked_for_by_the_flood_list)
 {
-    unsigned n_resolution, n_vxlan;
-
     netns_enter(a.ns);
     struct netns_tap *tap = netns_tap_open("u0");
     netns_enter(a.guest);
     cr_assert_not(netns_ok("ping -c 1 -W 1 10.0.0.77"));
-    netns_tap_close(tap, &n_resolution, &n_vxlan);
-    cr_assert_gt(n_resolution, 0, "which also shows that the counter counts");
+    struct netns_seen seen = netns_tap_close(tap);
+    cr_assert_gt(seen.n_resolution, 0, "which also shows that the counter counts");
 }
 
 Test(frames, full_size_packets_pass)
@@ -943,16 +939,14 @@ Test(frames, host_does_not_answer_in_the_tenants_network)
 
 Test(frames, empty_set_drops_and_does_not_flood)
 {
-    unsigned n_resolution, n_vxlan;
-
     netns_enter(a.ns);
     dp = a.dp;
     cr_assert_eq(apply(op_set(1, NULL, 0)), 0);
     struct netns_tap *tap = netns_tap_open("u0");
     netns_enter(a.guest);
     cr_assert_not(netns_ok("ping -c 2 -i 0.1 -W 1 10.0.0.2"));
-    netns_tap_close(tap, &n_resolution, &n_vxlan);
-    cr_assert_eq(n_vxlan, 0, "%u frames left the host", n_vxlan);
+    struct netns_seen seen = netns_tap_close(tap);
+    cr_assert_eq(seen.n_unicast, 0, "%u frames left the host", seen.n_unicast);
     struct dp_target target = test_target(b.rloc, 100, 1);
     netns_enter(a.ns);
     cr_assert_eq(apply(op_set(1, &target, 1)), 0);

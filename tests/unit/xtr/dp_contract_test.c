@@ -1,0 +1,268 @@
+/* The contract of dp.h, over every data plane: the fake that other tests rely on must not
+ * promise what the kernel does not keep.  Each claim runs once per class. */
+#include "xtr/dp_fake.h"
+#include "xtr/netns.h"
+#include "xtr/ops.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define M1 "02:00:00:00:00:01"
+#define M2 "02:00:00:00:00:02"
+
+struct plane {
+    const struct dp_class *class;
+    struct dp *dp;
+};
+
+static void reopen(struct plane *plane)
+{
+    struct dp_config config = {.rlocs = {test_ip("192.0.2.1")}, .udp_port = 4789};
+    char *why = NULL;
+
+    plane->class->close(plane->dp);
+    cr_assert_eq(plane->class->open(&config, &plane->dp, &why), 0, "%s", why);
+}
+
+/* A host with the RLOC and two devices, p0 and p1; the fake is told of these. */
+static struct plane open_plane(const struct dp_class *class)
+{
+    struct plane plane = {.class = class};
+
+    if (class == &dp_kernel) {
+        if (!netns_is_permitted())
+            cr_skip_test("no permission to make a network namespace");
+        netns_new();
+        cr_assert(netns_ok("ip link add u0 type veth peer name u1 && ip link set u0 up && "
+                           "ip link set u1 up && ip addr add 192.0.2.1/24 dev u0 && "
+                           "ip link add p0 type veth peer name p1"));
+    }
+    reopen(&plane);
+    if (class == &dp_fake) {
+        dp_fake_add_device(plane.dp, "p0");
+        dp_fake_add_device(plane.dp, "p1");
+    }
+    return plane;
+}
+
+static int apply(struct plane *plane, struct dp_op op)
+{
+    return op_apply(plane->class, plane->dp, op);
+}
+
+static uint64_t count(const struct plane *plane)
+{
+    return plane->class->count(plane->dp);
+}
+
+static void put_basics(struct plane *plane)
+{
+    struct dp_target target = test_target("192.0.2.2", 100, 1);
+
+    cr_assert_eq(apply(plane, op_network(1, 100)), 0);
+    cr_assert_eq(apply(plane, op_set(1, &target, 1)), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p0")), 0);
+}
+
+/* Runs a claim over both classes, each in a process of its own. */
+#define CLAIM(name)                                                                                \
+    static void name(struct plane *plane);                                                         \
+    Test(dp_contract_fake, name)                                                                   \
+    {                                                                                              \
+        struct plane plane = open_plane(&dp_fake);                                                 \
+        name(&plane);                                                                              \
+        plane.class->close(plane.dp);                                                              \
+        dp_fake_wipe();                                                                            \
+    }                                                                                              \
+    Test(dp_contract_kernel, name)                                                                 \
+    {                                                                                              \
+        struct plane plane = open_plane(&dp_kernel);                                               \
+        name(&plane);                                                                              \
+        plane.class->close(plane.dp);                                                              \
+    }                                                                                              \
+    static void name(struct plane *plane)
+
+CLAIM(open_without_an_rloc_says_why)
+{
+    struct dp_config config = {.udp_port = 4789};
+    struct dp *dp = NULL;
+    char *why = NULL;
+
+    cr_assert_eq(plane->class->open(&config, &dp, &why), -EADDRNOTAVAIL);
+    cr_assert(why && *why);
+    cr_assert_null(dp);
+    free(why);
+}
+
+CLAIM(close_of_nothing_is_fine)
+{
+    plane->class->close(NULL);
+    cr_assert_eq(count(plane), 0);
+}
+
+CLAIM(put_twice_counts_once)
+{
+    put_basics(plane);
+    uint64_t n = count(plane);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+        cr_assert_eq(apply(plane, op_neigh(1, "10.0.0.1", M1)), 0);
+        cr_assert_eq(apply(plane, op_neigh(1, "2001:db8::1", M1)), 0);
+        cr_assert_eq(apply(plane, op_flood(DP_FLOOD_PUT, 1, test_target("192.0.2.2", 100, 1))), 0);
+        cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
+        put_basics(plane);
+        cr_assert_eq(count(plane), n + 5);
+    }
+}
+
+CLAIM(delete_of_what_is_absent_succeeds)
+{
+    cr_assert_eq(apply(plane, op_network_delete(1)), 0);
+    cr_assert_eq(apply(plane, op_set_delete(1)), 0);
+    put_basics(plane);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_mac_delete(1, M1)), 0);
+    cr_assert_eq(apply(plane, op_neigh_delete(1, "10.0.0.1")), 0);
+    cr_assert_eq(apply(plane, op_flood(DP_FLOOD_DELETE, 1, test_target("192.0.2.2", 100, 1))), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_DELETE, 1, "p0", M1)), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p1")), 0);
+    cr_assert_eq(count(plane), n);
+}
+
+CLAIM(delete_undoes_put)
+{
+    put_basics(plane);
+    uint64_t n = count(plane);
+    struct dp_target target = test_target("192.0.2.2", 100, 1);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(plane, op_neigh(1, "10.0.0.1", M1)), 0);
+    cr_assert_eq(apply(plane, op_flood(DP_FLOOD_PUT, 1, target)), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
+    cr_assert_eq(count(plane), n + 4);
+    cr_assert_eq(apply(plane, op_mac_delete(1, M1)), 0);
+    cr_assert_eq(apply(plane, op_neigh_delete(1, "10.0.0.1")), 0);
+    cr_assert_eq(apply(plane, op_flood(DP_FLOOD_DELETE, 1, target)), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_DELETE, 1, "p0", M2)), 0);
+    cr_assert_eq(count(plane), n);
+}
+
+CLAIM(what_hangs_on_nothing_is_refused)
+{
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), -ENOENT, "no network");
+    cr_assert_eq(apply(plane, op_neigh(1, "10.0.0.1", M1)), -ENOENT);
+    cr_assert_eq(apply(plane, op_flood(DP_FLOOD_PUT, 1, test_target("192.0.2.2", 1, 1))), -ENOENT);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p0")), -ENOENT);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M1)), -ENOENT);
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 9)), -ENOENT, "no set");
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M1)), -ENODEV, "no port");
+    cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p9")), -ENODEV, "no device");
+    cr_assert_eq(apply(plane, op_network(2, 0)), -EINVAL, "no VNI");
+}
+
+CLAIM(one_mac_is_remote_or_local)
+{
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M1)), 0);
+    cr_assert_eq(count(plane), n);
+    cr_assert_eq(apply(plane, op_mac_delete(1, M1)), 0, "not remote any more");
+    cr_assert_eq(count(plane), n);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_DELETE, 1, "p0", M1)), 0, "not local any more");
+    cr_assert_eq(count(plane), n);
+}
+
+CLAIM(set_that_a_mac_names_is_busy)
+{
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(plane, op_set_delete(1)), -EBUSY);
+    cr_assert_eq(apply(plane, op_network_delete(1)), 0);
+    cr_assert_eq(apply(plane, op_set_delete(1)), 0);
+    cr_assert_eq(count(plane), 0);
+}
+
+CLAIM(port_takes_its_macs_along)
+{
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p1")), 0);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M1)), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M2)), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p0")), 0);
+    cr_assert_eq(count(plane), n, "p0 and its MAC are gone, the other MAC is there");
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_DELETE, 1, "p0", M2)), 0, "it is behind p1");
+    cr_assert_eq(count(plane), n);
+}
+
+CLAIM(ops_of_one_call_are_applied_in_order)
+{
+    struct dp_target target = test_target("192.0.2.2", 100, 1);
+    struct dp_op ops[] = {op_network(1, 100),         op_set(1, &target, 1),
+                          op_mac(1, M1, 1),           op_mac_delete(1, M1),
+                          op_set_delete(1),           op_set(1, NULL, 0),
+                          op_mac(1, M2, 1),           op_neigh(1, "10.0.0.1", M1),
+                          op_neigh(1, "10.0.0.1", M2)};
+    size_t n = sizeof(ops) / sizeof(ops[0]);
+
+    plane->class->apply(plane->dp, ops, n);
+    for (size_t i = 0; i < n; i++)
+        cr_expect_eq(ops[i].err, 0, "op %zu: %d", i, ops[i].err);
+    cr_assert_eq(count(plane), 4);
+}
+
+CLAIM(reopened_plane_has_what_stood_and_sweeps_only_that)
+{
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(plane, op_neigh(1, "10.0.0.1", M1)), 0);
+    uint64_t n = count(plane);
+    reopen(plane);
+    cr_assert_eq(count(plane), n);
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(plane, op_mac(1, M2, 1)), 0);
+    cr_assert_eq(plane->class->sweep(plane->dp, 0), 0, "network and set have been put");
+    cr_assert_eq(plane->class->sweep(plane->dp, 1), 1, "the neighbour has not");
+    cr_assert_eq(plane->class->sweep(plane->dp, 1), 0);
+    cr_assert_eq(count(plane), n);
+}
+
+static void count_difference(void *aux, const struct dp_difference *difference)
+{
+    (*(int *)aux)++;
+}
+
+CLAIM(check_agrees_with_what_was_put)
+{
+    int n = 0;
+
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_geq(plane->class->check(plane->dp, false, count_difference, &n), 4);
+    cr_assert_eq(n, 0);
+}
+
+Test(fake, refuses_the_op_it_is_told_to_and_records_all)
+{
+    struct plane plane = open_plane(&dp_fake);
+    struct dp_op ops[] = {op_network(1, 100), op_set(1, NULL, 0), op_mac(1, M1, 1)};
+    size_t n;
+
+    dp_fake_refuse(plane.dp, 1, -ENOBUFS);
+    plane.class->apply(plane.dp, ops, 3);
+    cr_assert_eq(ops[0].err, 0);
+    cr_assert_eq(ops[1].err, -ENOBUFS);
+    cr_assert_eq(ops[2].err, -ENOENT);
+    const struct dp_op *seen = dp_fake_ops(plane.dp, &n);
+    cr_assert_eq(n, 3);
+    cr_assert_eq(seen[1].err, -ENOBUFS);
+    cr_assert(dp_fake_has(plane.dp, &ops[0]));
+    cr_assert_not(dp_fake_has(plane.dp, &ops[1]));
+    cr_assert_eq(dp_fake_n_changes(plane.dp), 1);
+    plane.class->close(plane.dp);
+    dp_fake_wipe();
+}
