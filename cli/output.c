@@ -66,10 +66,11 @@ struct ctl_table *ctl_table_new(FILE *out, const struct ctl_column *columns, siz
     return t;
 }
 
-void ctl_table_add_take(struct ctl_table *t, char *const *cells)
+void ctl_table_add_n_take(struct ctl_table *t, char *const *cells, size_t n)
 {
+    assert(n == t->n_columns);
     struct libscols_line *line = checked(scols_table_new_line(t->table, NULL));
-    for (size_t i = 0; i < t->n_columns; i++) {
+    for (size_t i = 0; i < n; i++) {
         size_t width = strlen(cells[i]);
         if (width > t->widths[i])
             t->widths[i] = width;

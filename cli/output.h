@@ -16,12 +16,15 @@ struct ctl_column {
     bool is_number; /* to the right */
 };
 
-/* A heading line, then one record a line.  On a terminal that is too narrow, cells that
- * hold several words get one line for each. */
+/* A heading line, then one record a line.  On a terminal that is too narrow, cells of
+ * several words are broken between them, in the widest columns first. */
 struct ctl_table *ctl_table_new(FILE *out, const struct ctl_column *columns, size_t n);
 
-/* A row of as many cells as there are columns; takes the strings, which are from malloc(). */
-void ctl_table_add_take(struct ctl_table *table, char *const *cells);
+/* A row: an array of as many cells as there are columns; takes the strings, which are from
+ * malloc(). */
+#define ctl_table_add_take(table, ...)                                                             \
+    ctl_table_add_n_take((table), (__VA_ARGS__), sizeof(__VA_ARGS__) / sizeof(char *))
+void ctl_table_add_n_take(struct ctl_table *table, char *const *cells, size_t n);
 
 /* Orders by the first column, numbers in it by value. */
 void ctl_table_sort(struct ctl_table *table);

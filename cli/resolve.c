@@ -53,26 +53,11 @@ static char *state_of(const struct em_node *node, const struct em_location *loca
     return node ? ctl_node_state_text(node) : ctl_text(NULL);
 }
 
-static void add_negative(struct ctl_table *table, const struct em_answer *answer)
-{
-    ctl_table_add_take(table,
-                       (char *[]){
-                           eid_text(answer),
-                           answer->port ? ctl_port_id_text(&answer->port->id) : ctl_text(NULL),
-                           ctl_text(NULL),
-                           ctl_text(NULL),
-                           answer->port ? ctl_text("nowhere") : reason_text(answer),
-                           em_asprintf("%us", answer->ttl_s),
-                       });
-}
-
 static void add_answer(struct ctl_table *table, const struct em_reply *reply,
                        const struct em_answer *answer)
 {
     const struct em_port *port = answer->port;
-    if (!port || !port->n_locations)
-        add_negative(table, answer);
-    for (size_t i = 0; port && i < port->n_locations; i++) {
+    for (size_t i = 0; i < port->n_locations; i++) {
         const struct em_node *node = find_node(reply, port->locations[i].node_id);
         ctl_table_add_take(table, (char *[]){
                                       eid_text(answer),
@@ -80,21 +65,41 @@ static void add_answer(struct ctl_table *table, const struct em_reply *reply,
                                       ctl_location_text(&port->locations[i]),
                                       rlocs_of(node),
                                       state_of(node, &port->locations[i]),
-                                      em_asprintf("%us", answer->ttl_s),
                                   });
     }
 }
 
-static void print_table(FILE *out, const struct em_reply *reply)
+/* A sentence would make a poor cell: what nobody has stands below the table. */
+static void say_negative(struct ctl *ctl, const struct em_answer *answer)
+{
+    char *eid = eid_text(answer);
+    const char *action = ctl_name_of(ctl_actions, (int)answer->action);
+    if (answer->port)
+        ctl_say(ctl, "%s: its port is nowhere (ttl %us)", eid, answer->ttl_s);
+    else
+        ctl_say(ctl, "%s: %s (%s, ttl %us)", eid, answer->reason, action, answer->ttl_s);
+    free(eid);
+}
+
+static bool is_somewhere(const struct em_answer *answer)
+{
+    return answer->port && answer->port->n_locations;
+}
+
+static void print_table(struct ctl *ctl, const struct em_reply *reply)
 {
     static const struct ctl_column columns[] = {
-        {"EID"}, {"PORT"}, {"LOCATION"}, {"RLOCS"}, {"STATE"}, {"TTL", true},
+        {"EID"}, {"PORT"}, {"LOCATION"}, {"RLOCS"}, {"STATE"},
     };
-    struct ctl_table *table = ctl_table_new(out, columns, sizeof(columns) / sizeof(*columns));
+    struct ctl_table *table = ctl_table_new(ctl->out, columns, sizeof(columns) / sizeof(*columns));
     for (size_t i = 0; i < reply->n_answers; i++)
-        add_answer(table, reply, &reply->answers[i]);
+        if (is_somewhere(&reply->answers[i]))
+            add_answer(table, reply, &reply->answers[i]);
     ctl_table_print(table);
     ctl_table_free(table);
+    for (size_t i = 0; i < reply->n_answers; i++)
+        if (!is_somewhere(&reply->answers[i]))
+            say_negative(ctl, &reply->answers[i]);
 }
 
 /* A change has no table to stand in: one line each. */
@@ -168,7 +173,7 @@ enum ctl_exit ctl_resolve_print(struct ctl *ctl, const struct em_reply *reply, b
     if (ctl->is_json)
         print_json(ctl->out, reply);
     else if (!is_watching)
-        print_table(ctl->out, reply);
+        print_table(ctl, reply);
     else
         for (size_t i = 0; i < reply->n_answers; i++)
             say_answer(ctl, reply, &reply->answers[i]);

@@ -367,7 +367,6 @@ static bool show_cache(struct talk *talk, const Eidmap__Envelope *reply)
                                             network_text(talk, port->network_id),
                                             ctl_eids_text(port->eids, port->n_eids),
                                             ctl_locations_text(port->locations, port->n_locations),
-                                            ctl_uint_text(port->revision),
                                         });
     }
     return !part->more;

@@ -53,19 +53,17 @@ Test(ctl_output, table_has_a_heading_and_a_line_each_in_natural_order)
 static void print_to_terminal(unsigned short width, char output[1024])
 {
     int master, slave;
+    char byte;
+    size_t n = 0;
     struct winsize window = {.ws_row = 24, .ws_col = width};
     cr_assert_eq(openpty(&master, &slave, NULL, NULL, &window), 0);
     FILE *out = fdopen(slave, "w");
     print_table(out);
-    fflush(out);
-    ssize_t n = read(master, output, 1023);
-    cr_assert_gt(n, 0);
-    size_t kept = 0;
-    for (ssize_t i = 0; i < n; i++)
-        if (output[i] != '\r')
-            output[kept++] = output[i];
-    output[kept] = '\0';
     fclose(out);
+    while (n < 1023 && read(master, &byte, 1) == 1)
+        if (byte != '\r')
+            output[n++] = byte;
+    output[n] = '\0';
     close(master);
 }
 
