@@ -60,6 +60,7 @@ static void put_at(struct ms_lease *lease, uint32_t at, uint32_t slot)
     lease->nodes[slot].at = at;
 }
 
+/* Two entries of the heap change places; each node knows its own. */
 static void swap(struct ms_lease *lease, uint32_t a, uint32_t b)
 {
     uint32_t slot = lease->heap[a];

@@ -56,6 +56,7 @@ static size_t take_batch(struct ms_core *core, struct proposal **ret_batch)
     }
     if (!core->first)
         core->last = &core->first;
+    assert(core->n_waiting >= n && core->waiting_size >= size);
     core->n_waiting -= n;
     core->waiting_size -= size;
     core->is_busy = n > 0;

@@ -182,6 +182,7 @@ static void set_error(struct ms_result *result, int err, const char *message, co
     result->field = field ? field : "";
 }
 
+/* Runs one command; whatever becomes of it, the result can be sent. */
 static void run(struct ms_apply *apply, struct ms_txn *txn, const Eidmap__Command *command,
                 struct ms_result *result)
 {

@@ -1,3 +1,7 @@
+/* A claim becomes a draft of the port as it shall be; when the draft equals the port that
+ * stands, nothing has changed and nothing is written.  The steps are in the order in which
+ * a refusal says most: the rights first, then where the port is (MOVED is what an agent must
+ * hear even if its EIDs are wrong too), then the EIDs, then the flags. */
 #include "state/claim.h"
 
 #include "base/mem.h"

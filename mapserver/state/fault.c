@@ -1,3 +1,5 @@
+/* Sentences are made where the fault is found, since only there the names are known that a
+ * person needs to find it.  They are short, in an arena, and never fail. */
 #include "state/fault.h"
 
 #include "base/mem.h"
@@ -15,8 +17,9 @@ static const char *format_args(struct em_arena *arena, const char *format, va_li
     char *copy = em_arena_alloc(arena, size + 1);
     if (!copy)
         return "";
+    /* What a client sent is in it; a reply's strings must be valid UTF-8. */
     for (size_t i = 0; i < size; i++)
-        copy[i] = text[i];
+        copy[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
     copy[size] = '\0';
     return copy;
 }

@@ -1,3 +1,9 @@
+/* One row per object in (network, revision) order.  A change moves the object's row to the
+ * end, so a walk from any cursor meets each object once, in its latest state, however often
+ * it changed meanwhile; a reader that lags costs nothing.
+ *
+ * A deletion leaves a row that says "gone".  An object that is made again gets a new row and
+ * leaves that one where it is: it is older, so who walks over both ends with the new one. */
 #include "state/feed.h"
 
 #include "base/mem.h"

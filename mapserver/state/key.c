@@ -1,3 +1,6 @@
+/* Keys are bytes that memcmp() orders, since LMDB knows no other order.  An address keeps
+ * its network byte order, numbers are big-endian, and what is searched by range (prefix
+ * lengths, labels of a domain) stands before what is searched by value. */
 #include "state/key.h"
 
 #include <assert.h>

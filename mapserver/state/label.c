@@ -1,3 +1,5 @@
+/* Keys are strict, since they are compared; values are free text that must be printable,
+ * since they are shown. */
 #include "state/label.h"
 
 #include <string.h>

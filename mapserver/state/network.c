@@ -1,4 +1,7 @@
-/* Networks: operators make, change and remove them. */
+/* Networks: operators make, change and remove them.
+ *
+ * Names and VNIs are unique among the networks that stand; an id is never given twice, so
+ * that an agent that was away cannot take a new network for the one that it knew. */
 #include "base/mem.h"
 #include "eidmap/addr.h"
 #include "state/claim.h"

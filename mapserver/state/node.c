@@ -1,4 +1,9 @@
-/* Nodes: they come up, go down, expire; operators label, disable and remove them. */
+/* Nodes: they come up, go down, expire; operators label, disable and remove them.
+ *
+ * A node's death is one change of one record: its ports stay as they are, and each agent
+ * concludes from the node's state which of a port's locations to use.  Only when the hold
+ * has run out are the locations themselves withdrawn, in portions, so that a node with very
+ * many ports does not keep everybody else's writes waiting. */
 #include "base/mem.h"
 #include "eidmap/addr.h"
 #include "state/claim.h"

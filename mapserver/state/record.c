@@ -1,3 +1,7 @@
+/* Every write of a record goes through here, so that no index can be forgotten: each put
+ * compares the old record with the new one and touches only the rows that differ.  Ports
+ * change often and their EIDs seldom; a move writes the port, two rows of locations and
+ * two of the feed. */
 #include "state/record.h"
 
 #include "state/feed.h"
@@ -73,6 +77,7 @@ static enum ms_db eid_key(struct ms_txn *txn, uint32_t network_id, const Eidmap_
     return MS_DB_EID;
 }
 
+/* Does the port have this EID in this network?  Stored EIDs are canonical, so bytes do. */
 static bool holds_eid(const Eidmap__Port *port, uint32_t network_id, const Eidmap__Eid *eid)
 {
     if (!port || port->network_id != network_id)
@@ -148,6 +153,8 @@ void ms_port_put(struct ms_txn *txn, const Eidmap__Port *old, Eidmap__Port *port
         old_revision = 0;
     }
     port->revision = ++txn->meta.revision;
+    for (size_t i = 0; i < port->n_locations; i++)
+        assert(port->locations[i]->epoch > 0 && port->locations[i]->epoch <= port->revision);
     write_record(txn, MS_DB_PORT, ms_blob_of(port->id), &port->base);
     ms_feed_put(txn, port->network_id, old_revision, port->revision, EM_OBJECT_PORT,
                 ms_blob_of(port->id));

@@ -1,4 +1,8 @@
-/* Register: claims to ports, all or nothing. */
+/* Register: claims to ports, all or nothing.
+ *
+ * claim.c decides about each; here is what needs the map: the port that is claimed, its
+ * network, the nodes and the other ports that may be in its way.  The claims of one request
+ * are applied in order and each sees what those before it have done. */
 #include "base/mem.h"
 #include "eidmap/addr.h"
 #include "state/claim.h"
@@ -198,6 +202,7 @@ static int walk_claims(struct walk *w, uint64_t *epochs)
         epochs[i] = verdict.epoch;
         if (!verdict.is_changed)
             continue;
+        assert(verdict.port->n_locations > 0 || verdict.port->declared);
         ms_port_put(w->txn, old, verdict.port);
         w->c->result->is_changed = true;
         if (w->txn->err)

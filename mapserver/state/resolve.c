@@ -194,6 +194,7 @@ static int narrow(struct lookup *l, int floor, int *len)
         return 0;
     }
     *len = bits + 1 > *len ? bits + 1 : *len;
+    assert(*len <= (int)l->width);
     unsigned in_use;
     for (int max = (int)l->width - 1; max > floor; max = (int)in_use - 1) {
         r = next_length(l, (unsigned)max, &in_use);
@@ -228,6 +229,7 @@ static int set_covers(struct lookup *l, int floor, int len)
 
 /* ------------------------------------------------------------------ longest match */
 
+/* One lookup for each prefix length that the network uses, longest first; they are few. */
 static int find_prefix(struct lookup *l, unsigned max, struct em_eid *ret_prefix,
                        struct ms_blob *ret_id)
 {
@@ -281,6 +283,7 @@ static bool is_in_network(struct lookup *l, const Eidmap__Network *network, int 
     return is_inside;
 }
 
+/* No mapping covers the address: say whether one may come (60 s), or hardly ever (15 min). */
 static int resolve_nobody(struct lookup *l)
 {
     Eidmap__Network *network;

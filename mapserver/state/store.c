@@ -347,6 +347,7 @@ static int check_map(struct ms_store *store, uint64_t *ret_used, uint64_t *ret_s
     return r;
 }
 
+/* Called before each batch: two system calls and, near the end of the map, a walk. */
 int ms_store_check_room(struct ms_store *store, const char **ret_why)
 {
     uint64_t n_free, used = 0, size = 0;

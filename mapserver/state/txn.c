@@ -1,3 +1,6 @@
+/* Sticky errors: the first call that fails decides how the transaction ends, and the calls
+ * after it do nothing, so that the code that changes records needs no check at each step.
+ * Only LMDB's own codes come in here, and only eidmap's go out. */
 #include "state/txn.h"
 
 #include "state/key.h"

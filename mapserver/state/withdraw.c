@@ -1,14 +1,20 @@
-/* Withdraw: locations go, and ports with their last one. */
+/* Withdraw: locations go, and ports with their last one.
+ *
+ * Nothing here is refused because it is gone already: a client that lost its connection
+ * sends the same Withdraw again.  An epoch in the reference protects a port that has come
+ * back to this node since: an old Withdraw must not take it away. */
 #include "base/mem.h"
 #include "eidmap/addr.h"
 #include "state/command.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Takes the node's location out of the port; the port goes with its last location unless
  * an operator has declared it. */
 static void remove_location(struct ms_command *c, const Eidmap__Port *old, const char *node_id)
 {
+    assert(ms_port_location(old, node_id));
     Eidmap__Port port = *old;
     Eidmap__Location **left = em_arena_alloc(c->scratch, old->n_locations * sizeof(*left));
     if (!left) {
