@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -295,6 +297,37 @@ Test(small, a_full_map_refuses_growth_and_removal_frees)
     size_t again = 0;
     fill(net, &again);
     cr_assert_gt(again, n / 2, "%zu after %zu", again, n);
+}
+
+/* A disk that is really full, in a mount namespace of the test's own. */
+Test(small, a_full_disk_refuses_writes_and_reads_go_on)
+{
+    char dir[] = "/tmp/eidmap-disk-XXXXXX";
+    size_t n = 0;
+    cr_assert_not_null(mkdtemp(dir));
+    if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("tmpfs", dir, "tmpfs", 0, "size=1m")) {
+        map_open(&m, 0);
+        rmdir(dir);
+        cr_skip_test("needs the right to mount");
+    }
+    setenv("TMPDIR", dir, 1);
+    map_open(&m, 0);
+    uint32_t net = map_network(&m, "blue", NULL, NULL);
+    map_node_up(&m, "a", "192.0.2.1");
+    cr_assert_eq(fill(net, &n)->err, EM_E_NO_SPACE);
+    cr_assert_gt(n, 100);
+    uint64_t revision = map_revision(&m);
+    cr_assert_not_null(map_port(&m, "port-000001"));
+    cr_assert_eq(REGISTER(&m, "a", "more", net, {0})->err, EM_E_NO_SPACE);
+    cr_assert_eq(map_revision(&m), revision);
+    cr_assert_eq(mount("tmpfs", dir, "tmpfs", MS_REMOUNT, "size=8m"), 0);
+    cr_assert_eq(REGISTER(&m, "a", "more", net, {0})->err, 0, "with room it goes on by itself");
+    map_close(&m);
+    umount2(dir, MNT_DETACH);
+    rmdir(dir);
+    unsetenv("TMPDIR");
+    map_open(&m, 0);
 }
 
 /* A command that meets the end of the map on its way is taken back with its batch. */
