@@ -75,15 +75,16 @@ static const Eidmap__Command *unpack(struct ms_apply *apply, struct ms_blob byte
     return command;
 }
 
-/* Commands that only take away may go on when space is short. */
+/* Commands that only take away may go on when space is short, and so may NodeUp: without a
+ * session an agent could not even read, and there are no more nodes than certificates. */
 static bool is_growing(const Eidmap__Command *command)
 {
     switch (command->body_case) {
     case EIDMAP__COMMAND__BODY_REGISTER:
-    case EIDMAP__COMMAND__BODY_NODE_UP:
     case EIDMAP__COMMAND__BODY_PUT_NETWORK:
     case EIDMAP__COMMAND__BODY_PUT_NODE:
         return true;
+    case EIDMAP__COMMAND__BODY_NODE_UP:
     case EIDMAP__COMMAND__BODY_WITHDRAW:
     case EIDMAP__COMMAND__BODY_NODE_DOWN:
     case EIDMAP__COMMAND__BODY_NODE_EXPIRE:
