@@ -119,7 +119,10 @@ Test(claim, a_port_has_at_most_16_locations)
     cr_assert_eq(decide(NULL), EM_E_LIMIT);
     by_operator(16);
     cr_assert_eq(decide(NULL), 0);
-    setup();
+}
+
+Test(claim, a_multihomed_port_is_full_at_16_too)
+{
     old.multihomed = true;
     old.n_locations = 16;
     cr_assert_eq(decide(&old), EM_E_LIMIT, "a seventeenth node joins");
