@@ -1,3 +1,14 @@
+/* Commands are written as if servers answered at once: each request is one wait on a private
+ * loop.  A wait ends in one of four ways, and each has its exit code here, in one place:
+ *
+ *   the answer came                     CTL_DONE, or what the callback says
+ *   the server refused, or has no such  CTL_REFUSED, with its own sentence
+ *   nothing came in --timeout           CTL_NO_SERVER; a long answer may take longer, as long
+ *                                       as parts of it keep coming
+ *   SIGINT in a watch                   CTL_DONE: that is how a watch ends
+ *
+ * What mapctl lists, it takes from the feed: a list is a subscription from revision 0 that
+ * ends when it is complete.  So there is no second way to enumerate the map. */
 #include "call.h"
 
 #include "output.h"

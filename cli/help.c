@@ -1,3 +1,5 @@
+/* Help has no text of its own about a command: everything comes from the row that also parses
+ * and runs it, so it cannot tell of an option that is not there. */
 #include "help.h"
 
 #include <string.h>

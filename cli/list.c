@@ -1,3 +1,5 @@
+/* In JSON a record is written when it comes and then forgotten, so a list of a million ports
+ * needs no memory for them.  A table has to see all rows before it knows its widths. */
 #include "list.h"
 
 #include "record.h"

@@ -1,3 +1,8 @@
+/* "network": add, list, show, set, remove.
+ *
+ * A change is read, modify, write: the record comes from the feed of network 0, options are
+ * laid over it, and it goes back with the revision that was read.  If it has changed in
+ * between, the server answers STALE and nothing is lost. */
 #include "call.h"
 #include "command.h"
 #include "list.h"

@@ -1,3 +1,7 @@
+/* "node": list, show, set, remove.
+ *
+ * RLOCs and state are the xTR's and the server's; an operator's are the labels and whether
+ * the node may take part.  A change works as in network.c. */
 #include "call.h"
 #include "command.h"
 #include "list.h"

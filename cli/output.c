@@ -1,3 +1,10 @@
+/* Two forms of output with opposite needs.  Tables are for eyes: libsmartcols aligns them, and
+ * escapes what a terminal would obey.  When one is wider than the terminal, cells of several
+ * words are broken between words, because libsmartcols alone would cut addresses in two;
+ * off a terminal, nothing is ever broken, so that grep sees one record a line.
+ *
+ * JSON is for programs and may be a million records long: it is written straight to the
+ * stream, with nothing kept but the depth.  Text from the map is not trusted to be UTF-8. */
 #include "output.h"
 
 #include "base/mem.h"

@@ -1,3 +1,5 @@
+/* "pki": a CA in a directory and certificates from it, without a server.  The certificates
+ * are made in net/pki.c; here is only what the operator is told. */
 #include "command.h"
 #include "output.h"
 #include "target.h"

@@ -1,3 +1,9 @@
+/* "port": list, show, register, move, remove.
+ *
+ * A port is found by its id alone: Resolve with an EID of kind port-id knows every network.
+ * What an operator registers is declared: it outlives its locations.  Moving is a claim with
+ * fresh evidence for a port that is otherwise as it was read; the agents then see one change,
+ * as they do when a VM moves by itself. */
 #include "call.h"
 #include "command.h"
 #include "list.h"

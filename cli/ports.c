@@ -1,3 +1,5 @@
+/* "port register" and "xtr attach" describe a port with the same options, one to the map and
+ * one to the host's own agent.  Every value is checked before a connection is made. */
 #include "ports.h"
 
 #include <stdlib.h>

@@ -1,3 +1,6 @@
+/* One place for how records look, so that "port list", "port show", "xtr cache" and "watch"
+ * show the same port the same way.  Cells separate words by spaces: that is where output.c may
+ * break them.  JSON has every field whether it is set or not, so that programs need not guess. */
 #include "record.h"
 
 #include "base/clock.h"

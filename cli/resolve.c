@@ -1,3 +1,6 @@
+/* "resolve": the question that the map is for.  Positive answers are rows, one for each
+ * location; negative ones are sentences below, with LISP's action and time to live.  With
+ * --watch the server pushes answers that change, and each is one line. */
 #include "call.h"
 #include "command.h"
 #include "output.h"

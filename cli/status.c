@@ -1,3 +1,5 @@
+/* "status": one reply of one server.  That it knows of problems is no failure of the command:
+ * they are printed, and the code is 0. */
 #include "call.h"
 #include "command.h"
 #include "output.h"

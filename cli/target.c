@@ -1,3 +1,6 @@
+/* The order of precedence is that of most tools: option, environment, default.  All that can
+ * be wrong with it (an address, a missing file name, two operators in one directory) is a
+ * usage error, and found before anything is dialled. */
 #include "target.h"
 
 #include "base/mem.h"

@@ -1,3 +1,5 @@
+/* "watch": the feed as it comes.  It begins at the present revision unless --since says
+ * otherwise, so it is asked for first; a change between the two is then still shown. */
 #include "call.h"
 #include "command.h"
 #include "list.h"

@@ -1,3 +1,11 @@
+/* A young cluster should not need a PKI product: an operator makes a CA once and a certificate
+ * for each member, on a machine of theirs, with files that can be copied.  Whoever has a PKI
+ * already uses it instead; the only contract is the URI SAN and the key usages.
+ *
+ * Files appear whole or not at all: each is written beside its place, synced, and renamed,
+ * the key first.  Serials are random (RFC 5280 wants them unique, and there is no database
+ * here that could count).  There is no revocation list: a node is shut out by disabling it in
+ * the map, an operator or a server by a new CA. */
 #include "net/pki.h"
 
 #include "base/mem.h"
