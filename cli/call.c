@@ -58,6 +58,8 @@ static enum ctl_exit open_with(struct ctl *ctl, const struct em_client_config *c
     if (!r)
         return CTL_DONE;
     enum ctl_exit code = r == EM_E_DENIED ? CTL_REFUSED : CTL_NO_SERVER;
+    if (r == EM_E_TLS)
+        hint = "do --ca, --cert and --key belong to this cluster?";
     ctl_fail(ctl, code, "%s: %s; %s", what, why ? why : em_strerror(r), hint);
     free(why);
     return code;
@@ -67,6 +69,8 @@ enum ctl_exit ctl_open(struct ctl *ctl)
 {
     struct ctl_servers s;
     enum ctl_exit code = ctl_servers_init(ctl, &s);
+    if (!code)
+        code = ctl_servers_check(ctl, &s);
     if (!code) {
         struct em_client_config config = {
             .servers = s.servers,

@@ -6,9 +6,11 @@
 #include "base/mem.h"
 #include "net/socket.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* An option before the environment; an empty variable counts as none. */
 static const char *choose(const char *option, const char *variable)
@@ -94,6 +96,17 @@ enum ctl_exit ctl_servers_init(struct ctl *ctl, struct ctl_servers *servers)
     *servers = (struct ctl_servers){.list = em_strdup(list ? list : CTL_DEFAULT_SERVER)};
     enum ctl_exit code = split(ctl, servers, &needs_tls);
     return code || !needs_tls ? code : find_credentials(ctl, servers);
+}
+
+enum ctl_exit ctl_servers_check(struct ctl *ctl, const struct ctl_servers *servers)
+{
+    static const char *const options[] = {"ca", "cert", "key"};
+    const char *const files[] = {servers->ca, servers->cert, servers->key};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        if (files[i] && access(files[i], R_OK))
+            return ctl_fail(ctl, CTL_USAGE, "cannot read %s: %s; --pki or --%s names another",
+                            files[i], em_strerror(-errno), options[i]);
+    return CTL_DONE;
 }
 
 void ctl_servers_fini(struct ctl_servers *servers)

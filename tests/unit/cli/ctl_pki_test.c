@@ -287,6 +287,13 @@ Test(ctl_pki, only_operator_of_the_directory_is_chosen_and_two_are_too_many)
     ctl_assert_error(&r, CTL_NO_SERVER, "127.0.0.1:1");
 }
 
+Test(ctl_pki, file_that_cannot_be_read_is_named_before_anything_is_dialled)
+{
+    make_all();
+    struct ctl_run r = run("-s 127.0.0.1:1 --cert %s/operator-alice.crt --key /none status", dir);
+    ctl_assert_error(&r, CTL_USAGE, "cannot read /none: No such file");
+}
+
 Test(ctl_pki, directory_without_an_operator_says_how_to_make_one)
 {
     cr_assert_eq(run("pki init").code, CTL_DONE);
