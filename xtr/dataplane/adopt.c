@@ -34,9 +34,9 @@ static void adopt_network(void *aux, const struct dp_link *link)
     rec->want.id = link->network_id;
     if (is_bridge) {
         rec->bridge = link->ifindex;
-        rec->mtu = link->mtu;
     } else {
         rec->vxlan = link->ifindex;
+        rec->mtu = link->mtu;
         rec->want.segmentation_id = link->vni;
     }
     dp_shadow_set_device(&dp->shadow, link->ifindex, link->network_id,
@@ -122,10 +122,8 @@ static bool is_zero(const uint8_t *mac)
 
 static void adopt_flood(struct dp *dp, uint32_t network_id, const struct dp_fdb *fdb)
 {
-    struct dp_flood_rec key = {
-        .network_id = network_id, .vni = fdb->vni, .port = fdb->port, .size = fdb->dst.size};
+    struct dp_flood_rec key = dp_flood_key(dp, network_id, &fdb->dst, fdb->vni, fdb->port);
 
-    memcpy(key.addr, fdb->dst.addr, fdb->dst.size);
     if (!(fdb->flags & DP_FDB_MARK) || fdb->dst.size == 0 ||
         dp_table_find(&dp->shadow.floods, &key))
         return;

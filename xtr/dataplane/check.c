@@ -255,10 +255,7 @@ static void add_extra_fdb(struct check *check, uint32_t network_id, const struct
 
 static void see_flood(struct check *check, uint32_t network_id, const struct dp_fdb *fdb)
 {
-    struct dp_flood_rec key = {
-        .network_id = network_id, .vni = fdb->vni, .port = fdb->port, .size = fdb->dst.size};
-
-    memcpy(key.addr, fdb->dst.addr, fdb->dst.size);
+    struct dp_flood_rec key = dp_flood_key(check->dp, network_id, &fdb->dst, fdb->vni, fdb->port);
     struct dp_flood_rec *rec = dp_table_find(&check->dp->shadow.floods, &key);
     if (rec)
         rec->flags |= DP_SEEN;

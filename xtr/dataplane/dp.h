@@ -47,15 +47,15 @@ enum dp_verb {
     DP_SET_PUT,          /* set */
     DP_SET_DELETE,       /* set.id */
     DP_MAC_PUT,          /* network.id, mac, set.id: a remote MAC */
-    DP_MAC_DELETE,       /* network.id, mac */
+    DP_MAC_DELETE,       /* network.id, mac; spares a local one */
     DP_NEIGHBOUR_PUT,    /* network.id, ip, mac: answered on this host, remote and local alike */
     DP_NEIGHBOUR_DELETE, /* network.id, ip */
     DP_FLOOD_PUT,        /* network.id, target: one more place for broadcast */
     DP_FLOOD_DELETE,     /* network.id, target */
     DP_PORT_PUT,         /* network.id, device: put it into the network */
-    DP_PORT_DELETE,      /* network.id, device */
+    DP_PORT_DELETE,      /* network.id, device; with the MACs behind it */
     DP_LOCAL_PUT,        /* network.id, device, mac: a MAC behind a local port */
-    DP_LOCAL_DELETE,     /* network.id, device, mac */
+    DP_LOCAL_DELETE,     /* network.id, device, mac; spares one that is elsewhere by now */
 };
 
 struct dp_op {
@@ -66,7 +66,18 @@ struct dp_op {
     struct em_ip ip;
     uint8_t mac[EM_MAC_SIZE];
     char device[IFNAMSIZ];
-    int err; /* out: 0 or -errno; -EEXIST: a stranger's entry is in the way and stays */
+
+    /* Out: 0 or -errno.  For all verbs -EEXIST: a stranger's entry or device is in the way
+     * and stays; -ENOENT: the network or set that the op names has not been put; -ENOBUFS:
+     * whether it was done is not known, send it again.
+     *   network   -EMSGSIZE: its mtu does not fit the underlay; -EINVAL: id or VNI
+     *   set       -EBUSY: a MAC names it; -EAFNOSUPPORT: a target's address family is not
+     *             that of the tunnels; -E2BIG: more than 64 targets
+     *   flood     -EAFNOSUPPORT as above
+     *   port      -ENODEV: no such device; -EBUSY: it has another master, or is the
+     *             underlay's
+     *   local     -ENODEV: the device is no port of the network (put it first) */
+    int err;
 };
 
 /* One difference between the shadow and what stands. */

@@ -80,8 +80,8 @@ struct dp_fdb dp_flood_entry(const struct dp *dp, const struct dp_flood_rec *rec
                          .flags = NTF_SELF | DP_FDB_MARK,
                          .state = DP_FDB_STATE,
                          .dst = {.size = rec->size},
-                         .vni = rec->vni,
-                         .port = rec->port};
+                         .vni = rec->vni == network->want.segmentation_id ? 0 : rec->vni,
+                         .port = rec->port == dp->udp_port ? 0 : rec->port};
     memcpy(fdb.dst.addr, rec->addr, rec->size);
     return fdb;
 }
@@ -519,17 +519,22 @@ static int done_neigh_delete(struct dp *dp, const struct dp_op *op, int err)
 
 /* ---- flood lists */
 
-static struct dp_flood_rec flood_key(const struct dp *dp, const struct dp_op *op,
-                                     const struct dp_network_rec *network)
+struct dp_flood_rec dp_flood_key(const struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                                 uint32_t vni, uint16_t port)
 {
-    struct dp_flood_rec key = {.network_id = op->network.id, .size = op->target.ip.size};
-
-    if (op->target.segmentation_id != network->want.segmentation_id)
-        key.vni = op->target.segmentation_id;
-    if (op->target.udp_port != dp->udp_port)
-        key.port = op->target.udp_port;
-    memcpy(key.addr, op->target.ip.addr, key.size);
+    const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
+    struct dp_flood_rec key = {.network_id = network_id,
+                               .vni = vni ? vni : network->want.segmentation_id,
+                               .port = port ? port : dp->udp_port,
+                               .size = ip->size};
+    memcpy(key.addr, ip->addr, ip->size);
     return key;
+}
+
+static struct dp_flood_rec flood_key(const struct dp *dp, const struct dp_op *op)
+{
+    return dp_flood_key(dp, op->network.id, &op->target.ip, op->target.segmentation_id,
+                        op->target.udp_port);
 }
 
 static int queue_flood(struct dp *dp, const struct dp_op *op)
@@ -541,7 +546,7 @@ static int queue_flood(struct dp *dp, const struct dp_op *op)
         return is_put ? -ENOENT : 0;
     if (op->target.ip.size != dp->rloc.size)
         return is_put ? -EAFNOSUPPORT : 0;
-    struct dp_flood_rec key = flood_key(dp, op, network);
+    struct dp_flood_rec key = flood_key(dp, op);
     struct dp_flood_rec *rec = dp_table_find(&dp->shadow.floods, &key);
     if (is_put && rec && !(rec->flags & DP_DIRTY)) {
         rec->flags &= ~DP_ADOPTED;
@@ -564,7 +569,7 @@ static int queue_flood(struct dp *dp, const struct dp_op *op)
 
 static int done_flood(struct dp *dp, const struct dp_op *op, int err)
 {
-    struct dp_flood_rec key = flood_key(dp, op, network_of(dp, op));
+    struct dp_flood_rec key = flood_key(dp, op);
     struct dp_flood_rec *rec = dp_table_find(&dp->shadow.floods, &key);
     bool is_put = op->verb == DP_FLOOD_PUT;
 
@@ -601,7 +606,7 @@ bool dp_endpoint_is_pending(struct dp *dp, const struct dp_op *op)
         const struct dp_network_rec *network = network_of(dp, op);
         if (!network || op->target.ip.size != dp->rloc.size)
             return false;
-        struct dp_flood_rec key = flood_key(dp, op, network);
+        struct dp_flood_rec key = flood_key(dp, op);
         const struct dp_flood_rec *rec = dp_table_find(&dp->shadow.floods, &key);
         return rec && rec->flags & DP_PENDING;
     }

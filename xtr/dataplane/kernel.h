@@ -65,6 +65,9 @@ int dp_fdb_lookup(struct dp *dp, const struct dp_network_rec *network, const uin
 /* The entries that a record stands for. */
 struct dp_fdb dp_mac_vxlan_entry(const struct dp *dp, const struct dp_mac_rec *rec);
 struct dp_fdb dp_mac_bridge_entry(const struct dp *dp, const struct dp_mac_rec *rec);
+/* 'vni' and 'port' 0: the network's, the data plane's. */
+struct dp_flood_rec dp_flood_key(const struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                                 uint32_t vni, uint16_t port);
 struct dp_fdb dp_flood_entry(const struct dp *dp, const struct dp_flood_rec *rec);
 struct dp_neigh dp_neigh_entry(const struct dp_network_rec *network, const struct em_ip *ip,
                                const uint8_t *mac);

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define ALIAS "eidmap:"
 
@@ -305,19 +306,23 @@ static int finish(struct dp_nl *nl, const char *name, uint32_t network_id, struc
     return r;
 }
 
+/* The address is given, since a bridge otherwise takes the lowest of its ports', and drawn,
+ * so that a tenant cannot know where to send frames for the host.  The MTU is changed once,
+ * because a bridge whose MTU nobody has changed follows its smallest port, and with less
+ * than 1280 the kernel takes no IPv6 neighbours on it. */
 int dp_link_make_bridge(struct dp_nl *nl, uint32_t network_id, uint32_t mtu,
                         struct dp_link *ret_link)
 {
-    struct nlmsghdr *message = begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
     char name[IFNAMSIZ];
-    /* Given, so that the bridge does not change to the lowest of its ports' addresses. */
-    uint8_t mac[EM_MAC_SIZE] = {0x02, 0xed};
-    uint32_t id_be = htonl(network_id);
-    memcpy(mac + 2, &id_be, sizeof(id_be));
+    uint8_t mac[EM_MAC_SIZE];
 
+    if (getrandom(mac, sizeof(mac), 0) != (ssize_t)sizeof(mac))
+        return -errno;
+    mac[0] = 0x02; /* locally administered, unicast */
+    struct nlmsghdr *message = begin(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
     mnl_attr_put_strz(message, IFLA_IFNAME, dp_bridge_name(network_id, name));
     mnl_attr_put(message, IFLA_ADDRESS, sizeof(mac), mac);
-    mnl_attr_put_u32(message, IFLA_MTU, mtu);
+    mnl_attr_put_u32(message, IFLA_MTU, mtu + 1);
     struct nlattr *info = mnl_attr_nest_start(message, IFLA_LINKINFO);
     mnl_attr_put_strz(message, IFLA_INFO_KIND, "bridge");
     struct nlattr *data = mnl_attr_nest_start(message, IFLA_INFO_DATA);

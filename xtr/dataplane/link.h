@@ -52,8 +52,8 @@ int dp_link_dump(struct dp_nl *nl, dp_link_fn *on_link, void *aux);
 /* ifindex of the device that holds 'ip'; -EADDRNOTAVAIL if none does. */
 int dp_link_find_address(struct dp_nl *nl, const struct em_ip *ip, uint32_t *ret_ifindex);
 
-/* Make, mark and set up a network's devices; each step is acknowledged before the next.
- * 'mtu' in bytes of IP packet. */
+/* Make and mark a network's devices; each step is acknowledged before the next.  Of 'want'
+ * the vxlan device takes network_id, mtu (bytes of IP packet), vni, udp_port and local. */
 int dp_link_make_bridge(struct dp_nl *nl, uint32_t network_id, uint32_t mtu,
                         struct dp_link *ret_link);
 int dp_link_make_vxlan(struct dp_nl *nl, const struct dp_link *want, const char *name,

@@ -13,9 +13,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define OVERHEAD_V4  50    /* outer Ethernet payload: IP 20, UDP 8, VXLAN 8, inner Ethernet 14 */
-#define OVERHEAD_V6  70    /* IP 40 */
-#define LOOPBACK_MTU 1500u /* an RLOC on lo says nothing about the wire */
+#define OVERHEAD_V4    50    /* outer Ethernet payload: IP 20, UDP 8, VXLAN 8, inner Ethernet 14 */
+#define OVERHEAD_V6    70    /* IP 40 */
+#define IPV6_LEAST_MTU 1280u /* RFC 8200 section 5 */
+#define LOOPBACK_MTU   1500u /* an RLOC on lo says nothing about the wire */
 
 static struct dp_brport vxlan_port_flags(enum em_flood flood)
 {
@@ -71,6 +72,12 @@ static int fit_mtu(struct dp *dp, const struct dp_network *want, uint32_t *ret_m
         most = LOOPBACK_MTU - overhead;
     *ret_mtu = want->mtu ? want->mtu : most;
     return 0;
+}
+
+/* Forwarding does not look at a bridge's own MTU, but IPv6 on it has a least one. */
+static uint32_t bridge_mtu(uint32_t mtu)
+{
+    return mtu < IPV6_LEAST_MTU ? IPV6_LEAST_MTU : mtu;
 }
 
 static int put_bridge(struct dp *dp, uint32_t network_id, uint32_t mtu, struct dp_link *ret_bridge)
@@ -199,19 +206,32 @@ static int resend_bridge(struct dp *dp, uint32_t network_id)
     return r ? r : err;
 }
 
+/* A network that could not be made leaves nothing behind. */
+static void undo_devices(struct dp *dp, uint32_t network_id, const struct dp_link *bridge,
+                         const struct dp_link *vxlan)
+{
+    if (vxlan->ifindex && vxlan->network_id == network_id)
+        (void)dp_link_delete(dp->nl, vxlan->ifindex);
+    if (bridge->ifindex && bridge->network_id == network_id)
+        (void)dp_link_delete(dp->nl, bridge->ifindex);
+}
+
 static int put_devices(struct dp *dp, const struct dp_network *want, uint32_t mtu)
 {
     struct dp_link bridge = {0}, vxlan = {0}, tunnel = want_vxlan(dp, want, mtu);
 
-    int r = put_bridge(dp, want->id, mtu, &bridge);
+    struct dp_network_rec *rec = dp_shadow_network(&dp->shadow, want->id);
+    int r = put_bridge(dp, want->id, bridge_mtu(mtu), &bridge);
     if (r == 0)
         r = put_vxlan(dp, &tunnel, &vxlan);
     if (r == 0)
         r = join_vxlan(dp, &vxlan, bridge.ifindex, want->flood);
-    if (r)
+    if (r) {
+        if (!rec)
+            undo_devices(dp, want->id, &bridge, &vxlan);
         return r;
+    }
 
-    struct dp_network_rec *rec = dp_shadow_network(&dp->shadow, want->id);
     if (!rec)
         rec = dp_table_put(&dp->shadow.networks, &want->id);
     bool is_new_bridge = rec->bridge != bridge.ifindex;
@@ -239,7 +259,7 @@ static bool is_same_network(const struct dp_network *a, const struct dp_network 
 
 int dp_network_put(struct dp *dp, const struct dp_network *want)
 {
-    const struct dp_network_rec *rec = dp_shadow_network(&dp->shadow, want->id);
+    struct dp_network_rec *rec = dp_shadow_network(&dp->shadow, want->id);
     uint32_t mtu;
 
     if (want->id == 0 || want->segmentation_id == 0 || want->segmentation_id > EM_SEGMENT_MAX)
@@ -249,11 +269,10 @@ int dp_network_put(struct dp *dp, const struct dp_network *want)
     int r = fit_mtu(dp, want, &mtu);
     if (r)
         return r;
-    bool is_first = !rec;
     r = put_devices(dp, want, mtu);
     rec = dp_shadow_network(&dp->shadow, want->id);
-    if (r && !is_first && rec)
-        ((struct dp_network_rec *)rec)->flags |= DP_DIRTY;
+    if (r && rec)
+        rec->flags |= DP_DIRTY;
     return r;
 }
 
@@ -437,7 +456,7 @@ const char *dp_network_fault(struct dp *dp, const struct dp_network_rec *network
         return "foreign";
     if (bridge.ifindex != network->bridge || vxlan.ifindex != network->vxlan ||
         !is_same_tunnel(&vxlan, &want) || vxlan.master != bridge.ifindex || !bridge.is_up ||
-        !vxlan.is_up || bridge.mtu != network->mtu || vxlan.mtu != network->mtu ||
+        !vxlan.is_up || vxlan.mtu != network->mtu || bridge.mtu != bridge_mtu(network->mtu) ||
         !is_same_brport(&vxlan.brport, &brport))
         return "wrong";
     return NULL;

@@ -74,8 +74,8 @@ struct dp_neigh6_rec {
 
 struct dp_flood_rec {
     uint32_t network_id;
-    uint32_t vni;  /* 0: the network's */
-    uint16_t port; /* 0: the data plane's */
+    uint32_t vni;  /* that the target expects, never 0: the network's own may change */
+    uint16_t port; /* never 0 */
     uint8_t size;
     uint8_t addr[16];
     uint8_t pad;

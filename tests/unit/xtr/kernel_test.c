@@ -413,6 +413,7 @@ Test(kernel, strangers_device_of_our_name_stays)
     cr_assert(netns_ok("ip link del emb1 && ip link add emx1 type vxlan id 5 dstport 4789"));
     cr_assert_eq(apply(op_network(1, 100)), -EEXIST);
     cr_assert(netns_shows("ip -d link show emx1", "vxlan id 5 "));
+    cr_assert_not(netns_ok("ip link show emb1"), "what was made for nothing is gone again");
 }
 
 Test(kernel, bad_network_is_refused)
@@ -735,6 +736,14 @@ Test(kernel, check_sets_a_device_up_again)
     break_and_repair("ip link set emb1 down", "device wrong: emx1 master emb1");
 }
 
+Test(kernel, port_with_a_small_mtu_is_no_fault)
+{
+    cr_assert(netns_ok("ip link set p0 mtu 1000"));
+    put_everything();
+    struct differences all = check(false);
+    cr_assert_eq(all.n, 0, "%s", all.text);
+}
+
 Test(kernel, check_puts_a_port_back)
 {
     break_and_repair("ip link set p0 nomaster", "device missing: p0 master emb1");
@@ -933,7 +942,13 @@ Test(frames, host_does_not_answer_in_the_tenants_network)
     netns_enter(a.guest);
     cr_assert(netns_ok("ip addr add 192.0.2.77/24 dev eth0"));
     cr_assert_not(netns_ok("ping -c 1 -W 1 192.0.2.1"), "ARP for the host's own RLOC");
-    cr_assert(netns_ok("ip neigh replace 192.0.2.1 lladdr 02:ed:00:00:00:01 dev eth0"));
+    netns_enter(a.ns);
+    char *mac = netns_run("ip link show emb1 | sed -n "
+                          "'s/.*ether \\([0-9a-f:]*\\) .*/\\1/p'");
+    mac[strcspn(mac, "\n")] = '\0';
+    netns_enter(a.guest);
+    cr_assert(netns_ok("ip neigh replace 192.0.2.1 lladdr %s dev eth0", mac));
+    free(mac);
     cr_assert_not(netns_ok("ping -c 1 -W 1 192.0.2.1"), "frames to the bridge's own MAC");
 }
 
