@@ -102,6 +102,14 @@ static int propose(const char *id)
     return ms_core_propose(core, bytes, size, on_done, NULL);
 }
 
+/* The core stands at the gate, behind its first commit. */
+static void hold_up(void)
+{
+    cr_assert_eq(propose("first"), 0);
+    while (n_commits == 0)
+        usleep(1000);
+}
+
 static void *propose_many(void *aux)
 {
     char id[32];
@@ -136,9 +144,7 @@ Test(core, what_waits_during_a_commit_is_one_commit)
 {
     char id[32];
     start(0);
-    cr_assert_eq(propose("first"), 0);
-    while (n_commits == 0)
-        usleep(1000);
+    hold_up();
     for (int i = 0; i < 100; i++) {
         snprintf(id, sizeof(id), "p%d", i);
         cr_assert_eq(propose(id), 0);
@@ -150,12 +156,30 @@ Test(core, what_waits_during_a_commit_is_one_commit)
     cr_assert_eq(n_commits, 2);
 }
 
+Test(core, more_than_a_batch_waits_for_the_next)
+{
+    char id[32];
+    start(0);
+    hold_up();
+    for (int i = 0; i < 600; i++) {
+        snprintf(id, sizeof(id), "p%d", i);
+        cr_assert_eq(propose(id), 0);
+    }
+    is_open = true;
+    while (n_commits < 3)
+        usleep(1000);
+    cr_assert_eq(propose("last"), 0);
+    ms_core_stop(core);
+    core = NULL;
+    cr_assert_eq(n_done, 602);
+    cr_assert_not_null(map_port(&m, "p599"));
+    cr_assert_not_null(map_port(&m, "last"));
+}
+
 Test(core, a_full_queue_is_busy)
 {
     start(3);
-    cr_assert_eq(propose("first"), 0);
-    while (n_commits == 0)
-        usleep(1000);
+    hold_up();
     cr_assert_eq(propose("p1"), 0);
     cr_assert_eq(propose("p2"), 0);
     cr_assert_eq(propose("p3"), 0);
@@ -171,9 +195,7 @@ Test(core, a_hanging_core_is_seen)
     start(0);
     cr_assert(ms_core_is_alive(core));
     cr_assert(ms_core_is_alive(core), "idle is alive");
-    propose("first");
-    while (n_commits == 0)
-        usleep(1000);
+    hold_up();
     ms_core_is_alive(core);
     cr_assert_not(ms_core_is_alive(core));
     is_open = true;

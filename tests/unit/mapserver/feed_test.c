@@ -196,6 +196,20 @@ Test(feed, a_long_full_pass_is_stale_only_for_deletions_after_its_start)
     cr_assert_eq(read_feed(net, &late, 9, 1 << 20, &seen), 0, "it was not");
 }
 
+Test(feed, what_a_subscriber_has_seen_may_be_trimmed)
+{
+    struct ms_feed_cursor cursor;
+    struct seen seen;
+    REGISTER(&m, "a", "p", net, {0});
+    start(0, &cursor);
+    cr_assert_eq(read_feed(net, &cursor, 9, 1 << 20, &seen), 0);
+    map_withdraw(&m, "a", "", "p", 0);
+    cr_assert_eq(read_feed(net, &cursor, 9, 1 << 20, &seen), 0);
+    cr_assert_str_eq(seen.text, "-p ");
+    trim(UINT64_MAX, 0);
+    cr_assert_eq(read_feed(net, &cursor, 9, 1 << 20, &seen), 0, "no need to start over");
+}
+
 /* ------------------------------------------------------------- a model subscriber */
 
 #define IDS 12
