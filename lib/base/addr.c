@@ -110,20 +110,25 @@ static int refuse_text(char *why, const char *expected, const char *text)
 
 /* ---- addresses ---- */
 
-int em_mac_parse(const char *text, uint8_t ret_mac[EM_MAC_SIZE], char *why)
+/* 'text' has 'size' bytes and need not end in NUL. */
+static bool read_mac(const char *text, size_t size, uint8_t ret_mac[EM_MAC_SIZE])
 {
-    static const char expected[] = "a MAC address such as 02:00:00:00:00:01";
-    uint8_t mac[EM_MAC_SIZE];
-    if (strnlen(text, EM_MAC_TEXT) != EM_MAC_TEXT - 1)
-        return refuse_text(why, expected, text);
+    if (size != EM_MAC_TEXT - 1 || (text[2] != ':' && text[2] != '-'))
+        return false;
     for (size_t i = 0; i < EM_MAC_SIZE; i++) {
         int byte = hex_byte(text + 3 * i);
-        char end = text[3 * i + 2];
-        bool is_end_right = i == EM_MAC_SIZE - 1 || end == ':' || end == '-';
-        if (byte < 0 || !is_end_right || (i > 0 && i < EM_MAC_SIZE - 1 && end != text[2]))
-            return refuse_text(why, expected, text);
-        mac[i] = (uint8_t)byte;
+        if (byte < 0 || (i > 0 && text[3 * i - 1] != text[2]))
+            return false;
+        ret_mac[i] = (uint8_t)byte;
     }
+    return true;
+}
+
+int em_mac_parse(const char *text, uint8_t ret_mac[EM_MAC_SIZE], char *why)
+{
+    uint8_t mac[EM_MAC_SIZE];
+    if (!read_mac(text, strnlen(text, EM_MAC_TEXT), mac))
+        return refuse_text(why, "a MAC address such as 02:00:00:00:00:01", text);
     memcpy(ret_mac, mac, EM_MAC_SIZE);
     return 0;
 }
@@ -313,12 +318,13 @@ int em_ident_check(const char *text, char *why)
 }
 
 /* Labels of letters, digits, '-' and '_' (RFC 2782), neither beginning nor ending in '-'.
- * Digits and dots alone are an address that may be wrong, never a name. */
+ * What reads as a MAC is one, and digits and dots alone are an address that may be wrong. */
 static bool is_name(const char *text, size_t size)
 {
     size_t label = 0;
     bool is_numeric = true;
-    if (size == 0 || size > EM_NAME_SIZE)
+    uint8_t mac[EM_MAC_SIZE];
+    if (size == 0 || size > EM_NAME_SIZE || read_mac(text, size, mac))
         return false;
     for (size_t i = 0; i < size; i++) {
         is_numeric = is_numeric && (is_digit(text[i]) || text[i] == '.');

@@ -164,6 +164,7 @@ Test(addr, name_that_dns_cannot_hold_is_refused)
         text[i] = '.';
     text[EM_NAME_SIZE + 1] = 0;
     expect_refused(text, "a DNS name");
+    expect_refused("02-00-00-00-00-01.", "a DNS name");
     text[EM_NAME_SIZE] = 0;
     cr_assert_eq(eid_of(text).size, EM_NAME_SIZE);
 }
