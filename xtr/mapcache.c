@@ -766,6 +766,18 @@ void xtr_mapcache_retry_all(struct xtr_mapcache *cache)
 
 /* For people */
 
+/* Local ports that the map shows too. */
+static uint32_t n_shadowed(const struct xtr_mapcache *cache, uint32_t slot)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < cache->locals.n_items; i++) {
+        const struct xtr_local *local = cache->locals.items[i];
+        if (local && local->network == slot)
+            n += xtr_table_find(&cache->nets[slot]->table, &local->id) != XTR_SLOT_NONE;
+    }
+    return n;
+}
+
 struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache)
 {
     struct xtr_mapcache_counts counts = {.n_locals = cache->locals.n_used};
@@ -774,7 +786,7 @@ struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache)
         if (!net || net->is_closed)
             continue;
         counts.n_open++;
-        counts.n_ports += net->table.n_used;
+        counts.n_remote += net->table.n_used - n_shadowed(cache, i);
         counts.memory += xtr_table_memory(&net->table);
     }
     return counts;

@@ -84,8 +84,8 @@ uint64_t xtr_mapcache_revision(const struct xtr_mapcache *cache);
 struct xtr_mapcache_counts {
     uint32_t n_open;
     uint32_t n_locals;
-    uint64_t n_ports; /* in the open networks, local ones that the map shows included */
-    size_t memory;    /* bytes on the heap for ports, about */
+    uint64_t n_remote; /* ports in the open networks that are not local here */
+    size_t memory;     /* bytes on the heap for ports, about */
 };
 struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache);
 

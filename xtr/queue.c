@@ -59,13 +59,18 @@ void xtr_queue_push_key(struct xtr_queue *queue, uint32_t network, const struct 
     xtr_queue_push(queue, (struct xtr_note){XTR_NOTE_KEY, network, index});
 }
 
+static struct xtr_note first(const struct xtr_queue *queue)
+{
+    uint64_t cell = queue->cells[queue->head & (queue->size - 1)];
+    return (struct xtr_note){(enum xtr_note_kind)(cell >> 56), (uint32_t)(cell >> 32) & 0xffffffu,
+                             (uint32_t)cell};
+}
+
 bool xtr_queue_peek(const struct xtr_queue *queue, struct xtr_note *ret_note)
 {
     if (queue->head == queue->tail)
         return false;
-    uint64_t cell = queue->cells[queue->head & (queue->size - 1)];
-    *ret_note = (struct xtr_note){(enum xtr_note_kind)(cell >> 56),
-                                  (uint32_t)(cell >> 32) & 0xffffffu, (uint32_t)cell};
+    *ret_note = first(queue);
     return true;
 }
 
@@ -89,10 +94,8 @@ static void shrink(struct xtr_queue *queue)
 
 void xtr_queue_pop(struct xtr_queue *queue)
 {
-    struct xtr_note note;
-    bool is_there = xtr_queue_peek(queue, &note);
-    assert(is_there);
-    (void)is_there;
+    assert(queue->head != queue->tail);
+    struct xtr_note note = first(queue);
     if (note.kind == XTR_NOTE_KEY) {
         queue->keys[note.index].next_free = queue->free_key;
         queue->free_key = note.index;

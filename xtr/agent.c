@@ -1,0 +1,830 @@
+#include "agent.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "pump.h"
+#include "registrar.h"
+#include "rloc.h"
+#include "save.h"
+#include "sources/static.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PUMP_US       2000 /* of each turn of the loop, for the data plane */
+#define SAVE_S        0.02 /* what changes within this time is saved together */
+#define TICK_S        1.0
+#define DEFAULT_LEASE 15000u
+#define MAX_PROBLEMS  16
+
+/* The feed of a network that has local ports. */
+struct sub {
+    struct em_list item;
+    struct xtr_agent *agent;
+    uint32_t network_id;
+    int64_t request; /* 0: refused or over; asked for again */
+    bool is_needed;
+    bool has_end;  /* the snapshot has been shown to its end ... */
+    uint64_t end;  /* ... at this position, */
+    bool is_swept; /* and what was adopted and is not in it has gone */
+};
+
+struct xtr_agent {
+    struct ev_loop *loop;
+    const struct xtr_config *config;
+    xtr_agent_port_fn *on_port;
+    void *aux;
+
+    struct em_rloc rlocs[2];
+    size_t n_rlocs;
+    struct dataplane *plane;
+    struct em_client *client;
+    struct xtr_mapcache *cache;
+    struct xtr_ports ports;
+    struct xtr_registrar registrar;
+    struct xtr_pump pump;
+    struct em_list subs;
+    int64_t zero;    /* the subscription of network 0 */
+    int64_t request; /* of the registrar, under way */
+    int64_t heartbeat;
+    bool is_swept; /* the whole data plane has been */
+
+    ev_prepare kick; /* never started, only fed */
+    ev_idle more;    /* started while the data plane has more to do */
+    ev_timer beat, tick, save;
+
+    char *server, *down_why;
+    uint64_t boot_epoch, start_ms, down_ms, n_drift;
+    int save_err;
+    char *problems[MAX_PROBLEMS];
+    struct xtr_agent_status status;
+};
+
+static void kick(struct xtr_agent *agent)
+{
+    ev_feed_event(agent->loop, &agent->kick, EV_CUSTOM);
+}
+
+static void save_soon(struct xtr_agent *agent)
+{
+    if (ev_is_active(&agent->save))
+        return;
+    ev_timer_set(&agent->save, SAVE_S, 0);
+    ev_timer_start(agent->loop, &agent->save);
+}
+
+static void save_now(struct xtr_agent *agent)
+{
+    int r = xtr_save_write(agent->config->state_dir, &agent->ports, agent->boot_epoch);
+    if (r && r != agent->save_err)
+        em_error("cannot save the ports in %s: %s; they would be lost with a restart",
+                 agent->config->state_dir, em_strerror(r));
+    agent->save_err = r;
+}
+
+static void on_save(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    save_now(w->data);
+}
+
+static const char *id_text(const struct em_port_id *id)
+{
+    static char text[EM_PORT_ID_TEXT];
+    return em_port_id_format(id->bytes, id->size, text);
+}
+
+/* Feeds */
+
+static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
+{
+    for (size_t i = 0; i < page->n_changes; i++) {
+        const struct em_change *change = &page->changes[i];
+        if (change->object != EM_OBJECT_PORT || change->is_gone)
+            continue;
+        struct xtr_port *port = xtr_ports_find(&agent->ports, &change->port->id);
+        if (port && xtr_port_seen(port, change->port, agent->config->node_id))
+            save_soon(agent);
+    }
+}
+
+static void on_zero(void *aux, const struct em_feed *page)
+{
+    struct xtr_agent *agent = aux;
+    if (page->err) {
+        em_warn_limited("the feed of nodes and networks is refused: %s", page->message);
+        agent->zero = 0;
+        return;
+    }
+    xtr_mapcache_feed(agent->cache, page);
+    kick(agent);
+}
+
+static void on_feed(void *aux, const struct em_feed *page)
+{
+    struct sub *sub = aux;
+    struct xtr_agent *agent = sub->agent;
+    if (page->err || page->is_removed) {
+        if (page->err)
+            em_warn_limited("the feed of network %u is refused: %s", sub->network_id,
+                            page->message);
+        sub->request = 0;
+        kick(agent);
+        return;
+    }
+    look_for_moves(agent, page);
+    xtr_mapcache_feed(agent->cache, page);
+    if (page->is_complete && !sub->has_end) {
+        sub->has_end = true;
+        sub->end = xtr_mapcache_tail(agent->cache);
+    }
+    kick(agent);
+}
+
+static struct sub *find_sub(const struct xtr_agent *agent, uint32_t network_id)
+{
+    EM_FOREACH (sub, &agent->subs, struct sub, item)
+        if (sub->network_id == network_id)
+            return sub;
+    return NULL;
+}
+
+static int64_t subscribe(struct xtr_agent *agent, uint32_t network_id, em_feed_fn *on_page,
+                         void *aux)
+{
+    int64_t id = em_client_subscribe(agent->client, network_id, NULL, 0, on_page, aux);
+    return id > 0 ? id : 0;
+}
+
+static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id)
+{
+    if (xtr_mapcache_is_open(agent->cache, network_id))
+        return;
+    int r = xtr_mapcache_open(agent->cache, network_id, segmentation_id);
+    assert(!r);
+    (void)r;
+    struct sub *sub = em_calloc(1, sizeof *sub);
+    sub->agent = agent;
+    sub->network_id = network_id;
+    sub->request = subscribe(agent, network_id, on_feed, sub);
+    em_list_append(&agent->subs, &sub->item);
+}
+
+static void close_network(struct xtr_agent *agent, struct sub *sub)
+{
+    if (sub->request)
+        em_client_cancel(agent->client, sub->request);
+    xtr_mapcache_close(agent->cache, sub->network_id);
+    em_list_remove(&sub->item);
+    free(sub);
+}
+
+/* Ports and the data plane */
+
+static void leave_plane(struct xtr_agent *agent, struct xtr_port *port)
+{
+    if (!port->plane_network)
+        return;
+    xtr_mapcache_detach(agent->cache, &port->id);
+    xtr_port_unplugged(port);
+    port->plane_network = 0;
+}
+
+static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
+{
+    if (port->plane_network == port->network_id && port->plane_version == port->version)
+        return;
+    if (port->plane_network != port->network_id)
+        leave_plane(agent, port);
+    open_network(agent, port->network_id, xtr_config_segment(agent->config, port->network));
+    xtr_mapcache_attach(agent->cache, &port->id, port->network_id, port->device, port->eids,
+                        port->n_eids);
+    port->plane_network = port->network_id;
+    port->plane_version = port->version;
+}
+
+static void place_port(struct xtr_agent *agent, struct xtr_port *port)
+{
+    const struct em_network *network = xtr_mapcache_network(agent->cache, port->network);
+    uint32_t own = xtr_config_segment(agent->config, port->network);
+    if (network)
+        xtr_port_network(port, network->id, own ? own : network->segmentation_id);
+    else
+        xtr_port_network(port, 0, 0);
+    if (network && !port->is_refused)
+        enter_plane(agent, port);
+    else
+        leave_plane(agent, port);
+}
+
+static void drop_unneeded(struct xtr_agent *agent)
+{
+    EM_FOREACH (sub, &agent->subs, struct sub, item)
+        sub->is_needed = false;
+    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
+        const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+        struct sub *sub = port && port->plane_network ? find_sub(agent, port->plane_network) : NULL;
+        if (sub)
+            sub->is_needed = true;
+    }
+    EM_FOREACH (sub, &agent->subs, struct sub, item)
+        if (!sub->is_needed)
+            close_network(agent, sub);
+}
+
+static void place_ports(struct xtr_agent *agent)
+{
+    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
+        struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+        if (port)
+            place_port(agent, port);
+    }
+    drop_unneeded(agent);
+}
+
+static void log_port(const struct xtr_port *port)
+{
+    if (port->phase == XTR_REFUSED)
+        em_warn("port %s: refused: %s", id_text(&port->id), port->problem);
+    else if (port->phase == XTR_WAITING)
+        em_info("port %s: waiting: %s", id_text(&port->id), port->problem);
+    else if (port->phase == XTR_INSTALLED)
+        em_info("port %s: installed on %s", id_text(&port->id), port->device);
+    else
+        em_debug("port %s: %s", id_text(&port->id), xtr_phase_name(port->phase));
+}
+
+static void update_ports(struct xtr_agent *agent)
+{
+    struct xtr_facts facts = {
+        .is_up = agent->registrar.session != XTR_SESSION_DOWN,
+        .knows_map = xtr_mapcache_is_complete(agent->cache, 0),
+        .done = xtr_mapcache_done(agent->cache),
+        .tail = xtr_mapcache_tail(agent->cache),
+        .now_us = em_now_us(),
+    };
+    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
+        struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+        if (!port)
+            continue;
+        facts.is_complete =
+            port->plane_network && xtr_mapcache_is_complete(agent->cache, port->plane_network);
+        if (!xtr_port_update(port, &facts))
+            continue;
+        log_port(port);
+        if (agent->on_port)
+            agent->on_port(agent->aux, &port->id, port);
+    }
+}
+
+/* The registrar's requests */
+
+static void on_registered(void *aux, const struct em_reply *reply)
+{
+    struct xtr_agent *agent = aux;
+    agent->request = 0;
+    if (reply->err && em_error_is_retryable(reply->err))
+        em_warn_limited("registering failed: %s; trying again", reply->message);
+    xtr_registrar_registered(&agent->registrar, &agent->ports, reply, em_now_ms());
+    save_soon(agent);
+    kick(agent);
+}
+
+static void on_withdrawn(void *aux, const struct em_reply *reply)
+{
+    struct xtr_agent *agent = aux;
+    agent->request = 0;
+    xtr_registrar_withdrawn(&agent->registrar, reply->err, em_now_ms());
+    kick(agent);
+}
+
+static void on_ended(void *aux, const struct em_reply *reply)
+{
+    struct xtr_agent *agent = aux;
+    agent->request = 0;
+    if (!reply->err && reply->n_withdrawn)
+        em_info("%u locations of an earlier run were withdrawn", reply->n_withdrawn);
+    xtr_registrar_ended(&agent->registrar, reply->err, em_now_ms());
+    kick(agent);
+}
+
+/* The client takes no more for now: as if the server had answered so. */
+static void fail_request(struct xtr_agent *agent, enum xtr_step step)
+{
+    struct em_reply reply = {.err = EM_E_BUSY, .message = em_strerror(EM_E_BUSY)};
+    if (step == XTR_STEP_REGISTER)
+        xtr_registrar_registered(&agent->registrar, &agent->ports, &reply, em_now_ms());
+    else if (step == XTR_STEP_WITHDRAW)
+        xtr_registrar_withdrawn(&agent->registrar, reply.err, em_now_ms());
+    else
+        xtr_registrar_ended(&agent->registrar, reply.err, em_now_ms());
+}
+
+static void run_registrar(struct xtr_agent *agent)
+{
+    static struct em_claim claims[XTR_BATCH];
+    static struct em_location locations[XTR_BATCH];
+    const struct em_port_ref *refs = NULL;
+    size_t n = 0;
+    enum xtr_step step;
+    while ((step = xtr_registrar_next(&agent->registrar, &agent->ports,
+                                      xtr_mapcache_is_complete(agent->cache, 0), em_now_ms(),
+                                      claims, locations, &refs, &n)) != XTR_STEP_NONE) {
+        switch (step) {
+        case XTR_STEP_NONE:
+            return;
+        case XTR_STEP_BEGIN:
+            em_client_announce_begin(agent->client, agent->boot_epoch);
+            continue;
+        case XTR_STEP_REGISTER:
+            agent->request =
+                em_client_register(agent->client, claims, n, NULL, on_registered, agent);
+            break;
+        case XTR_STEP_WITHDRAW:
+            agent->request = em_client_withdraw(agent->client, refs, n, NULL, on_withdrawn, agent);
+            break;
+        case XTR_STEP_END:
+            agent->request =
+                em_client_announce_end(agent->client, agent->boot_epoch, on_ended, agent);
+            break;
+        }
+        if (agent->request <= 0) {
+            agent->request = 0;
+            fail_request(agent, step);
+        }
+    }
+}
+
+/* Session */
+
+static void on_up(void *aux, const struct em_welcome *welcome)
+{
+    struct xtr_agent *agent = aux;
+    free(agent->server);
+    agent->server = em_strdup(welcome->server);
+    em_info("connected to %s (%s), revision %llu", welcome->server, welcome->server_id,
+            (unsigned long long)welcome->revision);
+    xtr_registrar_up(&agent->registrar, &agent->ports);
+    double lease = (welcome->lease_ms ? welcome->lease_ms : DEFAULT_LEASE) / 1e3;
+    agent->heartbeat = 0;
+    ev_timer_stop(agent->loop, &agent->beat);
+    ev_timer_set(&agent->beat, 0, lease / 3);
+    ev_timer_start(agent->loop, &agent->beat);
+    kick(agent);
+}
+
+static void on_down(void *aux, int err, const char *why)
+{
+    struct xtr_agent *agent = aux;
+    if (agent->server) {
+        em_warn("no map server: %s; what is installed stays", why);
+        agent->down_ms = em_now_ms();
+    }
+    free(agent->server);
+    agent->server = NULL;
+    free(agent->down_why);
+    agent->down_why = em_strdup(why);
+    if (agent->request)
+        em_client_cancel(agent->client, agent->request);
+    if (agent->heartbeat)
+        em_client_cancel(agent->client, agent->heartbeat);
+    agent->request = agent->heartbeat = 0;
+    ev_timer_stop(agent->loop, &agent->beat);
+    xtr_registrar_down(&agent->registrar);
+    kick(agent);
+}
+
+static void on_heartbeat(void *aux, const struct em_reply *reply)
+{
+    struct xtr_agent *agent = aux;
+    agent->heartbeat = 0;
+}
+
+static void on_beat(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct xtr_agent *agent = w->data;
+    if (agent->heartbeat)
+        return;
+    int64_t id = em_client_heartbeat(agent->client, xtr_mapcache_installed(agent->cache),
+                                     on_heartbeat, agent);
+    agent->heartbeat = id > 0 ? id : 0;
+}
+
+/* Turns */
+
+/* What an earlier run left and the map does not have goes, once the snapshots are complete
+ * and the data plane has been told of all that is in them. */
+static void sweep(struct xtr_agent *agent)
+{
+    bool is_all =
+        agent->registrar.session == XTR_SESSION_STEADY && xtr_mapcache_is_complete(agent->cache, 0);
+    EM_FOREACH (sub, &agent->subs, struct sub, item) {
+        if (!sub->is_swept && sub->has_end && xtr_mapcache_done(agent->cache) >= sub->end) {
+            int n = dataplane_sweep(agent->plane, sub->network_id);
+            sub->is_swept = n >= 0;
+            if (n > 0)
+                em_info("network %u: %d entries of an earlier run were removed", sub->network_id,
+                        n);
+        }
+        is_all &= sub->is_swept;
+    }
+    if (!is_all || agent->is_swept ||
+        xtr_mapcache_done(agent->cache) != xtr_mapcache_tail(agent->cache))
+        return;
+    agent->is_swept = dataplane_sweep(agent->plane, 0) >= 0;
+}
+
+static void turn(struct xtr_agent *agent)
+{
+    place_ports(agent);
+    bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
+    run_registrar(agent);
+    update_ports(agent);
+    sweep(agent);
+    if (has_more)
+        ev_idle_start(agent->loop, &agent->more);
+    else
+        ev_idle_stop(agent->loop, &agent->more);
+}
+
+static void on_kick(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+    turn(w->data);
+}
+
+static void on_more(struct ev_loop *loop, ev_idle *w, int revents)
+{
+    turn(w->data);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct xtr_agent *agent = w->data;
+    if (!agent->zero)
+        agent->zero = subscribe(agent, 0, on_zero, agent);
+    EM_FOREACH (sub, &agent->subs, struct sub, item)
+        if (!sub->request)
+            sub->request = subscribe(agent, sub->network_id, on_feed, sub);
+    xtr_pump_retry(&agent->pump);
+    turn(agent);
+}
+
+/* Attach, detach */
+
+int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
+                     const struct xtr_port **ret_port, char *why)
+{
+    int r = xtr_ports_check(&agent->ports, wish, why);
+    if (r)
+        return r;
+    bool is_changed;
+    struct xtr_port *port = xtr_ports_attach(&agent->ports, wish, em_now_us(), &is_changed);
+    if (is_changed) {
+        save_soon(agent);
+        kick(agent);
+    }
+    *ret_port = port;
+    return 0;
+}
+
+static void detach(struct xtr_agent *agent, struct xtr_port *port)
+{
+    struct em_port_id id = port->id;
+    leave_plane(agent, port);
+    if (!port->is_refused)
+        xtr_registrar_withdraw(&agent->registrar, &id, port->is_acked ? port->epoch : 0);
+    em_info("port %s: detached", id_text(&id));
+    xtr_ports_remove(&agent->ports, port);
+    if (agent->on_port)
+        agent->on_port(agent->aux, &id, NULL);
+    save_soon(agent);
+    kick(agent);
+}
+
+int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id)
+{
+    struct xtr_port *port = xtr_ports_find(&agent->ports, id);
+    if (!port)
+        return EM_E_NOT_FOUND;
+    detach(agent, port);
+    return 0;
+}
+
+static uint64_t saved_epoch(const struct xtr_saved *saved, const struct em_port_id *id)
+{
+    for (size_t i = 0; saved && i < saved->n_ports; i++) {
+        const struct em_port_id *other = &saved->ports[i].wish.id;
+        if (other->size == id->size && !memcmp(other->bytes, id->bytes, id->size))
+            return saved->ports[i].epoch;
+    }
+    return 0;
+}
+
+static bool is_configured(const struct xtr_config *config, const struct em_port_id *id)
+{
+    for (size_t i = 0; i < config->n_ports; i++) {
+        struct em_port_id other;
+        if (!em_port_id_parse(config->ports[i].id, &other, NULL) && other.size == id->size &&
+            !memcmp(other.bytes, id->bytes, id->size))
+            return true;
+    }
+    return false;
+}
+
+/* 'saved' may be NULL: then this is a reload and every port that is new is an attach. */
+static void attach_configured(struct xtr_agent *agent, const struct xtr_config *config,
+                              const struct xtr_saved *saved)
+{
+    for (size_t i = 0; i < config->n_ports; i++) {
+        struct em_eid eids[XTR_PORT_EIDS];
+        struct xtr_wish wish;
+        const struct xtr_port *port;
+        char why[EM_ADDR_WHY] = "";
+        int r = xtr_static_wish(&config->ports[i], eids, &wish, why);
+        struct xtr_port *old = r ? NULL : xtr_ports_find(&agent->ports, &wish.id);
+        if (old && xtr_port_is_as_wished(old, &wish))
+            continue; /* reading a file again is no evidence that a port came back */
+        if (!r)
+            r = xtr_agent_attach(agent, &wish, &port, why);
+        if (r) {
+            em_error("ports[%zu] of the configuration: %s", i, why[0] ? why : em_strerror(r));
+            continue;
+        }
+        uint64_t epoch = saved_epoch(saved, &wish.id);
+        if (epoch)
+            xtr_port_restore(xtr_ports_find(&agent->ports, &wish.id), epoch);
+    }
+}
+
+static void restore_attached(struct xtr_agent *agent, const struct xtr_saved *saved)
+{
+    for (size_t i = 0; i < saved->n_ports; i++) {
+        const struct xtr_saved_port *from = &saved->ports[i];
+        const struct xtr_port *port;
+        char why[EM_ADDR_WHY];
+        if (from->wish.source == XTR_SOURCE_CONFIG || is_configured(agent->config, &from->wish.id))
+            continue;
+        if (xtr_agent_attach(agent, &from->wish, &port, why)) {
+            em_error("port %s of an earlier run: %s", id_text(&from->wish.id), why);
+            continue;
+        }
+        xtr_port_restore(xtr_ports_find(&agent->ports, &from->wish.id), from->epoch);
+    }
+}
+
+void xtr_agent_reload(struct xtr_agent *agent, const struct xtr_config *config)
+{
+    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
+        struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+        if (port && port->source == XTR_SOURCE_CONFIG && !is_configured(config, &port->id))
+            detach(agent, port);
+    }
+    attach_configured(agent, config, NULL);
+}
+
+/* Life */
+
+static void start_watchers(struct xtr_agent *agent)
+{
+    ev_prepare_init(&agent->kick, on_kick);
+    ev_idle_init(&agent->more, on_more);
+    ev_timer_init(&agent->beat, on_beat, 0, 0);
+    ev_timer_init(&agent->tick, on_tick, TICK_S, TICK_S);
+    ev_timer_init(&agent->save, on_save, SAVE_S, 0);
+    agent->kick.data = agent->more.data = agent->beat.data = agent->tick.data = agent->save.data =
+        agent;
+    ev_timer_start(agent->loop, &agent->tick);
+}
+
+static int open_plane(const struct xtr_config *config, struct dp_config *ret_conf,
+                      struct dataplane **ret_plane, char **ret_why)
+{
+    size_t n = 0;
+    *ret_conf = (struct dp_config){.udp_port = config->udp_port};
+    int r = xtr_rloc_find(config, ret_conf->rlocs, &n, ret_why);
+    return r ? r : dataplane_open(&dp_kernel, ret_conf, ret_plane, ret_why);
+}
+
+/* The kernel's vxlan devices speak one family, and IPv4 where there is a choice. */
+static void open_cache(struct xtr_agent *agent, const struct dp_config *conf)
+{
+    struct xtr_mapcache_config config = {
+        .node_id = agent->config->node_id,
+        .has_ipv4 = conf->rlocs[0].size == 4,
+        .has_ipv6 = conf->rlocs[0].size == 16,
+        .udp_port = conf->udp_port,
+    };
+    agent->cache = xtr_mapcache_new(&config);
+    for (size_t i = 0; i < 2; i++)
+        if (conf->rlocs[i].size)
+            agent->rlocs[agent->n_rlocs++] = (struct em_rloc){
+                .ip = conf->rlocs[i],
+                .encap = EM_ENCAP_VXLAN,
+                .udp_port = conf->udp_port == EM_VXLAN_UDP_PORT ? 0 : conf->udp_port};
+}
+
+static int open_client(struct xtr_agent *agent, char **ret_why)
+{
+    static const struct em_client_events events = {.on_up = on_up, .on_down = on_down};
+    const struct xtr_config *config = agent->config;
+    struct em_client_config client = {
+        .servers = (const char *const *)config->servers,
+        .n_servers = config->n_servers,
+        .ca_file = config->tls_ca,
+        .cert_file = config->tls_cert,
+        .key_file = config->tls_key,
+        .software = "xtr " EM_VERSION,
+        .node_id = config->node_id,
+        .boot_epoch = agent->boot_epoch,
+        .rlocs = agent->rlocs,
+        .n_rlocs = agent->n_rlocs,
+    };
+    int r = em_client_new(agent->loop, &client, &events, agent, &agent->client, ret_why);
+    if (!r)
+        agent->zero = subscribe(agent, 0, on_zero, agent);
+    return r;
+}
+
+static void read_saved(struct xtr_agent *agent, struct xtr_saved *ret_saved)
+{
+    int r = xtr_save_read(agent->config->state_dir, ret_saved);
+    if (r == EM_E_MALFORMED)
+        em_error("%s/ports is damaged and was renamed to ports.bad; attached ports are lost",
+                 agent->config->state_dir);
+    else if (r)
+        em_error("cannot read %s/ports: %s", agent->config->state_dir, em_strerror(r));
+    agent->boot_epoch = xtr_save_next_boot(ret_saved->boot_epoch, em_wall_ms());
+}
+
+int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
+                  struct xtr_agent **ret_agent, char **ret_why)
+{
+    struct xtr_agent *agent = em_calloc(1, sizeof *agent);
+    struct xtr_saved saved;
+    struct dp_config conf;
+    agent->loop = loop;
+    agent->config = config;
+    agent->start_ms = agent->down_ms = em_now_ms();
+    em_list_init(&agent->subs);
+    xtr_ports_init(&agent->ports);
+    xtr_registrar_init(&agent->registrar);
+    start_watchers(agent);
+    int r = open_plane(config, &conf, &agent->plane, ret_why);
+    if (r)
+        goto fail;
+    open_cache(agent, &conf);
+    xtr_pump_init(&agent->pump, agent->plane, agent->cache, &agent->ports);
+    read_saved(agent, &saved);
+    r = open_client(agent, ret_why);
+    if (!r) {
+        attach_configured(agent, config, &saved);
+        restore_attached(agent, &saved);
+        save_now(agent);
+    }
+    xtr_saved_free(&saved);
+    if (r)
+        goto fail;
+    *ret_agent = agent;
+    return 0;
+fail:
+    xtr_agent_free(agent);
+    return r;
+}
+
+void xtr_agent_free(struct xtr_agent *agent)
+{
+    if (!agent)
+        return;
+    if (ev_is_active(&agent->save))
+        save_now(agent);
+    ev_clear_pending(agent->loop, &agent->kick);
+    ev_idle_stop(agent->loop, &agent->more);
+    ev_timer_stop(agent->loop, &agent->beat);
+    ev_timer_stop(agent->loop, &agent->tick);
+    ev_timer_stop(agent->loop, &agent->save);
+    em_client_free(agent->client);
+    EM_FOREACH (sub, &agent->subs, struct sub, item)
+        free(sub);
+    xtr_registrar_fini(&agent->registrar);
+    xtr_ports_fini(&agent->ports);
+    xtr_mapcache_free(agent->cache);
+    dataplane_close(agent->plane);
+    for (size_t i = 0; i < MAX_PROBLEMS; i++)
+        free(agent->problems[i]);
+    free(agent->server);
+    free(agent->down_why);
+    free(agent);
+}
+
+void xtr_agent_watch(struct xtr_agent *agent, xtr_agent_port_fn *on_port, void *aux)
+{
+    agent->on_port = on_port;
+    agent->aux = aux;
+}
+
+/* For people */
+
+static void add_problem(struct xtr_agent *agent, char *text_take)
+{
+    if (agent->status.n_problems == MAX_PROBLEMS) {
+        free(text_take);
+        return;
+    }
+    char **place = &agent->problems[agent->status.n_problems++];
+    free(*place);
+    *place = text_take;
+}
+
+static void find_problems(struct xtr_agent *agent)
+{
+    agent->status.n_problems = 0;
+    if (!agent->server)
+        add_problem(agent, em_asprintf("no map server reachable: %s",
+                                       agent->down_why ? agent->down_why : "not yet connected"));
+    if (agent->save_err)
+        add_problem(agent, em_asprintf("ports cannot be saved in %s: %s", agent->config->state_dir,
+                                       em_strerror(agent->save_err)));
+    if (agent->pump.n_failed)
+        add_problem(agent, em_asprintf("%zu operations failed and are tried again each second",
+                                       agent->pump.n_failed));
+    if (agent->pump.n_foreign)
+        add_problem(agent,
+                    em_asprintf("%llu entries were not made: a stranger's entry is in the way; "
+                                "see 'mapctl xtr check'",
+                                (unsigned long long)agent->pump.n_foreign));
+    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
+        const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+        if (port && port->problem[0])
+            add_problem(agent, em_asprintf("port %s: %s", id_text(&port->id), port->problem));
+    }
+}
+
+const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
+{
+    uint64_t now = em_now_ms();
+    find_problems(agent);
+    agent->status.node_id = agent->config->node_id;
+    agent->status.rlocs = agent->rlocs;
+    agent->status.n_rlocs = agent->n_rlocs;
+    agent->status.server = agent->server ? agent->server : "";
+    agent->status.headless_ms = agent->server ? 0 : now - agent->down_ms;
+    agent->status.n_drift = agent->n_drift;
+    agent->status.uptime_ms = now - agent->start_ms;
+    agent->status.problems = (const char *const *)agent->problems;
+    return &agent->status;
+}
+
+const struct xtr_ports *xtr_agent_ports(const struct xtr_agent *agent)
+{
+    return &agent->ports;
+}
+
+const struct xtr_mapcache *xtr_agent_cache(const struct xtr_agent *agent)
+{
+    return agent->cache;
+}
+
+struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent)
+{
+    return dataplane_stats(agent->plane);
+}
+
+struct repairs {
+    struct xtr_agent *agent;
+    bool is_repair;
+    dp_visit_fn *visit;
+    void *aux;
+};
+
+static void on_difference(void *aux, const struct dp_difference *difference)
+{
+    struct repairs *repairs = aux;
+    if (repairs->is_repair && strcmp(difference->kind, "foreign"))
+        repairs->agent->n_drift++;
+    repairs->visit(repairs->aux, difference);
+}
+
+int64_t xtr_agent_check(struct xtr_agent *agent, bool repair, dp_visit_fn *visit, void *aux)
+{
+    struct repairs repairs = {agent, repair, visit, aux};
+    return dataplane_check(agent->plane, repair, on_difference, &repairs);
+}
+
+int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why)
+{
+    struct dp_config conf;
+    struct dataplane *plane = NULL;
+    int r = open_plane(config, &conf, &plane, ret_why);
+    if (r)
+        return r;
+    r = dataplane_sweep(plane, 0);
+    if (r < 0)
+        *ret_why = em_asprintf("cleaning up: %s", em_strerror(r));
+    dataplane_close(plane);
+    return r < 0 ? r : 0;
+}

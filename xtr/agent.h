@@ -1,0 +1,77 @@
+/* The xTR itself: brings together the map's feed, the local ports, the registrar and the
+ * data plane, on one libev loop.
+ *
+ *   control, sources --> ports --> registrar --> client --> map server
+ *                          |                       | feed
+ *                          +------> map-cache <----+
+ *                                       | operations, a bounded batch per turn
+ *                                   data plane
+ *
+ * Any callback may change something; it then kicks the agent, which looks at everything
+ * once before the loop sleeps again.
+ *
+ * Failures: no server, and all goes on as it is, with ports that wait; a feed that is
+ * refused is asked for again each second; an operation that the data plane refuses is tried
+ * again each second, and shown as a problem. */
+#ifndef XTR_AGENT_H
+#define XTR_AGENT_H
+
+#include "config.h"
+#include "dataplane/dataplane.h"
+#include "mapcache.h"
+#include "ports.h"
+
+struct ev_loop;
+struct xtr_agent;
+
+/* Something happened to a port: its phase or its problem is another; 'port' NULL: it was
+ * detached. */
+typedef void xtr_agent_port_fn(void *aux, const struct em_port_id *id, const struct xtr_port *port);
+
+/* Adopts what stands in the data plane, restores the ports of an earlier run, attaches
+ * those of the configuration, and begins to connect.  The configuration is lent until
+ * xtr_agent_free().  On failure *ret_why is a sentence (free() it). */
+int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
+                  struct xtr_agent **ret_agent, char **ret_why);
+
+/* The data plane goes on forwarding.  NULL is fine. */
+void xtr_agent_free(struct xtr_agent *agent);
+
+/* Takes the ports of the new configuration, and nothing else of it: those that are new or different
+ * are attached, those that are gone are detached. */
+void xtr_agent_reload(struct xtr_agent *agent, const struct xtr_config *config);
+
+void xtr_agent_watch(struct xtr_agent *agent, xtr_agent_port_fn *on_port, void *aux);
+
+/* As xtr_ports_check() and xtr_ports_attach(); *ret_port is lent until it is detached. */
+int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
+                     const struct xtr_port **ret_port, char *why);
+
+/* EM_E_NOT_FOUND. */
+int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id);
+
+struct xtr_agent_status {
+    const char *node_id;
+    const struct em_rloc *rlocs;
+    size_t n_rlocs;
+    const char *server;   /* "" when headless */
+    uint64_t headless_ms; /* for how long */
+    uint64_t n_drift;     /* entries repaired since the start */
+    uint64_t uptime_ms;
+    const char *const *problems;
+    size_t n_problems;
+};
+
+/* Lent until the next call. */
+const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent);
+const struct xtr_ports *xtr_agent_ports(const struct xtr_agent *agent);
+const struct xtr_mapcache *xtr_agent_cache(const struct xtr_agent *agent);
+struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent);
+
+/* As dp_class.check; what is repaired is counted. */
+int64_t xtr_agent_check(struct xtr_agent *agent, bool repair, dp_visit_fn *visit, void *aux);
+
+/* Takes everything that an xTR made out of the data plane. */
+int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why);
+
+#endif

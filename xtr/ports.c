@@ -1,0 +1,392 @@
+#include "ports.h"
+
+#include "base/mem.h"
+#include "eidmap/error.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TO(phase) (1u << XTR_##phase)
+
+/* Where a port may go from each phase. */
+static const unsigned edges[] = {
+    [XTR_WAITING] = TO(REGISTERING) | TO(INSTALLING) | TO(REFUSED),
+    [XTR_REGISTERING] = TO(WAITING) | TO(INSTALLING) | TO(REFUSED),
+    [XTR_INSTALLING] = TO(WAITING) | TO(REGISTERING) | TO(INSTALLED) | TO(REFUSED),
+    [XTR_INSTALLED] = TO(WAITING) | TO(REGISTERING) | TO(INSTALLING) | TO(REFUSED),
+    [XTR_REFUSED] = TO(WAITING) | TO(REGISTERING),
+};
+
+const char *xtr_phase_name(enum xtr_phase phase)
+{
+    switch (phase) {
+    case XTR_WAITING:
+        return "waiting";
+    case XTR_REGISTERING:
+        return "registering";
+    case XTR_INSTALLING:
+        return "installing";
+    case XTR_INSTALLED:
+        return "installed";
+    case XTR_REFUSED:
+        return "refused";
+    }
+    return "unknown";
+}
+
+/* The table of ports */
+
+void xtr_ports_init(struct xtr_ports *ports)
+{
+    *ports = (struct xtr_ports){0};
+    em_index_init(&ports->by_id);
+}
+
+static void port_free(struct xtr_port *port)
+{
+    if (!port)
+        return;
+    free(port->network);
+    free(port->eids);
+    free(port->problem);
+    free(port);
+}
+
+void xtr_ports_fini(struct xtr_ports *ports)
+{
+    for (uint32_t i = 0; i < ports->n_items; i++)
+        port_free(ports->items[i]);
+    free(ports->items);
+    em_index_fini(&ports->by_id);
+}
+
+static bool same_id(const struct em_port_id *a, const struct em_port_id *b)
+{
+    return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size);
+}
+
+static bool has_id(const void *aux, uint32_t slot, const void *key)
+{
+    return same_id(&((const struct xtr_ports *)aux)->items[slot]->id, key);
+}
+
+static uint32_t find_slot(const struct xtr_ports *ports, const struct em_port_id *id)
+{
+    return em_index_find(&ports->by_id, em_hash(id->bytes, id->size), has_id, ports, id);
+}
+
+struct xtr_port *xtr_ports_find(const struct xtr_ports *ports, const struct em_port_id *id)
+{
+    uint32_t slot = find_slot(ports, id);
+    return slot == EM_INDEX_NONE ? NULL : ports->items[slot];
+}
+
+static uint32_t free_slot(struct xtr_ports *ports)
+{
+    if (ports->n_used < ports->n_items)
+        for (uint32_t i = 0; i < ports->n_items; i++)
+            if (!ports->items[i])
+                return i;
+    uint32_t old = ports->n_items;
+    ports->n_items = old ? old * 2 : 16;
+    ports->items = em_realloc(ports->items, ports->n_items * sizeof(struct xtr_port *));
+    memset(ports->items + old, 0, (ports->n_items - old) * sizeof(struct xtr_port *));
+    return old;
+}
+
+static struct xtr_port *port_add(struct xtr_ports *ports, const struct em_port_id *id)
+{
+    struct xtr_port *port = em_calloc(1, sizeof *port);
+    port->id = *id;
+    port->phase = XTR_WAITING;
+    port->problem = em_strdup("");
+    uint32_t slot = free_slot(ports);
+    ports->items[slot] = port;
+    ports->n_used++;
+    em_index_insert(&ports->by_id, em_hash(id->bytes, id->size), slot);
+    return port;
+}
+
+void xtr_ports_remove(struct xtr_ports *ports, struct xtr_port *port)
+{
+    uint32_t slot = find_slot(ports, &port->id);
+    assert(slot != EM_INDEX_NONE && ports->items[slot] == port);
+    em_index_remove(&ports->by_id, em_hash(port->id.bytes, port->id.size), slot);
+    ports->items[slot] = NULL;
+    ports->n_used--;
+    port_free(port);
+}
+
+/* Wishes */
+
+static int refuse(char *why, int err, const char *format, const char *a, const char *b)
+{
+    if (why)
+        snprintf(why, EM_ADDR_WHY, format, a, b);
+    return err;
+}
+
+static int check_eids(const struct xtr_wish *wish, char *why)
+{
+    bool has_mac = false;
+    if (wish->n_eids > XTR_PORT_EIDS)
+        return refuse(why, -EINVAL, "a port has at most 64 addresses%s%s", "", "");
+    for (size_t i = 0; i < wish->n_eids; i++) {
+        const struct em_eid *e = &wish->eids[i];
+        int r = em_eid_check(e, why);
+        if (r)
+            return r;
+        if (e->kind == EM_EID_NAME || e->kind == EM_EID_PORT_ID)
+            return refuse(why, -EINVAL, "names are for operators to register, with mapctl%s%s", "",
+                          "");
+        has_mac |= e->kind == EM_EID_MAC;
+    }
+    return has_mac ? 0 : refuse(why, -EINVAL, "a local port needs at least one MAC%s%s", "", "");
+}
+
+static const struct em_eid *shared_eid(const struct xtr_port *port, const struct xtr_wish *wish)
+{
+    for (size_t i = 0; i < port->n_eids; i++)
+        for (size_t k = 0; k < wish->n_eids; k++)
+            if (!em_eid_compare(&port->eids[i], &wish->eids[k]))
+                return &port->eids[i];
+    return NULL;
+}
+
+int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, char *why)
+{
+    char id[EM_PORT_ID_TEXT], text[EM_EID_TEXT];
+    int r = em_port_id_check(wish->id.bytes, wish->id.size, why);
+    if (!r)
+        r = em_ident_check(wish->network, why);
+    if (!r)
+        r = check_eids(wish, why);
+    if (r)
+        return r;
+    size_t size = strlen(wish->device);
+    if (!size || size >= IFNAMSIZ || strpbrk(wish->device, "/ \t\n"))
+        return refuse(why, -EINVAL, "'%.20s' is no name of a device: 1 to 15 bytes%s", wish->device,
+                      "");
+    for (uint32_t i = 0; i < ports->n_items; i++) {
+        const struct xtr_port *other = ports->items[i];
+        if (!other || same_id(&other->id, &wish->id))
+            continue;
+        em_port_id_format(other->id.bytes, other->id.size, id);
+        bool is_same_net = !strcmp(other->network, wish->network);
+        if (!is_same_net && !strcmp(other->device, wish->device))
+            return refuse(why, -EBUSY, "device %s belongs to port %s in another network",
+                          wish->device, id);
+        const struct em_eid *eid = is_same_net ? shared_eid(other, wish) : NULL;
+        if (eid)
+            return refuse(why, -EBUSY, "%s belongs to port %s of this host",
+                          em_eid_format(eid, text), id);
+    }
+    return 0;
+}
+
+bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *wish)
+{
+    if (strcmp(port->network, wish->network) || strcmp(port->device, wish->device) ||
+        port->n_eids != wish->n_eids || port->priority != wish->priority ||
+        port->weight != wish->weight || port->is_multihomed != wish->is_multihomed)
+        return false;
+    for (size_t i = 0; i < wish->n_eids; i++)
+        if (em_eid_compare(&port->eids[i], &wish->eids[i]))
+            return false;
+    return true;
+}
+
+static void take_wish(struct xtr_port *port, const struct xtr_wish *wish)
+{
+    if (port->network && strcmp(port->network, wish->network))
+        port->network_id = 0;
+    free(port->network);
+    free(port->eids);
+    port->network = em_strdup(wish->network);
+    port->eids = em_memdup(wish->eids, wish->n_eids * sizeof *wish->eids);
+    port->n_eids = wish->n_eids;
+    memset(port->device, 0, sizeof port->device);
+    memcpy(port->device, wish->device, strlen(wish->device));
+    port->priority = wish->priority;
+    port->weight = wish->weight;
+    port->is_multihomed = wish->is_multihomed;
+    port->version++;
+}
+
+struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish *wish,
+                                  uint64_t now_us, bool *ret_is_changed)
+{
+    struct xtr_port *port = xtr_ports_find(ports, &wish->id);
+    bool is_same = port && xtr_port_is_as_wished(port, wish);
+    *ret_is_changed = !is_same || port->is_refused;
+    if (!port)
+        port = port_add(ports, &wish->id);
+    port->source = wish->source;
+    if (!*ret_is_changed)
+        return port;
+    take_wish(port, wish);
+    port->is_attach = true;
+    port->is_acked = port->is_refused = false;
+    port->is_due = true;
+    xtr_port_unplugged(port);
+    port->attached_us = now_us;
+    port->attach_us = 0;
+    return port;
+}
+
+void xtr_port_restore(struct xtr_port *port, uint64_t epoch)
+{
+    port->epoch = epoch;
+    port->is_attach = !epoch;
+}
+
+/* Facts */
+
+static void set_problem(struct xtr_port *port, const char *problem)
+{
+    char *old = port->problem;
+    port->problem = em_strdup(problem);
+    free(old);
+}
+
+void xtr_port_network(struct xtr_port *port, uint32_t network_id, uint32_t segmentation_id)
+{
+    if (port->network_id != network_id || port->segmentation_id != segmentation_id) {
+        port->has_position = false;
+        port->is_due = true;
+    }
+    port->network_id = network_id;
+    port->segmentation_id = segmentation_id;
+}
+
+void xtr_port_failed(struct xtr_port *port, int err)
+{
+    assert(err);
+    port->device_err = err;
+    port->has_position = false;
+}
+
+void xtr_port_plugged(struct xtr_port *port, int err)
+{
+    port->is_plugged = !err;
+    if (err)
+        xtr_port_failed(port, err);
+    port->device_err = err;
+}
+
+void xtr_port_unplugged(struct xtr_port *port)
+{
+    port->is_plugged = port->has_position = false;
+    port->device_err = 0;
+}
+
+void xtr_port_acked(struct xtr_port *port, uint64_t epoch)
+{
+    port->epoch = epoch;
+    port->is_acked = true;
+    port->is_attach = port->is_due = false;
+}
+
+void xtr_port_refuse(struct xtr_port *port, const char *why)
+{
+    port->is_refused = true;
+    port->is_acked = port->is_due = port->has_position = false;
+    set_problem(port, why);
+}
+
+bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id)
+{
+    const struct em_location *newest = NULL;
+    /* A claim that is under way decides for itself. */
+    if (!port->is_acked || port->is_refused)
+        return false;
+    for (size_t i = 0; i < seen->n_locations; i++) {
+        const struct em_location *l = &seen->locations[i];
+        if (!strcmp(l->node_id, own_id))
+            return false;
+        if (l->epoch > port->epoch && (!newest || l->epoch > newest->epoch))
+            newest = l;
+    }
+    if (!newest)
+        return false;
+    char why[EM_ADDR_WHY];
+    snprintf(why, sizeof why, "moved to %s", newest->node_id);
+    xtr_port_refuse(port, why);
+    return true;
+}
+
+/* Conclusions */
+
+static void describe_device(const struct xtr_port *port, char *why)
+{
+    if (port->device_err == -ENODEV)
+        snprintf(why, EM_ADDR_WHY, "device %s does not exist", port->device);
+    else if (port->device_err == -EBUSY)
+        snprintf(why, EM_ADDR_WHY, "device %s is in another bridge", port->device);
+    else
+        snprintf(why, EM_ADDR_WHY, "device %s: %s", port->device, em_strerror(port->device_err));
+}
+
+/* 'why' is the sentence for the phase. */
+static enum xtr_phase conclude(const struct xtr_port *port, const struct xtr_facts *facts,
+                               char *why)
+{
+    why[0] = 0;
+    if (port->is_refused) {
+        snprintf(why, EM_ADDR_WHY, "%s", port->problem);
+        return XTR_REFUSED;
+    }
+    if (!port->network_id) {
+        snprintf(why, EM_ADDR_WHY, "%s%s",
+                 facts->knows_map ? "the map has no network " : "no map server reachable",
+                 facts->knows_map ? port->network : "");
+        return XTR_WAITING;
+    }
+    if (port->device_err) {
+        describe_device(port, why);
+        return XTR_WAITING;
+    }
+    if (!port->is_acked && !facts->is_up) {
+        snprintf(why, EM_ADDR_WHY, "no map server reachable");
+        return XTR_WAITING;
+    }
+    if (!port->is_acked)
+        return XTR_REGISTERING;
+    if (!port->has_position || facts->done < port->position)
+        return XTR_INSTALLING;
+    return XTR_INSTALLED;
+}
+
+static void move(struct xtr_port *port, enum xtr_phase phase)
+{
+    bool is_edge = edges[port->phase] & 1u << phase;
+    assert(is_edge);
+    (void)is_edge;
+    port->phase = phase;
+}
+
+bool xtr_port_update(struct xtr_port *port, const struct xtr_facts *facts)
+{
+    char why[EM_ADDR_WHY];
+    enum xtr_phase before = port->phase;
+    if (port->is_acked && !port->has_position && facts->is_complete && !port->device_err) {
+        port->has_position = true;
+        port->position = facts->tail;
+    }
+    enum xtr_phase phase = conclude(port, facts, why);
+    if (phase == XTR_INSTALLED && before != XTR_INSTALLED && before != XTR_INSTALLING)
+        move(port, XTR_INSTALLING);
+    if (phase == XTR_INSTALLING && before == XTR_REFUSED)
+        move(port, XTR_WAITING);
+    if (phase != port->phase)
+        move(port, phase);
+    if (phase == XTR_INSTALLED && !port->attach_us)
+        port->attach_us = facts->now_us > port->attached_us ? facts->now_us - port->attached_us : 1;
+    bool has_news = phase != before || strcmp(port->problem, why);
+    if (strcmp(port->problem, why))
+        set_problem(port, why);
+    return has_news;
+}

@@ -1,0 +1,138 @@
+/* The ports of this node as somebody asked for them, and how far each has come.
+ *
+ * A port waits for its network, its device and a map server; is registered; is being
+ * installed until the map's feed is complete and the data plane has been told all that was
+ * queued by then; is installed.  Or the map refuses it: then it is out of the data plane
+ * until somebody attaches it again.  What is installed stays so when the servers are gone.
+ *
+ * No I/O: the agent reports facts, xtr_port_update() draws the conclusion. */
+#ifndef XTR_PORTS_H
+#define XTR_PORTS_H
+
+#include "base/hash.h"
+#include "eidmap/model.h"
+
+#include <net/if.h>
+
+#define XTR_PORT_EIDS 64
+
+/* The values are those of PortPhase in the protocol. */
+enum xtr_phase {
+    XTR_WAITING = 1,
+    XTR_REGISTERING = 2,
+    XTR_INSTALLING = 3,
+    XTR_INSTALLED = 4,
+    XTR_REFUSED = 5,
+};
+
+enum xtr_source { XTR_SOURCE_CONFIG, XTR_SOURCE_SOCKET };
+
+/* What somebody asks for. */
+struct xtr_wish {
+    struct em_port_id id;
+    const char *network;
+    const char *device;
+    const struct em_eid *eids; /* no names; at least one MAC */
+    size_t n_eids;
+    uint8_t priority;
+    uint8_t weight;
+    bool is_multihomed;
+    enum xtr_source source;
+};
+
+struct xtr_port {
+    struct em_port_id id;
+    char *network;
+    char device[IFNAMSIZ];
+    struct em_eid *eids;
+    size_t n_eids;
+    uint8_t priority;
+    uint8_t weight;
+    bool is_multihomed;
+    enum xtr_source source;
+
+    enum xtr_phase phase;
+    char *problem;            /* "" when all is well */
+    uint32_t network_id;      /* 0: the map has no such network, as far as we know */
+    uint32_t segmentation_id; /* that this node receives on; 0: the network's */
+    uint64_t epoch;           /* held; 0: none */
+    uint32_t version;         /* grows with each change of the wish */
+    bool is_attach;           /* fresh evidence that the map has not acknowledged yet */
+    bool is_acked;            /* the map has this version */
+    bool is_due;              /* has to be registered (again) in this session */
+    bool is_refused;
+    bool is_plugged;        /* the data plane has its device */
+    int device_err;         /* of the data plane; 0: fine or not told yet */
+    uint32_t plane_network; /* in the map-cache under this network-id; 0: it is not */
+    uint32_t plane_version; /* and as of this version */
+    bool has_position;
+    uint64_t position; /* that the data plane has to reach */
+    uint64_t attached_us;
+    uint64_t attach_us; /* from attach to installed; 0: not yet */
+};
+
+struct xtr_ports {
+    struct xtr_port **items; /* NULL: a free slot */
+    uint32_t n_items;
+    uint32_t n_used;
+    struct em_index by_id;
+};
+
+void xtr_ports_init(struct xtr_ports *ports);
+void xtr_ports_fini(struct xtr_ports *ports);
+
+/* 0, or -EINVAL, or -EBUSY when the device or a MAC is another port's here; then 'why'
+ * (EM_ADDR_WHY bytes) is a sentence. */
+int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, char *why);
+
+/* A new port, or the old one changed; the wish has been checked.  Fresh evidence: it will
+ * be registered as an attach.  *ret_is_changed: false if the very same port is there
+ * already and has not been refused, then nothing happens. */
+struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish *wish,
+                                  uint64_t now_us, bool *ret_is_changed);
+
+/* Would attaching it change nothing but what a refusal has done? */
+bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *wish);
+
+/* What an earlier run left: the map knows it by 'epoch', so it is no attach any more. */
+void xtr_port_restore(struct xtr_port *port, uint64_t epoch);
+
+/* NULL if there is none. */
+struct xtr_port *xtr_ports_find(const struct xtr_ports *ports, const struct em_port_id *id);
+void xtr_ports_remove(struct xtr_ports *ports, struct xtr_port *port);
+
+/* The i-th slot, NULL if it is free. */
+static inline struct xtr_port *xtr_ports_at(const struct xtr_ports *ports, uint32_t i)
+{
+    return ports->items[i];
+}
+
+/* Facts of one port. */
+void xtr_port_network(struct xtr_port *port, uint32_t network_id, uint32_t segmentation_id);
+/* The device was put into the network, or could not be; and what else fails on it. */
+void xtr_port_plugged(struct xtr_port *port, int err);
+void xtr_port_failed(struct xtr_port *port, int err);
+/* It is out of the data plane. */
+void xtr_port_unplugged(struct xtr_port *port);
+void xtr_port_acked(struct xtr_port *port, uint64_t epoch);
+void xtr_port_refuse(struct xtr_port *port, const char *why);
+
+/* The map shows the port.  True if it has moved on to another node: it is refused then. */
+bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id);
+
+/* Facts of all. */
+struct xtr_facts {
+    bool is_up;       /* a session with a map server stands */
+    bool knows_map;   /* network 0 has been shown to its end */
+    bool is_complete; /* the feed of this port's network has */
+    uint64_t done;    /* positions of the map-cache */
+    uint64_t tail;
+    uint64_t now_us;
+};
+
+/* Draws the conclusion; true if the phase or the problem changed. */
+bool xtr_port_update(struct xtr_port *port, const struct xtr_facts *facts);
+
+const char *xtr_phase_name(enum xtr_phase phase);
+
+#endif

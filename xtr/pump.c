@@ -1,0 +1,86 @@
+#include "pump.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+void xtr_pump_init(struct xtr_pump *pump, struct dataplane *plane, struct xtr_mapcache *cache,
+                   struct xtr_ports *ports)
+{
+    *pump = (struct xtr_pump){.plane = plane, .cache = cache, .ports = ports};
+}
+
+static bool is_of_device(const struct dp_op *op)
+{
+    return op->verb == DP_PORT_PUT || op->verb == DP_LOCAL_PUT;
+}
+
+/* The port put comes first: its success takes an old complaint back, and a local MAC that
+ * then fails makes a new one. */
+static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
+{
+    for (uint32_t i = 0; i < pump->ports->n_items; i++) {
+        struct xtr_port *port = xtr_ports_at(pump->ports, i);
+        if (!port || port->plane_network != op->network.id || strcmp(port->device, op->device))
+            continue;
+        if (op->verb == DP_PORT_PUT)
+            xtr_port_plugged(port, op->err);
+        else if (op->err)
+            xtr_port_failed(port, op->err);
+    }
+}
+
+static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
+{
+    if (op->err == -EEXIST) {
+        pump->n_foreign++;
+    } else if (pump->n_failed < XTR_PUMP_RETRIES) {
+        pump->failed[pump->n_failed] = *op;
+        pump->failed[pump->n_failed++].set.targets = NULL;
+    } else {
+        pump->has_overflow = true;
+    }
+}
+
+static void look_at(struct xtr_pump *pump, const struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (is_of_device(&ops[i]))
+            tell_ports(pump, &ops[i]);
+        else if (ops[i].err)
+            note_failure(pump, &ops[i]);
+    }
+}
+
+bool xtr_pump_turn(struct xtr_pump *pump, uint64_t budget_us)
+{
+    struct dp_op ops[XTR_OPS_MAX];
+    uint64_t begin = em_now_us();
+    do {
+        size_t n = xtr_mapcache_next_ops(pump->cache, ops, XTR_OPS_MAX);
+        if (n)
+            dataplane_apply(pump->plane, ops, n);
+        look_at(pump, ops, n);
+        xtr_mapcache_applied(pump->cache);
+        if (xtr_mapcache_done(pump->cache) == xtr_mapcache_tail(pump->cache))
+            return false;
+    } while (em_now_us() - begin < budget_us);
+    return true;
+}
+
+void xtr_pump_retry(struct xtr_pump *pump)
+{
+    if (pump->has_overflow)
+        xtr_mapcache_retry_all(pump->cache);
+    else
+        for (size_t i = 0; i < pump->n_failed; i++)
+            xtr_mapcache_retry(pump->cache, &pump->failed[i]);
+    pump->has_overflow = false;
+    pump->n_failed = 0;
+    for (uint32_t i = 0; i < pump->ports->n_items; i++) {
+        struct xtr_port *port = xtr_ports_at(pump->ports, i);
+        if (port && port->device_err)
+            xtr_mapcache_touch(pump->cache, &port->id);
+    }
+}

@@ -1,0 +1,274 @@
+/* Layout of the file, numbers big-endian: "EIDMAPX1", 8 bytes of checksum over the rest,
+ * boot epoch (8), number of ports (4), then each port as a size (4) and a LocalPort message
+ * of the protocol. */
+#include "save.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "eidmap/error.h"
+#include "wire/convert.h"
+#include "wire/msg.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC     "EIDMAPX1"
+#define HEAD_SIZE 16
+#define FILE_MAX  (256u << 20)
+
+/* FNV-1a: the file is no one's to forge but ours; this is against torn and rotten bytes. */
+static uint64_t checksum(const uint8_t *data, size_t size)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ data[i]) * 0x100000001b3u;
+    return hash;
+}
+
+static void put32(struct em_buf *out, uint32_t value)
+{
+    value = htobe32(value);
+    em_buf_append(out, &value, sizeof value);
+}
+
+static void put64(struct em_buf *out, uint64_t value)
+{
+    value = htobe64(value);
+    em_buf_append(out, &value, sizeof value);
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+    return be32toh(value);
+}
+
+static uint64_t get64(const uint8_t *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return be64toh(value);
+}
+
+/* Writing */
+
+static void put_port(struct em_buf *out, struct em_arena *arena, const struct xtr_port *port)
+{
+    Eidmap__Eid *eids[XTR_PORT_EIDS];
+    Eidmap__LocalPort msg = EIDMAP__LOCAL_PORT__INIT;
+    msg.id = (ProtobufCBinaryData){port->id.size, (uint8_t *)(uintptr_t)port->id.bytes};
+    msg.network_name = port->network;
+    msg.device = (char *)(uintptr_t)port->device;
+    msg.epoch = port->is_attach ? 0 : port->epoch;
+    msg.source = (char *)(uintptr_t)(port->source == XTR_SOURCE_CONFIG ? "config" : "socket");
+    msg.multihomed = port->is_multihomed;
+    msg.priority = port->priority;
+    msg.weight = port->weight;
+    for (size_t i = 0; i < port->n_eids; i++)
+        eids[i] = em_eid_to_msg(arena, &port->eids[i]);
+    msg.eids = eids;
+    msg.n_eids = port->n_eids;
+    put32(out, (uint32_t)protobuf_c_message_get_packed_size(&msg.base));
+    em_msg_pack(out, &msg.base);
+    em_arena_reset(arena);
+}
+
+static void put_all(struct em_buf *out, const struct xtr_ports *ports, uint64_t boot_epoch)
+{
+    struct em_arena arena;
+    em_arena_init(&arena, 0);
+    em_buf_append(out, MAGIC, 8);
+    put64(out, 0);
+    put64(out, boot_epoch);
+    put32(out, ports->n_used);
+    for (uint32_t i = 0; i < ports->n_items; i++)
+        if (ports->items[i])
+            put_port(out, &arena, ports->items[i]);
+    uint64_t sum = htobe64(checksum(em_buf_head(out) + HEAD_SIZE, em_buf_size(out) - HEAD_SIZE));
+    memcpy(out->data + out->head + 8, &sum, sizeof sum);
+    em_arena_fini(&arena);
+}
+
+static int write_all(int fd, const uint8_t *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        size -= (size_t)n;
+    }
+    return fsync(fd) ? -errno : 0;
+}
+
+static int sync_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = fsync(fd) ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+int xtr_save_write(const char *dir, const struct xtr_ports *ports, uint64_t boot_epoch)
+{
+    struct em_buf out;
+    char *path = em_asprintf("%s/ports", dir), *fresh = em_asprintf("%s/ports.new", dir);
+    int r = 0;
+    em_buf_init(&out);
+    put_all(&out, ports, boot_epoch);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        r = -errno;
+        goto out;
+    }
+    r = write_all(fd, em_buf_head(&out), em_buf_size(&out));
+    close(fd);
+    if (!r && rename(fresh, path))
+        r = -errno;
+    if (!r)
+        r = sync_dir(dir);
+out:
+    em_buf_fini(&out);
+    free(fresh);
+    free(path);
+    return r;
+}
+
+/* Reading */
+
+static int read_file(const char *path, uint8_t **ret_data, size_t *ret_size)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st)) {
+        r = -errno;
+    } else if (st.st_size > FILE_MAX) {
+        r = EM_E_MALFORMED;
+    } else {
+        uint8_t *data = em_malloc((size_t)st.st_size);
+        ssize_t n = read(fd, data, (size_t)st.st_size);
+        r = n < 0 ? -errno : n != st.st_size ? EM_E_MALFORMED : 0;
+        *ret_data = data;
+        *ret_size = (size_t)st.st_size;
+    }
+    close(fd);
+    return r;
+}
+
+static int parse_eids(const Eidmap__LocalPort *msg, struct em_eid *eids)
+{
+    for (size_t i = 0; i < msg->n_eids; i++) {
+        int r = em_eid_from_msg(msg->eids[i], &eids[i]);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static int parse_port(const Eidmap__LocalPort *msg, struct xtr_saved_port *ret_port)
+{
+    struct em_eid eids[XTR_PORT_EIDS];
+    if (!msg || msg->id.len > EM_PORT_ID_SIZE || msg->n_eids > XTR_PORT_EIDS ||
+        msg->priority > UINT8_MAX || msg->weight > UINT8_MAX || parse_eids(msg, eids))
+        return EM_E_MALFORMED;
+    struct xtr_wish *wish = &ret_port->wish;
+    *wish = (struct xtr_wish){
+        .network = em_strdup(msg->network_name),
+        .device = em_strdup(msg->device),
+        .eids = em_memdup(eids, msg->n_eids * sizeof *eids),
+        .n_eids = msg->n_eids,
+        .priority = (uint8_t)msg->priority,
+        .weight = (uint8_t)msg->weight,
+        .is_multihomed = msg->multihomed,
+        .source = strcmp(msg->source, "config") ? XTR_SOURCE_SOCKET : XTR_SOURCE_CONFIG,
+    };
+    wish->id.size = (uint8_t)msg->id.len;
+    memcpy(wish->id.bytes, msg->id.data, msg->id.len);
+    ret_port->epoch = msg->epoch;
+    return 0;
+}
+
+static int parse_ports(const uint8_t *at, const uint8_t *end, uint32_t n, struct xtr_saved *saved)
+{
+    struct em_arena arena;
+    int r = 0;
+    em_arena_init(&arena, 0);
+    for (uint32_t i = 0; i < n && !r; i++) {
+        uint32_t size = end - at < 4 ? UINT32_MAX : get32(at);
+        if (end - at < 4 || (size_t)(end - at - 4) < size) {
+            r = EM_E_MALFORMED;
+            break;
+        }
+        Eidmap__LocalPort *msg =
+            em_msg_unpack_as(&arena, &eidmap__local_port__descriptor, at + 4, size);
+        r = parse_port(msg, &saved->ports[saved->n_ports]);
+        saved->n_ports += !r;
+        at += 4 + size;
+        em_arena_reset(&arena);
+    }
+    em_arena_fini(&arena);
+    return r;
+}
+
+static int parse(const uint8_t *data, size_t size, struct xtr_saved *saved)
+{
+    if (size < HEAD_SIZE + 12 || memcmp(data, MAGIC, 8) ||
+        get64(data + 8) != checksum(data + HEAD_SIZE, size - HEAD_SIZE))
+        return EM_E_MALFORMED;
+    uint32_t n = get32(data + HEAD_SIZE + 8);
+    if (n > size / 4)
+        return EM_E_MALFORMED;
+    saved->boot_epoch = get64(data + HEAD_SIZE);
+    saved->ports = em_calloc(n, sizeof *saved->ports);
+    return parse_ports(data + HEAD_SIZE + 12, data + size, n, saved);
+}
+
+void xtr_saved_free(struct xtr_saved *saved)
+{
+    for (size_t i = 0; i < saved->n_ports; i++) {
+        struct xtr_wish *wish = &saved->ports[i].wish;
+        free((char *)(uintptr_t)wish->network);
+        free((char *)(uintptr_t)wish->device);
+        free((struct em_eid *)(uintptr_t)wish->eids);
+    }
+    free(saved->ports);
+    *saved = (struct xtr_saved){0};
+}
+
+static void set_aside(const char *path)
+{
+    char *bad = em_asprintf("%s.bad", path);
+    (void)rename(path, bad); /* where this fails the next write replaces it */
+    free(bad);
+}
+
+int xtr_save_read(const char *dir, struct xtr_saved *ret_saved)
+{
+    char *path = em_asprintf("%s/ports", dir);
+    uint8_t *data = NULL;
+    size_t size = 0;
+    *ret_saved = (struct xtr_saved){0};
+    int r = read_file(path, &data, &size);
+    if (!r)
+        r = parse(data, size, ret_saved);
+    if (r)
+        xtr_saved_free(ret_saved);
+    if (r == EM_E_MALFORMED)
+        set_aside(path);
+    free(data);
+    free(path);
+    return r == -ENOENT ? 0 : r;
+}
