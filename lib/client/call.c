@@ -15,6 +15,7 @@ struct em_call {
     ev_timer timer;
     bool is_done;
     bool is_opening;
+    size_t n_servers, n_failed; /* attempts while opening */
     int down_err; /* why the last attempt failed, 0: none has yet */
     char *down_why;
 };
@@ -32,8 +33,9 @@ static void on_down(void *aux, int err, const char *why)
     free(call->down_why);
     call->down_why = em_strdup(why);
     call->down_err = err;
-    if (call->is_opening && (err == EM_E_DENIED || err == EM_E_SUPERSEDED)) /* no use to wait */
-        ev_break(call->loop, EVBREAK_ONE);
+    bool is_hopeless = err == EM_E_DENIED || err == EM_E_SUPERSEDED;
+    if (call->is_opening && (is_hopeless || ++call->n_failed == call->n_servers))
+        ev_break(call->loop, EVBREAK_ONE); /* a person waits: each server had its chance */
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
@@ -52,6 +54,7 @@ int em_call_open(const struct em_client_config *config, struct em_call **ret_cal
         *ret_why = em_strdup("no event loop could be made");
         return -EMFILE;
     }
+    call->n_servers = config->n_servers;
     ev_timer_init(&call->timer, on_timer, 0, 0);
     int r = em_client_new(call->loop, config, &events, call, &call->client, ret_why);
     if (r)

@@ -207,7 +207,8 @@ struct em_status {
 /* The small blocking form, for tools.  A call is a client with a loop of its own. */
 struct em_call;
 
-/* As em_client_new(), and waits up to config->timeout_ms (0: 5 s) for a session. */
+/* As em_client_new(), and waits up to config->timeout_ms (0: 5 s) for a session, or until each
+ * server has failed once. */
 int em_call_open(const struct em_client_config *config, struct em_call **ret_call, char **ret_why);
 /* Not from a callback.  NULL is fine. */
 void em_call_close(struct em_call *call);
