@@ -222,6 +222,42 @@ static int load(struct ms_store *store, uint32_t *ret_schema)
     return !r && is_short ? walk(store) : r;
 }
 
+/* LMDB takes an empty file for a new map.  Here a new map gets its name only when its first
+ * pages are on the disk, so an empty file is what is left of a map that was lost, and a crash
+ * while the first one is made leaves nothing to repair. */
+static int make_file(struct ms_store *store, char **ret_why)
+{
+    char *path = em_asprintf("%s/data.mdb", store->path);
+    char *fresh = em_asprintf("%s/data.mdb.new", store->path);
+    MDB_env *env = NULL;
+    struct stat st = {.st_size = 1};
+    int r = 0;
+    if (stat(path, &st) == 0 || errno != ENOENT) {
+        if (st.st_size == 0) {
+            *ret_why = em_asprintf("%s is empty: put a copy back, or remove the file to begin "
+                                   "with an empty map",
+                                   path);
+            r = EM_E_STORAGE;
+        }
+        goto out;
+    }
+    unlink(fresh);
+    r = mdb_env_create(&env);
+    if (!r)
+        r = mdb_env_open(env, fresh, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+    if (!r)
+        r = mdb_env_sync(env, 1);
+    mdb_env_close(env);
+    if (!r && (rename(fresh, path) || fsync(store->lock_fd)))
+        r = errno;
+    if (r)
+        r = explain_open(store->path, r, ret_why);
+out:
+    free(path);
+    free(fresh);
+    return r;
+}
+
 static int open_env(struct ms_store *store, const struct ms_store_config *config, char **ret_why)
 {
     uint32_t schema = 0;
@@ -258,6 +294,8 @@ int ms_store_open(const struct ms_store_config *config, struct ms_store **ret_st
         r = make_dir(store->path, ret_why);
     if (!r)
         r = lock_dir(store, ret_why);
+    if (!r)
+        r = make_file(store, ret_why);
     if (!r)
         r = open_env(store, config, ret_why);
     if (r) {
