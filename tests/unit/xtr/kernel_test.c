@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -937,19 +938,43 @@ Test(frames, full_size_packets_pass)
     cr_assert(netns_ok("ping -c 2 -i 0.1 -W 2 -M do -s 1422 10.0.0.2"));
 }
 
-Test(frames, host_does_not_answer_in_the_tenants_network)
+Test(frames, host_does_not_answer_arp_in_the_tenants_network)
 {
     netns_enter(a.guest);
-    cr_assert(netns_ok("ip addr add 192.0.2.77/24 dev eth0"));
-    cr_assert_not(netns_ok("ping -c 1 -W 1 192.0.2.1"), "ARP for the host's own RLOC");
+    cr_assert(netns_ok("ip route add 192.0.2.1 dev eth0"));
+    cr_assert_not(netns_ok("ping -c 1 -W 1 192.0.2.1"));
+    cr_assert_not(netns_shows("ip neigh show 192.0.2.1", "lladdr"), "ARP for the host's RLOC");
+}
+
+static int udp_socket(int ns)
+{
+    netns_enter(ns);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
+/* Even a guest that knows the bridge's address cannot reach the host with it. */
+Test(frames, host_takes_no_packet_from_the_tenants_network)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(7777)};
+    struct em_ip rloc = test_ip(a.rloc);
+    int on_host = udp_socket(a.ns), in_guest = udp_socket(a.guest);
+
+    cr_assert_eq(bind(on_host, (struct sockaddr *)&addr, sizeof(addr)), 0);
     netns_enter(a.ns);
-    char *mac = netns_run("ip link show emb1 | sed -n "
-                          "'s/.*ether \\([0-9a-f:]*\\) .*/\\1/p'");
+    char *mac = netns_run("ip link show emb1 | sed -n 's/.*ether \\([0-9a-f:]*\\) .*/\\1/p'");
     mac[strcspn(mac, "\n")] = '\0';
     netns_enter(a.guest);
-    cr_assert(netns_ok("ip neigh replace 192.0.2.1 lladdr %s dev eth0", mac));
+    cr_assert(netns_ok("ip route add %s dev eth0", a.rloc));
+    cr_assert(netns_ok("ip neigh replace %s lladdr %s dev eth0", a.rloc, mac));
     free(mac);
-    cr_assert_not(netns_ok("ping -c 1 -W 1 192.0.2.1"), "frames to the bridge's own MAC");
+    memcpy(&addr.sin_addr, rloc.addr, 4);
+    cr_assert_eq(sendto(in_guest, "x", 1, 0, (struct sockaddr *)&addr, sizeof(addr)), 1);
+    struct pollfd poll_host = {.fd = on_host, .events = POLLIN};
+    cr_assert_eq(poll(&poll_host, 1, 300), 0, "the host has taken the packet");
+    close(on_host);
+    close(in_guest);
 }
 
 Test(frames, empty_set_drops_and_does_not_flood)
