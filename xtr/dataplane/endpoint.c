@@ -312,6 +312,7 @@ static int done_mac_put(struct dp *dp, const struct dp_op *op, int err)
 {
     struct dp_mac_rec *rec = dp_shadow_mac(&dp->shadow, op->network.id, op->mac);
 
+    assert(rec && rec->flags & DP_PENDING);
     if (err == -EEXIST)
         err = settle_mac(dp, op, rec);
     if (err) {
@@ -359,6 +360,7 @@ static int done_mac_delete(struct dp *dp, const struct dp_op *op, int err)
 {
     struct dp_mac_rec *rec = dp_shadow_mac(&dp->shadow, op->network.id, op->mac);
 
+    assert(rec && rec->flags & DP_PENDING);
     if (err && err != -ENODEV) {
         mac_failed(dp, rec, err);
         return err;
@@ -479,6 +481,7 @@ static int done_neigh_put(struct dp *dp, const struct dp_op *op, int err)
 {
     struct dp_neigh_ref ref = dp_shadow_neigh(&dp->shadow, op->network.id, &op->ip);
 
+    assert(ref.record && *ref.flags & DP_PENDING);
     if (err == -EEXIST)
         err = settle_neigh(dp, op);
     if (!err) {
@@ -573,6 +576,7 @@ static int done_flood(struct dp *dp, const struct dp_op *op, int err)
     struct dp_flood_rec *rec = dp_table_find(&dp->shadow.floods, &key);
     bool is_put = op->verb == DP_FLOOD_PUT;
 
+    assert(rec && rec->flags & DP_PENDING);
     if (!is_put && err == -ENODEV)
         err = 0;
     if (is_put ? err && rec->flags & DP_NEW : !err)

@@ -66,6 +66,7 @@ static void queue_op(struct dp *dp, struct dp_op *op)
 
 static void apply_op(struct dp *dp, struct dp_op *op)
 {
+    assert(dp->n_queued > 0 || dp_nl_len(dp->nl) == 0);
     switch (op->verb) {
     case DP_MAC_PUT:
     case DP_MAC_DELETE:

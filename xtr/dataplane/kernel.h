@@ -1,5 +1,5 @@
 /* The kernel data plane from inside: shared by the files that make it up (kernel.c draws
- * which), included by no one else. */
+ * which); besides them only their tests include it. */
 #ifndef DP_KERNEL_H
 #define DP_KERNEL_H
 
