@@ -1,0 +1,252 @@
+#include "ports.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct xtr_ports ports;
+static struct xtr_facts facts;
+static struct em_eid eids[4];
+static char why[EM_ADDR_WHY];
+
+static void setup(void)
+{
+    xtr_ports_init(&ports);
+    facts =
+        (struct xtr_facts){.is_up = true, .knows_map = true, .is_complete = true, .now_us = 1000};
+}
+
+static void teardown(void)
+{
+    xtr_ports_fini(&ports);
+}
+
+static struct xtr_wish wish(const char *id, const char *network, const char *device, uint8_t mac)
+{
+    static struct em_eid room[16][2];
+    static unsigned next;
+    struct em_eid *e = room[next++ % 16];
+    e[0] = (struct em_eid){.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, mac}};
+    e[1] = (struct em_eid){.kind = EM_EID_IPV4, .size = 4, .addr = {10, 0, 0, mac}};
+    struct xtr_wish w = {
+        .network = network, .device = device, .eids = e, .n_eids = 2, .source = XTR_SOURCE_SOCKET};
+    em_port_id_parse(id, &w.id, NULL);
+    return w;
+}
+
+static struct xtr_port *attach(const char *id, const char *network, const char *device, uint8_t mac)
+{
+    struct xtr_wish w = wish(id, network, device, mac);
+    bool is_changed;
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), 0), "%s", why);
+    return xtr_ports_attach(&ports, &w, 500, &is_changed);
+}
+
+/* A port that has come all the way. */
+static struct xtr_port *installed(void)
+{
+    struct xtr_port *port = attach("p1", "blue", "tap0", 1);
+    xtr_port_network(port, 7, 100);
+    xtr_port_plugged(port, 0);
+    xtr_port_update(port, &facts);
+    xtr_port_acked(port, 42);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+    return port;
+}
+
+TestSuite(ports, .init = setup, .fini = teardown);
+
+Test(ports, a_port_waits_for_a_map_server_then_for_its_network)
+{
+    struct xtr_port *port = attach("p1", "blue", "tap0", 1);
+    facts.knows_map = facts.is_up = false;
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_WAITING));
+    cr_assert(eq(str, port->problem, "no map server reachable"));
+    facts.knows_map = facts.is_up = true;
+    cr_assert(xtr_port_update(port, &facts));
+    cr_assert(eq(str, port->problem, "the map has no network blue"));
+    xtr_port_network(port, 7, 100);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REGISTERING));
+    cr_assert(eq(str, port->problem, ""));
+}
+
+Test(ports, installed_needs_the_map_the_feed_and_the_data_plane)
+{
+    struct xtr_port *port = attach("p1", "blue", "tap0", 1);
+    xtr_port_network(port, 7, 100);
+    xtr_port_plugged(port, 0);
+    facts.is_complete = false;
+    facts.tail = 10;
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REGISTERING));
+    xtr_port_acked(port, 42);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLING));
+    facts.is_complete = true;
+    facts.done = 9;
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLING));
+    facts.done = 10;
+    facts.tail = 99;
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLED), "what is queued later does not count");
+    cr_assert(eq(u64, port->attach_us, 500));
+}
+
+Test(ports, what_is_installed_stays_so_without_a_server)
+{
+    struct xtr_port *port = installed();
+    facts.is_up = false;
+    cr_assert(not(xtr_port_update(port, &facts)));
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+}
+
+Test(ports, a_missing_device_is_waited_for)
+{
+    struct xtr_port *port = attach("p1", "blue", "tap0", 1);
+    xtr_port_network(port, 7, 100);
+    xtr_port_plugged(port, -ENODEV);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_WAITING));
+    cr_assert(eq(str, port->problem, "device tap0 does not exist"));
+    xtr_port_plugged(port, 0);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REGISTERING));
+}
+
+Test(ports, a_local_entry_that_fails_takes_installed_back)
+{
+    struct xtr_port *port = installed();
+    xtr_port_failed(port, -EEXIST);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_WAITING));
+    facts.tail = facts.done + 3;
+    xtr_port_plugged(port, 0);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLING));
+}
+
+Test(ports, a_port_that_the_map_shows_elsewhere_with_a_newer_epoch_has_moved)
+{
+    struct xtr_port *port = installed();
+    struct em_location l = {.node_id = "h2", .epoch = 41};
+    struct em_port seen = {.id = port->id, .locations = &l, .n_locations = 1};
+    cr_assert(not(xtr_port_seen(port, &seen, "h1")), "older than what we hold");
+    l.epoch = 43;
+    cr_assert(xtr_port_seen(port, &seen, "h1"));
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REFUSED));
+    cr_assert(eq(str, port->problem, "moved to h2"));
+    cr_assert(not(port->is_due));
+}
+
+Test(ports, a_location_beside_ours_is_no_move)
+{
+    struct xtr_port *port = installed();
+    struct em_location l[] = {{.node_id = "h2", .epoch = 50}, {.node_id = "h1", .epoch = 42}};
+    struct em_port seen = {.id = port->id, .locations = l, .n_locations = 2};
+    cr_assert(not(xtr_port_seen(port, &seen, "h1")));
+}
+
+Test(ports, a_claim_under_way_is_not_judged_by_the_feed)
+{
+    struct xtr_port *port = attach("p1", "blue", "tap0", 1);
+    struct em_location l = {.node_id = "h2", .epoch = 50};
+    struct em_port seen = {.id = port->id, .locations = &l, .n_locations = 1};
+    cr_assert(not(xtr_port_seen(port, &seen, "h1")));
+}
+
+Test(ports, attaching_a_refused_port_again_is_fresh_evidence)
+{
+    struct xtr_port *port = installed();
+    xtr_port_refuse(port, "moved to h2");
+    xtr_port_update(port, &facts);
+    struct xtr_wish w = wish("p1", "blue", "tap0", 1);
+    bool is_changed;
+    xtr_ports_attach(&ports, &w, 600, &is_changed);
+    cr_assert(is_changed);
+    cr_assert(port->is_attach && port->is_due && !port->is_refused);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REGISTERING));
+}
+
+Test(ports, the_same_attach_twice_changes_nothing)
+{
+    struct xtr_port *port = installed();
+    uint32_t version = port->version;
+    struct xtr_wish w = wish("p1", "blue", "tap0", 1);
+    bool is_changed = true;
+    cr_assert(xtr_ports_attach(&ports, &w, 600, &is_changed) == port);
+    cr_assert(not(is_changed));
+    cr_assert(eq(u32, port->version, version));
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+}
+
+Test(ports, an_attach_with_another_address_registers_again)
+{
+    struct xtr_port *port = installed();
+    cr_assert(attach("p1", "blue", "tap0", 9) == port);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REGISTERING));
+    cr_assert(eq(sz, ports.n_used, 1));
+}
+
+Test(ports, what_cannot_be_is_refused_with_a_sentence)
+{
+    attach("p1", "blue", "tap0", 1);
+    struct xtr_wish w = wish("p2", "red", "tap0", 2);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EBUSY));
+    cr_assert(eq(str, why, "device tap0 belongs to port p1 in another network"));
+    w = wish("p2", "blue", "tap1", 1);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EBUSY));
+    cr_assert(strstr(why, "belongs to port p1 of this host") != NULL, "%s", why);
+    w = wish("p2", "blue", "a-name-that-is-too-long", 2);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EINVAL));
+    w = wish("p2", "blue", "tap1", 2);
+    w.n_eids = 0;
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EINVAL));
+    cr_assert(strstr(why, "at least one MAC") != NULL, "%s", why);
+    eids[0] = (struct em_eid){.kind = EM_EID_MAC, .size = 6, .addr = {1}};
+    w.eids = eids;
+    w.n_eids = 1;
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EINVAL), "a multicast MAC");
+    w = wish("p2", "bl ue", "tap1", 2);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EINVAL));
+}
+
+Test(ports, overlapping_addresses_in_two_networks_are_fine)
+{
+    attach("p1", "blue", "tap0", 1);
+    struct xtr_wish w = wish("p2", "red", "tap1", 1);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), 0), "%s", why);
+}
+
+Test(ports, a_network_of_another_segment_is_registered_again)
+{
+    struct xtr_port *port = installed();
+    cr_assert(not(port->is_due));
+    xtr_port_network(port, 7, 101);
+    cr_assert(port->is_due);
+}
+
+Test(ports, many_ports_come_and_go)
+{
+    char id[16];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 100; i++) {
+            snprintf(id, sizeof id, "p%d", i);
+            attach(id, i % 2 ? "blue" : "red", i % 2 ? "tapb" : "tapr", (uint8_t)i);
+        }
+        cr_assert(eq(sz, ports.n_used, 100));
+        for (uint32_t i = 0; i < ports.n_items; i++)
+            if (xtr_ports_at(&ports, i))
+                xtr_ports_remove(&ports, xtr_ports_at(&ports, i));
+        cr_assert(eq(sz, ports.n_used, 0));
+    }
+    cr_assert(le(u32, ports.n_items, 128));
+}
