@@ -116,6 +116,8 @@ void em_listener_pause(struct em_listener *listener)
 
 void em_listener_resume(struct em_listener *listener)
 {
+    if (!listener->is_paused)
+        return; /* it may be waiting for a free descriptor */
     listener->is_paused = false;
     ev_io_start(listener->loop, &listener->io);
 }

@@ -34,7 +34,6 @@ struct ms_front {
     struct em_tls *tls;
     struct em_listener **listeners;
     size_t n_listeners;
-    bool is_paused;
     unsigned next_worker;
     ev_async wake; /* a handshake or connection has ended while accepting was paused */
     ev_timer tick;

@@ -28,19 +28,19 @@
 
 /* ---- accepting ---------------------------------------------------------------------- */
 
-static bool is_full(const struct ms_front *front)
+/* Handshakes that drag on keep new TLS connections waiting; an operator on the unix socket
+ * still gets in. */
+static bool is_full(const struct ms_front *front, const struct em_listener *listener)
 {
-    return front->n_handshakes >= front->max_handshakes ||
-           front->n_connections >= front->max_connections;
+    return front->n_connections >= front->max_connections ||
+           (front->n_handshakes >= front->max_handshakes &&
+            em_listener_address(listener)->transport == EM_TLS);
 }
 
-static void set_paused(struct ms_front *front, bool is_paused)
+static void pause_what_is_full(struct ms_front *front)
 {
-    if (front->is_paused == is_paused)
-        return;
-    front->is_paused = is_paused;
     for (size_t i = 0; i < front->n_listeners; i++) {
-        if (is_paused)
+        if (is_full(front, front->listeners[i]))
             em_listener_pause(front->listeners[i]);
         else
             em_listener_resume(front->listeners[i]);
@@ -57,19 +57,16 @@ static void on_accept(void *aux, const struct em_address *address, int fd_take)
     mail->tls = address->transport == EM_TLS ? em_tls_ref(front->tls) : NULL;
     front->n_handshakes++;
     front->n_connections++;
-    if (is_full(front)) {
-        if (front->n_connections >= front->max_connections)
-            em_warn_limited("%u connections, the limit: new ones wait (limits.connections)",
-                            front->n_connections);
-        set_paused(front, true);
-    }
+    if (front->n_connections >= front->max_connections)
+        em_warn_limited("%u connections, the limit: new ones wait (limits.connections)",
+                        front->n_connections);
+    pause_what_is_full(front);
     ms_worker_post(worker, &mail->mail);
 }
 
 static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
 {
-    struct ms_front *front = w->data;
-    set_paused(front, is_full(front));
+    pause_what_is_full(w->data);
 }
 
 static void gone(struct ms_front *front, atomic_uint *count, unsigned limit)
@@ -256,7 +253,7 @@ void ms_front_set_limits(struct ms_front *front, const struct ms_front_config *c
     front->lease_ms = config->lease_ms;
     front->max_connections = config->max_connections;
     front->max_handshakes = config->max_handshakes;
-    set_paused(front, is_full(front));
+    pause_what_is_full(front);
 }
 
 /* ---- what an operator sees ----------------------------------------------------------- */

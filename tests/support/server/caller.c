@@ -69,6 +69,8 @@ static void on_reply(void *aux, const struct em_reply *reply)
     if (reply->message)
         snprintf(caller->message, sizeof(caller->message), "%s", reply->message);
     caller->revision = reply->revision;
+    if (reply->n_epochs)
+        caller->epoch = reply->epochs[0];
     if (reply->network)
         caller->network_id = reply->network->id;
     if (reply->status) {
@@ -120,6 +122,12 @@ int caller_register(struct caller *caller, uint32_t network_id, uint32_t first, 
     free(claims);
     free(ports);
     return finish(caller, id);
+}
+
+int caller_claim(struct caller *caller, const struct em_claim *claim)
+{
+    struct em_client *client = begin(caller);
+    return finish(caller, em_client_register(client, claim, 1, NULL, on_reply, caller));
 }
 
 int caller_withdraw(struct caller *caller, uint32_t first, size_t n)

@@ -10,6 +10,7 @@ struct caller {
     int err;
     char message[256]; /* "" where there was none */
     uint64_t revision;
+    uint64_t epoch;      /* register: of the first claim */
     uint32_t network_id; /* put_network */
     size_t n_positive;   /* resolve: answers that have a port */
     char node[64];       /* resolve: of the last positive answer's first location */
@@ -29,6 +30,7 @@ int caller_put_network(struct caller *caller, const char *name);
 /* Numbered ports first .. first + n - 1 on 'node', n <= 4096. */
 int caller_register(struct caller *caller, uint32_t network_id, uint32_t first, size_t n,
                     const char *node);
+int caller_claim(struct caller *caller, const struct em_claim *claim);
 int caller_withdraw(struct caller *caller, uint32_t first, size_t n);
 int caller_resolve(struct caller *caller, uint32_t network_id, uint32_t number);
 int caller_status(struct caller *caller);
