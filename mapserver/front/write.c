@@ -298,8 +298,9 @@ static bool answer_noop(struct ms_session *session, uint64_t id, const Eidmap__R
 static void note_announced(struct ms_session *session, const Eidmap__Register *reg)
 {
     struct ms_announce *announce = session->announce;
-    if (!announce || announce->is_sweeping)
+    if (!announce)
         return;
+    /* Also while sweeping: what comes now must not be taken for a ghost by the next chunk. */
     for (size_t i = 0; i < reg->n_claims; i++)
         if (reg->claims[i]->port)
             announce_add(announce, (struct ms_blob){reg->claims[i]->port->id.data,

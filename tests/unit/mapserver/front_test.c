@@ -267,6 +267,28 @@ Test(front, thousands_of_ghosts_are_withdrawn_in_one_announce)
     cr_assert_not(scene_resolve(op, "blue", "port:p2499").is_positive);
 }
 
+/* The sweep goes on in chunks until nothing is left: what comes meanwhile is no ghost. */
+Test(front, what_is_registered_during_a_sweep_stays)
+{
+    register_many(hv1, 2500);
+    em_client_announce_begin(em_call_client(hv1), 8);
+    struct scene_wait wait = {hv1};
+    em_client_announce_end(em_call_client(hv1), 8, scene_on_reply, &wait);
+    struct scene_wait claim = {hv1};
+    struct em_eid eid;
+    const struct em_location location = {.weight = 1};
+    struct em_claim new_port = {
+        .port = {.eids = &eid, .n_eids = 1, .locations = &location, .n_locations = 1}};
+    cr_assert_eq(em_eid_parse(MAC1, &eid, NULL, NULL), 0);
+    cr_assert_eq(em_port_id_parse("late", &new_port.port.id, NULL), 0);
+    em_client_register(em_call_client(hv1), &new_port, 1, "blue", scene_on_reply, &claim);
+    while (!wait.reply.n_calls || !claim.reply.n_calls)
+        cr_assert_eq(em_call_wait(hv1, 5000), 0);
+    cr_assert_eq(claim.reply.err, 0, "%s", claim.reply.message);
+    cr_assert_eq(wait.reply.n_withdrawn, 2500);
+    cr_assert(scene_resolve(op, "blue", MAC1).is_positive);
+}
+
 Test(front, announcing_the_same_again_changes_nothing)
 {
     scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
