@@ -20,223 +20,234 @@
 #include <sys/stat.h>
 
 struct server {
-  struct ev_loop *loop;
-  const char *file;
-  struct ms_config started; /* the front holds its strings */
-  struct ms_config config;  /* as last reloaded */
-  bool is_reloaded;
-  struct ms_store *store;
-  struct em_tls *tls;
-  struct ms_front *front;
-  ev_signal term, interrupt, hangup;
-  ev_timer watchdog;
-  ev_async fatal;
+    struct ev_loop *loop;
+    const char *file;
+    struct ms_config started; /* the front holds its strings */
+    struct ms_config config;  /* as last reloaded */
+    bool is_reloaded;
+    struct ms_store *store;
+    struct em_tls *tls;
+    struct ms_front *front;
+    ev_signal term, interrupt, hangup;
+    ev_timer watchdog;
+    ev_async fatal;
 };
 
 /* The core's thread cannot hand the server over otherwise. */
 static struct server *the_server;
 
-static struct ms_front_config front_config(const struct ms_config *config) {
-  return (struct ms_front_config){
-      .server_id = config->server_id,
-      .listen = (const char *const *)config->listen,
-      .n_listen = config->n_listen,
-      .advertise = (const char *const *)config->advertise,
-      .n_advertise = config->n_advertise,
-      .socket_mode = config->socket_mode,
-      .n_workers = config->workers,
-      .max_connections = config->max_connections,
-      .max_handshakes = config->max_handshakes,
-      .handshake_ms = config->handshake_ms,
-      .lease_ms = config->lease_ms,
-      .hold_ms = config->hold_ms,
-      .tombstones_ms = config->tombstones_ms,
-      .max_node_ports = config->max_node_ports,
-  };
+static struct ms_front_config front_config(const struct ms_config *config)
+{
+    return (struct ms_front_config){
+        .server_id = config->server_id,
+        .listen = (const char *const *)config->listen,
+        .n_listen = config->n_listen,
+        .advertise = (const char *const *)config->advertise,
+        .n_advertise = config->n_advertise,
+        .socket_mode = config->socket_mode,
+        .n_workers = config->workers,
+        .max_connections = config->max_connections,
+        .max_handshakes = config->max_handshakes,
+        .handshake_ms = config->handshake_ms,
+        .lease_ms = config->lease_ms,
+        .hold_ms = config->hold_ms,
+        .tombstones_ms = config->tombstones_ms,
+        .max_node_ports = config->max_node_ports,
+    };
 }
 
 /* A default path under /run or /var/lib works on a machine where nobody made it
  * yet. */
-static void make_parent(const char *path) {
-  char *dir = em_strdup(path);
-  for (char *slash = strchr(dir + 1, '/'); slash;
-       slash = strchr(slash + 1, '/')) {
-    *slash = '\0';
-    mkdir(dir, 0755); /* what cannot be made is said by who needs it */
-    *slash = '/';
-  }
-  free(dir);
+static void make_parent(const char *path)
+{
+    char *dir = em_strdup(path);
+    for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(dir, 0755); /* what cannot be made is said by who needs it */
+        *slash = '/';
+    }
+    free(dir);
 }
 
-static void make_parents(const struct ms_config *config) {
-  make_parent(config->data_dir);
-  for (size_t i = 0; i < config->n_listen; i++)
-    if (strncmp(config->listen[i], "unix:", 5) == 0)
-      make_parent(config->listen[i] + 5);
+static void make_parents(const struct ms_config *config)
+{
+    make_parent(config->data_dir);
+    for (size_t i = 0; i < config->n_listen; i++)
+        if (strncmp(config->listen[i], "unix:", 5) == 0)
+            make_parent(config->listen[i] + 5);
 }
 
-static int open_tls(const struct ms_config *config, struct em_tls **ret_tls,
-                    char **ret_why) {
-  *ret_tls = NULL;
-  if (!config->tls_cert)
-    return 0;
-  int r = em_tls_new(config->tls_ca, config->tls_cert, config->tls_key, ret_tls,
-                     ret_why);
-  if (r == 0 && em_tls_identity(*ret_tls)->role != EM_ROLE_SERVER) {
-    *ret_why = em_asprintf("%s: is not a server's certificate; make one with "
-                           "'mapctl pki server'",
-                           config->tls_cert);
-    em_tls_free(*ret_tls);
+static int open_tls(const struct ms_config *config, struct em_tls **ret_tls, char **ret_why)
+{
     *ret_tls = NULL;
-    r = -EINVAL;
-  }
-  return r;
+    if (!config->tls_cert)
+        return 0;
+    int r = em_tls_new(config->tls_ca, config->tls_cert, config->tls_key, ret_tls, ret_why);
+    if (r == 0 && em_tls_identity(*ret_tls)->role != EM_ROLE_SERVER) {
+        *ret_why = em_asprintf("%s: is not a server's certificate; make one with "
+                               "'mapctl pki server'",
+                               config->tls_cert);
+        em_tls_free(*ret_tls);
+        *ret_tls = NULL;
+        r = -EINVAL;
+    }
+    return r;
 }
 
 /* Thousands of connections need as many descriptors as the hard limit gives. */
-static void raise_file_limit(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-      limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-  }
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
-static void on_fatal_wake(struct ev_loop *loop, ev_async *w, int revents) {
-  ev_break(loop, EVBREAK_ALL);
+static void on_fatal_wake(struct ev_loop *loop, ev_async *w, int revents)
+{
+    ev_break(loop, EVBREAK_ALL);
 }
 
 /* Core's thread. */
-static void on_fatal(int err, const char *why) {
-  em_error("cannot go on: %s (%s)", why, em_strerror(err));
-  ev_async_send(the_server->loop, &the_server->fatal);
+static void on_fatal(int err, const char *why)
+{
+    em_error("cannot go on: %s (%s)", why, em_strerror(err));
+    ev_async_send(the_server->loop, &the_server->fatal);
 }
 
-static int start(struct server *server, char **ret_why) {
-  const struct ms_config *config = &server->config;
-  const struct ms_store_config store_config = {.dir = config->data_dir,
-                                               .map_size = config->store_size,
-                                               .disk_reserve =
-                                                   config->disk_reserve};
-  const struct ms_front_config front = front_config(config);
-  make_parents(config);
-  raise_file_limit();
-  int r = open_tls(config, &server->tls, ret_why);
-  if (r == 0)
-    r = ms_store_open(&store_config, &server->store, ret_why);
-  if (r == 0)
-    r = ms_front_start(server->loop, &front, server->store, server->tls,
-                       on_fatal, &server->front, ret_why);
-  return r;
+static int start(struct server *server, char **ret_why)
+{
+    const struct ms_config *config = &server->config;
+    const struct ms_store_config store_config = {.dir = config->data_dir,
+                                                 .map_size = config->store_size,
+                                                 .disk_reserve = config->disk_reserve};
+    const struct ms_front_config front = front_config(config);
+    make_parents(config);
+    raise_file_limit();
+    int r = open_tls(config, &server->tls, ret_why);
+    if (r == 0)
+        r = ms_store_open(&store_config, &server->store, ret_why);
+    if (r == 0)
+        r = ms_front_start(server->loop, &front, server->store, server->tls, on_fatal,
+                           &server->front, ret_why);
+    return r;
 }
 
-static void tell_systemd(struct server *server, const char *state) {
-  char summary[128], text[256];
-  ms_front_summary(server->front, summary, sizeof(summary));
-  snprintf(text, sizeof(text), "%sSTATUS=%s", state, summary);
-  em_notify(text);
+static void tell_systemd(struct server *server, const char *state)
+{
+    char summary[128], text[256];
+    ms_front_summary(server->front, summary, sizeof(summary));
+    snprintf(text, sizeof(text), "%sSTATUS=%s", state, summary);
+    em_notify(text);
 }
 
-static void on_watchdog(struct ev_loop *loop, ev_timer *w, int revents) {
-  struct server *server = w->data;
-  if (ms_front_is_alive(server->front))
-    tell_systemd(server, "WATCHDOG=1\n");
-  else
-    em_error("a thread has not moved since the last watchdog tick");
+static void on_watchdog(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct server *server = w->data;
+    if (ms_front_is_alive(server->front))
+        tell_systemd(server, "WATCHDOG=1\n");
+    else
+        em_error("a thread has not moved since the last watchdog tick");
 }
 
-static void on_end(struct ev_loop *loop, ev_signal *w, int revents) {
-  em_info("%s: closing", strsignal(w->signum));
-  ev_break(loop, EVBREAK_ALL);
+static void on_end(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    em_info("%s: closing", strsignal(w->signum));
+    ev_break(loop, EVBREAK_ALL);
 }
 
-static void reload(struct server *server) {
-  struct ms_config config;
-  struct em_tls *tls = NULL;
-  char *why = NULL;
-  int r = ms_config_load(server->file, &config, &why);
-  if (r == 0) {
-    r = open_tls(&config, &tls, &why);
-    if (r)
-      ms_config_free(&config);
-  }
-  if (r) {
-    em_error("%s; the old configuration stays", why);
+static void reload(struct server *server)
+{
+    struct ms_config config;
+    struct em_tls *tls = NULL;
+    char *why = NULL;
+    int r = ms_config_load(server->file, &config, &why);
+    if (r == 0) {
+        r = open_tls(&config, &tls, &why);
+        if (r)
+            ms_config_free(&config);
+    }
+    if (r) {
+        em_error("%s; the old configuration stays", why);
+        free(why);
+        return;
+    }
+    ms_config_log_changes(&server->config, &config);
+    em_log_set_level((enum em_log_level)config.log_level);
+    const struct ms_front_config front = front_config(&config);
+    ms_front_set_limits(server->front, &front);
+    if (tls && server->tls)
+        ms_front_set_tls(server->front, tls);
+    em_tls_free(server->tls);
+    server->tls = tls;
+    if (server->is_reloaded)
+        ms_config_free(&server->config);
+    server->config = config;
+    server->is_reloaded = true;
+    em_info("configuration reloaded");
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    em_notify("RELOADING=1");
+    reload(w->data);
+    em_notify("READY=1");
+}
+
+static void watch_signals(struct server *server)
+{
+    ev_signal_init(&server->term, on_end, SIGTERM);
+    ev_signal_init(&server->interrupt, on_end, SIGINT);
+    ev_signal_init(&server->hangup, on_hangup, SIGHUP);
+    server->hangup.data = server;
+    ev_signal_start(server->loop, &server->term);
+    ev_signal_start(server->loop, &server->interrupt);
+    ev_signal_start(server->loop, &server->hangup);
+}
+
+static int serve(struct server *server)
+{
+    unsigned watchdog_ms = em_notify_watchdog_ms();
+    if (watchdog_ms) {
+        ev_timer_init(&server->watchdog, on_watchdog, 0, watchdog_ms / 2000.0);
+        server->watchdog.data = server;
+        ev_timer_start(server->loop, &server->watchdog);
+    }
+    tell_systemd(server, "READY=1\n");
+    em_info("%s is ready", server->config.server_id);
+    ev_run(server->loop, 0);
+    em_notify("STOPPING=1");
+    return ev_async_pending(&server->fatal) ? 1 : 0;
+}
+
+int ms_server_run(const char *file)
+{
+    struct server server = {.file = file};
+    char *why = NULL;
+    int status = 1;
+    if (ms_config_load(file, &server.started, &why)) {
+        em_error("%s", why);
+        free(why);
+        return 1;
+    }
+    server.config = server.started;
+    em_log_set_level((enum em_log_level)server.config.log_level);
+    the_server = &server;
+    server.loop = ev_default_loop(0);
+    ev_async_init(&server.fatal, on_fatal_wake);
+    ev_async_start(server.loop, &server.fatal);
+    watch_signals(&server);
+    if (start(&server, &why))
+        em_error("cannot start: %s", why);
+    else
+        status = serve(&server);
     free(why);
-    return;
-  }
-  ms_config_log_changes(&server->config, &config);
-  em_log_set_level((enum em_log_level)config.log_level);
-  const struct ms_front_config front = front_config(&config);
-  ms_front_set_limits(server->front, &front);
-  if (tls && server->tls)
-    ms_front_set_tls(server->front, tls);
-  em_tls_free(server->tls);
-  server->tls = tls;
-  if (server->is_reloaded)
-    ms_config_free(&server->config);
-  server->config = config;
-  server->is_reloaded = true;
-  em_info("configuration reloaded");
-}
-
-static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents) {
-  em_notify("RELOADING=1");
-  reload(w->data);
-  em_notify("READY=1");
-}
-
-static void watch_signals(struct server *server) {
-  ev_signal_init(&server->term, on_end, SIGTERM);
-  ev_signal_init(&server->interrupt, on_end, SIGINT);
-  ev_signal_init(&server->hangup, on_hangup, SIGHUP);
-  server->hangup.data = server;
-  ev_signal_start(server->loop, &server->term);
-  ev_signal_start(server->loop, &server->interrupt);
-  ev_signal_start(server->loop, &server->hangup);
-}
-
-static int serve(struct server *server) {
-  unsigned watchdog_ms = em_notify_watchdog_ms();
-  if (watchdog_ms) {
-    ev_timer_init(&server->watchdog, on_watchdog, 0, watchdog_ms / 2000.0);
-    server->watchdog.data = server;
-    ev_timer_start(server->loop, &server->watchdog);
-  }
-  tell_systemd(server, "READY=1\n");
-  em_info("%s is ready", server->config.server_id);
-  ev_run(server->loop, 0);
-  em_notify("STOPPING=1");
-  return ev_async_pending(&server->fatal) ? 1 : 0;
-}
-
-int ms_server_run(const char *file) {
-  struct server server = {.file = file};
-  char *why = NULL;
-  int status = 1;
-  if (ms_config_load(file, &server.started, &why)) {
-    em_error("%s", why);
-    free(why);
-    return 1;
-  }
-  server.config = server.started;
-  em_log_set_level((enum em_log_level)server.config.log_level);
-  the_server = &server;
-  server.loop = ev_default_loop(0);
-  ev_async_init(&server.fatal, on_fatal_wake);
-  ev_async_start(server.loop, &server.fatal);
-  watch_signals(&server);
-  if (start(&server, &why))
-    em_error("cannot start: %s", why);
-  else
-    status = serve(&server);
-  free(why);
-  ms_front_stop(server.front);
-  ms_store_close(server.store);
-  em_tls_free(server.tls);
-  if (server.is_reloaded)
-    ms_config_free(&server.config);
-  ms_config_free(&server.started);
-  return status;
+    ms_front_stop(server.front);
+    ms_store_close(server.store);
+    em_tls_free(server.tls);
+    if (server.is_reloaded)
+        ms_config_free(&server.config);
+    ms_config_free(&server.started);
+    return status;
 }
