@@ -31,6 +31,7 @@ struct server {
     ev_signal term, interrupt, hangup;
     ev_timer watchdog;
     ev_async fatal;
+    bool is_broken;
 };
 
 /* The core's thread cannot hand the server over otherwise. */
@@ -106,6 +107,8 @@ static void raise_file_limit(void)
 
 static void on_fatal_wake(struct ev_loop *loop, ev_async *w, int revents)
 {
+    struct server *server = w->data;
+    server->is_broken = true;
     ev_break(loop, EVBREAK_ALL);
 }
 
@@ -218,7 +221,7 @@ static int serve(struct server *server)
     em_info("%s is ready", server->config.server_id);
     ev_run(server->loop, 0);
     em_notify("STOPPING=1");
-    return ev_async_pending(&server->fatal) ? 1 : 0;
+    return server->is_broken ? 1 : 0;
 }
 
 int ms_server_run(const char *file)
@@ -236,6 +239,7 @@ int ms_server_run(const char *file)
     the_server = &server;
     server.loop = ev_default_loop(0);
     ev_async_init(&server.fatal, on_fatal_wake);
+    server.fatal.data = &server;
     ev_async_start(server.loop, &server.fatal);
     watch_signals(&server);
     if (start(&server, &why))
