@@ -180,10 +180,11 @@ static void reload(struct server *server)
     em_log_set_level((enum em_log_level)config.log_level);
     const struct ms_front_config front = front_config(&config);
     ms_front_set_limits(server->front, &front);
-    if (tls && server->tls)
+    if (tls) { /* none: the addresses that are served still need the last one */
         ms_front_set_tls(server->front, tls);
-    em_tls_free(server->tls);
-    server->tls = tls;
+        em_tls_free(server->tls);
+        server->tls = tls;
+    }
     if (server->is_reloaded)
         ms_config_free(&server->config);
     server->config = config;
