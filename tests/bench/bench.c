@@ -97,7 +97,7 @@ void bench_latency(const struct bench *bench, const char *name, const struct his
     for (int i = 0; i < 2; i++) {
         snprintf(part, sizeof(part), "%s.p%.0f", name, percents[i]);
         bench_figure(bench, part, (double)hist_percentile_ns(hist, percents[i]) / 1e3, "us",
-                     i ? "99 of 100 take no longer" : "the half of them take no longer");
+                     i ? "99 of 100 take no longer" : "half of them take no longer");
     }
 }
 

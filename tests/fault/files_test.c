@@ -207,7 +207,7 @@ static int run_as_nobody(void)
     if (pid == 0) {
         if (setgid(NOBODY) || setuid(NOBODY))
             _exit(99);
-        _exit(real_wait(real_spawn(argv, server.log), WAIT_MS) & 0xff);
+        _exit(real_wait(real_spawn(argv, NULL, server.log), WAIT_MS) & 0xff);
     }
     cr_assert_gt(pid, 0);
     return real_wait(pid, 2 * WAIT_MS);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,7 +72,18 @@ uint16_t real_free_port(void)
 
 /* ---- processes ---------------------------------------------------------------------- */
 
-pid_t real_spawn(char *const argv[], const char *log)
+/* Of the calling process, for good. */
+static void enter(const char *netns)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "/run/netns/%s", netns);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, CLONE_NEWNET))
+        _exit(126);
+    close(fd);
+}
+
+pid_t real_spawn(char *const argv[], const char *netns, const char *log)
 {
     pid_t parent = getpid();
     fflush(NULL);
@@ -85,6 +97,8 @@ pid_t real_spawn(char *const argv[], const char *log)
     signal(SIGPIPE, SIG_DFL);
     if (fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 || getppid() != parent)
         _exit(126);
+    if (netns)
+        enter(netns);
     execv(argv[0], argv);
     dprintf(STDERR_FILENO, "cannot run %s: %s\n", argv[0], strerror(errno));
     _exit(127);
@@ -112,7 +126,7 @@ int real_wait(pid_t pid, unsigned limit_ms)
 
 /* ---- one map server ------------------------------------------------------------------ */
 
-static void issue(const struct real_server *server, enum em_role role, const char *name)
+void real_server_issue(const struct real_server *server, enum em_role role, const char *name)
 {
     char *why = NULL;
     const struct em_pki_request request = {role, name, CERT_DAYS};
@@ -122,7 +136,7 @@ static void issue(const struct real_server *server, enum em_role role, const cha
     free(why);
 }
 
-static void write_config(const struct real_server *server, const char *yaml)
+void real_server_configure(const struct real_server *server, const char *yaml)
 {
     FILE *file = fopen(server->config, "w");
     if (!file)
@@ -156,9 +170,9 @@ void real_server_init(struct real_server *server, const char *yaml)
     snprintf(server->tls_url, sizeof(server->tls_url), "tls://127.0.0.1:%u", real_free_port());
     if (em_pki_init(server->pki, false, &why))
         real_fail("CA: %s", why);
-    issue(server, EM_ROLE_SERVER, SERVER_ID);
-    issue(server, EM_ROLE_OPERATOR, OPERATOR_ID);
-    write_config(server, yaml);
+    real_server_issue(server, EM_ROLE_SERVER, SERVER_ID);
+    real_server_issue(server, EM_ROLE_OPERATOR, OPERATOR_ID);
+    real_server_configure(server, yaml);
 }
 
 void real_server_fini(struct real_server *server)
@@ -170,7 +184,7 @@ void real_server_fini(struct real_server *server)
 static void spawn(struct real_server *server)
 {
     char *argv[] = {(char *)server->program, (char *)"--config", server->config, NULL};
-    server->pid = real_spawn(argv, server->log);
+    server->pid = real_spawn(argv, server->netns, server->log);
 }
 
 bool real_server_is_alive(const struct real_server *server)
@@ -262,7 +276,7 @@ struct em_tls *real_server_tls(const struct real_server *server, enum em_role ro
 {
     struct em_tls *tls;
     char *why = NULL;
-    issue(server, role, name);
+    real_server_issue(server, role, name);
     char *ca = em_asprintf("%s/ca.crt", server->pki);
     char *cert = em_pki_path(server->pki, role, name, "crt");
     char *key = em_pki_path(server->pki, role, name, "key");

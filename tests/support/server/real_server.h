@@ -12,6 +12,7 @@
 
 struct real_server {
     const char *program; /* real_program("mapserver"), or the caller's, set after init */
+    const char *netns;   /* network namespace that it runs in, set after init; NULL: ours */
     char dir[64];        /* removed by real_server_fini() */
     char config[80];     /* written by real_server_init(), anybody may write another */
     char data[80];       /* data_dir */
@@ -25,6 +26,12 @@ struct real_server {
 /* Makes the directory (below TMPDIR or /tmp), the certificates of the server and of the
  * operator "tester", and the configuration.  'yaml': more lines of it, or NULL. */
 void real_server_init(struct real_server *server, const char *yaml);
+
+/* Writes the configuration again, after tls_url has been changed, say. */
+void real_server_configure(const struct real_server *server, const char *yaml);
+
+/* Makes a certificate, PKI/ROLE-NAME.crt and .key, if it is new. */
+void real_server_issue(const struct real_server *server, enum em_role role, const char *name);
 
 /* Kills what still runs and removes the directory. */
 void real_server_fini(struct real_server *server);
@@ -60,9 +67,10 @@ struct em_tls *real_server_tls(const struct real_server *server, enum em_role ro
  * where the build put it.  Static storage. */
 const char *real_program(const char *name);
 
-/* Starts a program with stderr at the end of the file 'log'; it is killed when this process
+/* Starts a program in a network namespace (NULL: ours) with its output at the end of the file
+ * 'log'; it is killed when this process
  * ends.  real_wait() returns as real_server_run() does. */
-pid_t real_spawn(char *const argv[], const char *log);
+pid_t real_spawn(char *const argv[], const char *netns, const char *log);
 int real_wait(pid_t pid, unsigned limit_ms);
 
 /* A port of 127.0.0.1 that nobody uses, outside of what the kernel gives to clients. */
