@@ -1,3 +1,9 @@
+/* Session, feeds and requests come in as callbacks; each notes its fact and kicks.  turn()
+ * then does, in this order: put every port where it belongs, move operations to the data
+ * plane, tell the map what is due, draw the ports' conclusions, sweep.
+ *
+ * A port is registered only after its device has been found: the map must not lead traffic
+ * to a host that cannot deliver it. */
 #include "agent.h"
 
 #include "base/clock.h"
@@ -8,7 +14,7 @@
 #include "registrar.h"
 #include "rloc.h"
 #include "save.h"
-#include "sources/static.h"
+#include "static.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* The order of the rules is the order in which an operator thinks: what is out of the
+ * question, who is meant, who is alive, who is preferred, who shares. */
 #include "choose.h"
 
 #include <assert.h>

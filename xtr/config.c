@@ -1,3 +1,4 @@
+/* One table describes the file; xtr --help prints it. */
 #include "config.h"
 
 #include "base/log.h"

@@ -1,3 +1,9 @@
+/* A request is answered in the callback that brings it, but for two: an attach that waits is
+ * answered when the agent reports its port, and the cache goes out in parts of 192 KiB, the
+ * next when the last has been taken, so that a slow reader costs one part of memory.
+ *
+ * A frame that is no Envelope closes the connection; a body that is not for an xTR, or says
+ * something impossible, is answered with an Error. */
 #include "control.h"
 
 #include "agent.h"

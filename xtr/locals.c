@@ -1,3 +1,5 @@
+/* Few compared with the map's ports, so each is an object of its own; but found by address
+ * for every entry that goes to the data plane, hence the index. */
 #include "locals.h"
 
 #include "base/mem.h"

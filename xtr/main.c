@@ -106,7 +106,8 @@ static void start_signals(struct program *program)
     ev_signal_start(program->loop, &program->term);
     ev_signal_start(program->loop, &program->interrupt);
     ev_signal_start(program->loop, &program->hangup);
-    ev_timer_init(&program->watchdog, on_watchdog, watchdog_ms / 1e3, watchdog_ms / 1e3);
+    /* Twice within the limit, as sd_watchdog_enabled(3) advises. */
+    ev_timer_init(&program->watchdog, on_watchdog, watchdog_ms / 2e3, watchdog_ms / 2e3);
     if (watchdog_ms)
         ev_timer_start(program->loop, &program->watchdog);
 }

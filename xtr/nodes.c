@@ -1,3 +1,6 @@
+/* Entries are counted by the locations that name them and kept while the map has a record;
+ * whichever ends last frees the entry.  What a location needs to know of a node (is it of
+ * use, where is it) is worked out when the record comes, not when it is asked for. */
 #include "nodes.h"
 
 #include "base/mem.h"

@@ -1,3 +1,12 @@
+/* The phase is a conclusion from facts, drawn anew after each event, so that no order of
+ * events can leave a port behind; the table of edges says which conclusions may follow
+ * each other, and an assert holds it up.
+ *
+ *   waiting ---> registering ---> installing ---> installed
+ *      ^  \____________|_______________|               |
+ *      |________________|_______________|_______________|   the device or network went
+ *   refused <--- from everywhere: moved, conflict, denied; an attach leads out of it
+ */
 #include "ports.h"
 
 #include "base/mem.h"

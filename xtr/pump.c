@@ -1,3 +1,6 @@
+/* Each turn of the loop moves a few batches, so that heartbeats and answers are never late
+ * however much is queued.  What a stranger's entry blocks is counted and not tried again:
+ * it stays until a person looks (mapctl xtr check). */
 #include "pump.h"
 
 #include "base/clock.h"

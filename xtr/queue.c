@@ -1,3 +1,5 @@
+/* A note is one word: kind, network slot and index.  What a note is about must be found
+ * even if its record is gone by then; such things lie beside the ring as keys. */
 #include "queue.h"
 
 #include "base/mem.h"

@@ -1,3 +1,5 @@
+/* The deep copies follow the model field by field: a pointer that is added there must be
+ * copied here, or it dangles after the callback that showed it. */
 #include "record.h"
 
 #include "base/mem.h"

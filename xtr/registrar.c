@@ -1,3 +1,11 @@
+/* A session's order on the wire is: announce begin, registers, announce end, and from then on
+ * whatever is due.  Answers to requests of a session that has ended do not arrive: the
+ * agent cancels them, and everything is told again.
+ *
+ *   MOVED, CONFLICT, DENIED ...   the record that was named is refused, the rest goes again
+ *   BUSY, NO_SPACE, TIMEOUT ...   the same batch again, a second later
+ *   NOT_FOUND                     the network has just gone: the feed will say so
+ */
 #include "registrar.h"
 
 #include "base/mem.h"

@@ -1,3 +1,5 @@
+/* Without an rloc in the configuration the address is the one that the kernel's routes give
+ * for packets to the first map server: right wherever control and underlay share a network. */
 #include "rloc.h"
 
 #include "base/mem.h"

@@ -1,3 +1,6 @@
+/* Sets are interned: the same list of locations in the same network gives the same set, and
+ * a set's id is its place in an array.  Each location hangs in a list of its node, so that
+ * a node's change finds its sets without a search. */
 #include "sets.h"
 
 #include "base/mem.h"

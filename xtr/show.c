@@ -1,3 +1,5 @@
+/* Answers are built in an arena and point into the agent's own memory, so each has to be
+ * sent before anything changes. */
 #include "show.h"
 
 #include "base/mem.h"

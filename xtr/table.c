@@ -1,3 +1,9 @@
+/* Records lie in one array and never move while they are used; freed slots form a list.
+ * The array grows by a quarter, not by half of itself: at a million ports doubling would
+ * waste as much as everything else takes.
+ *
+ * The pool holds what does not fit into a record.  It is only ever appended to, and written
+ * anew when half of it is holes. */
 #include "table.h"
 
 #include "base/mem.h"

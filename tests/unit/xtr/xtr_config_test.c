@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "rloc.h"
-#include "sources/static.h"
+#include "static.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -1,3 +1,5 @@
+/* The configuration's own checks have seen each address; what they cannot see, such as a
+ * device that two ports want, xtr_ports_check() says. */
 #include "static.h"
 
 #include "config.h"
