@@ -4,7 +4,6 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,6 +150,12 @@ void ms_lease_forget(struct ms_lease *lease, const char *node_id)
     }
     if (at < lease->n)
         settle(lease, at);
+}
+
+bool ms_lease_is_down(const struct ms_lease *lease, const char *node_id)
+{
+    uint32_t slot = find(lease, node_id);
+    return slot != EM_INDEX_NONE && lease->nodes[slot].is_down;
 }
 
 size_t ms_lease_tick(struct ms_lease *lease, uint64_t now_ms, size_t max, ms_lease_fn *say,

@@ -6,6 +6,7 @@
 #ifndef MS_LEASE_H
 #define MS_LEASE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,9 @@ void ms_lease_hold(struct ms_lease *lease, const char *node_id, uint64_t since_m
 
 /* The node is gone from the map. */
 void ms_lease_forget(struct ms_lease *lease, const char *node_id);
+
+/* Has its lease run out, and not been renewed since? */
+bool ms_lease_is_down(const struct ms_lease *lease, const char *node_id);
 
 enum ms_lease_verdict {
     MS_LEASE_DOWN,   /* propose NodeDown; its hold has begun */

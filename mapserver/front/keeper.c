@@ -120,16 +120,26 @@ static int propose(struct ms_keeper *keeper, Eidmap__Command *command, ms_core_d
     return ms_core_propose(keeper->front->core, bytes, size, done, aux);
 }
 
-/* Core's thread: the node has nothing left, or is not there at all. */
+/* It could not be declared down: the verdict comes again after a lease.  Without it the node
+ * would stay reachable for ever, for NodeExpire leaves reachable nodes alone. */
+static void try_again(struct order *order)
+{
+    pthread_mutex_lock(&order->keeper->lock);
+    ms_lease_renew(order->keeper->lease, order->node_id, em_now_ms());
+    pthread_mutex_unlock(&order->keeper->lock);
+}
+
+/* Core's thread: the node has nothing left, or is not there at all, or came back; only then
+ * its lease was renewed meanwhile, and stays. */
 static void on_expired(void *aux, const struct ms_result *result)
 {
     struct order *order = aux;
-    bool is_over = result->err == EM_E_NOT_FOUND || (result->err == 0 && !result->is_more);
     if (result->n_withdrawn)
         em_warn("node %s: hold has run out, %u locations withdrawn", order->node_id,
                 result->n_withdrawn);
     pthread_mutex_lock(&order->keeper->lock);
-    if (is_over)
+    if (result->err == 0 && !result->is_more &&
+        ms_lease_is_down(order->keeper->lease, order->node_id))
         ms_lease_forget(order->keeper->lease, order->node_id);
     pthread_mutex_unlock(&order->keeper->lock);
     free(order);
@@ -138,15 +148,12 @@ static void on_expired(void *aux, const struct ms_result *result)
 static void on_down(void *aux, const struct ms_result *result)
 {
     struct order *order = aux;
-    if (result->err == EM_E_NOT_FOUND) {
-        pthread_mutex_lock(&order->keeper->lock);
-        ms_lease_forget(order->keeper->lease, order->node_id);
-        pthread_mutex_unlock(&order->keeper->lock);
-    } else if (result->err == 0 && result->is_changed) {
+    if (result->err)
+        try_again(order);
+    else if (result->is_changed)
         em_warn("node %s is unreachable: no heartbeat within its lease; its locations stay for "
                 "now",
                 order->node_id);
-    }
     free(order);
 }
 
@@ -164,8 +171,10 @@ static void carry_out(struct ms_keeper *keeper, const struct verdict *verdict)
         command.body_case = EIDMAP__COMMAND__BODY_NODE_DOWN;
         command.node_down = &down;
         ms_front_close_node(keeper->front, order->node_id);
-        if (propose(keeper, &command, on_down, order))
-            free(order); /* busy: its hold runs; the next verdict says it again */
+        if (propose(keeper, &command, on_down, order)) {
+            try_again(order);
+            free(order);
+        }
         return;
     case MS_LEASE_EXPIRE:
         expire.node_id = order->node_id;

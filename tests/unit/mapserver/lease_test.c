@@ -65,7 +65,10 @@ Test(lease, a_heartbeat_ends_the_hold)
 {
     ms_lease_renew(leases, "a", 0);
     tick(LEASE, 9);
+    cr_assert(ms_lease_is_down(leases, "a"));
     ms_lease_renew(leases, "a", LEASE + 10);
+    cr_assert_not(ms_lease_is_down(leases, "a"));
+    cr_assert_not(ms_lease_is_down(leases, "unknown"));
     cr_assert_str_eq(tick(2 * LEASE + 9, 9), "");
     cr_assert_str_eq(tick(2 * LEASE + 10, 9), "down:a ");
 }
