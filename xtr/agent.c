@@ -390,6 +390,8 @@ static void on_down(void *aux, int err, const char *why)
     if (agent->server) {
         em_warn("no map server: %s; what is installed stays", why);
         agent->down_ms = em_now_ms();
+    } else if (!agent->down_why || strcmp(agent->down_why, why) != 0) {
+        em_warn("cannot reach a map server: %s; trying again", why); /* each reason once */
     }
     free(agent->server);
     agent->server = NULL;
