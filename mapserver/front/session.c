@@ -378,12 +378,32 @@ refuse:
 
 /* ---- dispatch ---------------------------------------------------------------------- */
 
+/* False: an operator has removed or disabled the node, or its lease ran out just now. */
+static bool is_node_reachable(struct ms_session *session)
+{
+    struct ms_worker *worker = session->worker;
+    struct ms_blob blob;
+    if (ms_reader_begin(worker->reader))
+        return true; /* not the node's fault */
+    const Eidmap__Node *node = NULL;
+    int r = ms_reader_node(worker->reader, session->member.identity.name, &blob);
+    if (r == 0)
+        node = em_msg_unpack_as(&worker->arena, &eidmap__node__descriptor, blob.data, blob.size);
+    ms_reader_end(worker->reader);
+    return r == 0 ? node && !node->disabled && node->state == EIDMAP__NODE_STATE__NODE_REACHABLE
+                  : r != EM_E_NOT_FOUND;
+}
+
 static void heartbeat(struct ms_session *session, const Eidmap__Envelope *request)
 {
     struct ms_front *front = session->worker->front;
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__HeartbeatReply body = EIDMAP__HEARTBEAT_REPLY__INIT;
     session->member.installed_revision = request->heartbeat->installed_revision;
+    if (!ms_session_is_operator(session) && !is_node_reachable(session)) {
+        ms_session_close(session, EM_E_CLOSED, "the node is not reachable in the map any more");
+        return;
+    }
     if (!ms_session_is_operator(session) && ms_registry_is_live(front->registry, &session->member))
         ms_front_node_heard(front, session->member.identity.name);
     body.revision = front->revision;

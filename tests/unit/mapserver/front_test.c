@@ -353,6 +353,17 @@ Test(front, a_node_that_falls_silent_becomes_unreachable_and_keeps_its_ports)
     cr_assert_str_eq(answer.node, "hv1");
 }
 
+/* Its session would go on, with every Register refused, for as long as the agent lives. */
+Test(front, a_removed_node_that_lives_comes_back)
+{
+    struct scene_wait gone = {op}, beat = {hv1};
+    em_client_remove_node(em_call_client(op), "hv1", scene_on_reply, &gone);
+    cr_assert_eq(scene_await(&gone).err, 0);
+    em_client_heartbeat(em_call_client(hv1), 0, scene_on_reply, &beat);
+    cr_assert_neq(scene_await(&beat).err, 0);
+    cr_assert_eq(scene_claim(hv1, "blue", "web", MAC1, NULL, true, 0).err, 0);
+}
+
 Test(front, everything_acknowledged_is_there_after_a_restart)
 {
     scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
