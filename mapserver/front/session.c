@@ -146,10 +146,10 @@ static void free_pending(struct ms_pending *pending)
     free(pending);
 }
 
-void ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
-                        Eidmap__Command *command,
-                        void (*keep)(struct ms_pending *, const struct ms_result *),
-                        void (*finish)(struct ms_pending *))
+int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
+                       Eidmap__Command *command,
+                       void (*keep)(struct ms_pending *, const struct ms_result *),
+                       void (*finish)(struct ms_pending *))
 {
     Eidmap__Origin origin;
     ms_session_origin(session, is_part ? 0 : id, &origin);
@@ -171,12 +171,13 @@ void ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
         free_pending(pending);
         ms_session_refuse(session, id, r, "too many writes wait; try again");
         ms_session_unref(session);
-        return;
+        return r;
     }
     if (session->n_proposals >= PROPOSALS_HIGH && !session->is_paused && session->conn) {
         session->is_paused = true;
         em_conn_pause(session->conn);
     }
+    return 0;
 }
 
 void ms_session_result(struct ms_pending *pending)
@@ -324,7 +325,8 @@ void ms_session_post_close(struct ms_member *member_take, const char *why)
     ms_worker_post(mail->session->worker, &mail->mail);
 }
 
-static void start_node(struct ms_session *session, uint64_t id, const Eidmap__Hello *hello)
+/* 0, or EM_E_BUSY: the client has been told, and comes back. */
+static int start_node(struct ms_session *session, uint64_t id, const Eidmap__Hello *hello)
 {
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     Eidmap__NodeUp up = EIDMAP__NODE_UP__INIT;
@@ -334,7 +336,7 @@ static void start_node(struct ms_session *session, uint64_t id, const Eidmap__He
     command.body_case = EIDMAP__COMMAND__BODY_NODE_UP;
     command.node_up = &up;
     session->is_greeting = true;
-    ms_session_propose(session, id, true, &command, keep_node_up, finish_node_up);
+    return ms_session_propose(session, id, true, &command, keep_node_up, finish_node_up);
 }
 
 /* 0, or the connection is to be closed with this error, which the client has been told. */
@@ -365,10 +367,9 @@ static int hello(struct ms_session *session, const Eidmap__Envelope *request)
         goto refuse;
     if (displaced)
         ms_session_post_close(displaced, "a newer session of this node has taken over");
-    if (ms_session_is_operator(session))
-        welcome(session, request->id);
-    else
-        start_node(session, request->id, hello);
+    if (!ms_session_is_operator(session))
+        return start_node(session, request->id, hello);
+    welcome(session, request->id);
     return 0;
 refuse:
     em_warn_limited("%s: Hello refused: %s", session->member.peer, why);

@@ -65,12 +65,12 @@ void ms_session_send(struct ms_session *session, const Eidmap__Envelope *envelop
 
 /* Packs and proposes; the command's schema, time and origin are filled in here.  'id' is the
  * request's, and makes that a request which is sent again is applied once; a command that is
- * only a part of a request has 'is_part' set, and is not taken for a repetition.  Refuses the
- * request itself when the core is too busy. */
-void ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
-                        Eidmap__Command *command,
-                        void (*keep)(struct ms_pending *, const struct ms_result *),
-                        void (*finish)(struct ms_pending *));
+ * only a part of a request has 'is_part' set, and is not taken for a repetition.  0, or
+ * EM_E_BUSY: then the request has been refused. */
+int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
+                       Eidmap__Command *command,
+                       void (*keep)(struct ms_pending *, const struct ms_result *),
+                       void (*finish)(struct ms_pending *));
 
 /* The worker has got the result of a proposal. */
 void ms_session_result(struct ms_pending *pending);

@@ -200,8 +200,8 @@ static void finish_sweep(struct ms_pending *pending)
     announce->is_sweeping = false;
     announce->n_withdrawn += pending->n_withdrawn;
     if (pending->err) {
+        announce->is_ending = false;
         ms_session_refuse(session, announce->end_id, pending->err, NULL);
-        ms_write_close(session);
     } else if (pending->n_withdrawn == 0) {
         announce_reply(session, pending->revision); /* what is left has moved meanwhile */
     } else {
@@ -221,7 +221,11 @@ static void propose_sweep(struct ms_session *session, struct sweep *sweep)
     command.body_case = EIDMAP__COMMAND__BODY_WITHDRAW;
     command.withdraw = &withdraw;
     session->announce->is_sweeping = true;
-    ms_session_propose(session, session->announce->end_id, true, &command, NULL, finish_sweep);
+    if (ms_session_propose(session, session->announce->end_id, true, &command, NULL,
+                           finish_sweep) == 0)
+        return;
+    session->announce->is_sweeping = false; /* busy: the client sends the End again */
+    session->announce->is_ending = false;
 }
 
 static void sweep_ghosts(struct ms_session *session)
