@@ -33,7 +33,7 @@ static inline size_t em_buf_size(const struct em_buf *buf)
 
 static inline uint8_t *em_buf_head(const struct em_buf *buf)
 {
-    return buf->data + buf->head;
+    return buf->head ? buf->data + buf->head : buf->data; /* NULL + 0 is undefined */
 }
 
 #endif
