@@ -284,8 +284,10 @@ static struct em_call *open_agent(int i)
     uint64_t end = bench_now_ns() + LIMIT_MS * 1000000ull;
     while (!call) {
         char *why = NULL;
-        if (em_call_open(&config, &call, &why) && bench_now_ns() > end)
+        if (em_call_open(&config, &call, &why) && bench_now_ns() > end) {
+            run("cat %s/%c.log >&2", server.dir, 'a' + i);
             real_fail("%s: %s", url, why);
+        }
         free(why);
         if (!call)
             usleep(10000);

@@ -1,6 +1,5 @@
 /* Clients that stall, lie about lengths, ask without listening or send nonsense: each hurts
  * only itself.  After each story the server lives, has not grown, and answers a good client. */
-#include "base/clock.h"
 #include "server/caller.h"
 #include "server/numbered.h"
 #include "server/raw.h"
@@ -15,14 +14,14 @@
 #include <sys/random.h>
 
 #define N_PORTS    20000
-#define N_SILENT   64
+#define N_SILENT   24
 #define N_DEAF     8
 #define N_NETWORKS 2000
 #define N_MUTANTS  20000
 #define GROWTH_KIB (96ul << 10) /* more than all buffers that N_DEAF clients may fill */
 #define CONFIG                                                                                     \
     "log: warn\nlease:\n  duration: 1h\n"                                                          \
-    "limits:\n  handshakes: 8\n  handshake: 1s\n  ports_per_node: 2000\n"
+    "limits:\n  handshakes: 8\n  handshake: 2s\n  ports_per_node: 2000\n"
 
 static struct real_server server;
 static uint32_t network_id;
@@ -48,11 +47,22 @@ static void expect_service(void)
     caller_close(&caller);
 }
 
-static void teardown(void)
+static void expect_no_growth(void)
+{
+    if (!real_is_sanitized()) /* it keeps what was freed */
+        cr_assert_lt(real_server_rss_kib(&server), rss_kib + GROWTH_KIB, "the server has grown");
+}
+
+/* Not in the teardown, where criterion does not count failures. */
+static void end_story(void)
 {
     expect_service();
-    cr_assert_lt(real_server_rss_kib(&server), rss_kib + GROWTH_KIB, "the server has grown");
+    expect_no_growth();
     cr_assert_eq(real_server_stop(&server, 10000), 0);
+}
+
+static void teardown(void)
+{
     real_server_fini(&server);
 }
 
@@ -72,11 +82,10 @@ static void expect_error(struct raw *raw, Eidmap__ErrorCode code)
 Test(hostile, connections_that_never_speak_tls_leave_room_for_others)
 {
     struct raw silent[N_SILENT];
-    uint64_t start = em_now_ms();
     for (int i = 0; i < N_SILENT; i++)
         raw_open(&silent[i], server.tls_url);
     expect_service(); /* the unix socket does not wait for handshakes of others */
-    cr_assert_lt(em_now_ms() - start, 900, "before the first of them was cut off");
+    cr_assert(raw_is_open(&silent[0]), "before the first of them was cut off");
     struct em_tls *tls = real_server_tls(&server, EM_ROLE_OPERATOR, "tester");
     const char *servers[] = {server.tls_url};
     char ca[96], cert[112], key[112], *why = NULL;
@@ -98,6 +107,7 @@ Test(hostile, connections_that_never_speak_tls_leave_room_for_others)
         cr_assert(raw_reads_end(&silent[i]), "silent connection %d is cut off", i);
         raw_close(&silent[i]);
     }
+    end_story();
 }
 
 Test(hostile, half_a_frame_before_hello_is_cut_off)
@@ -107,6 +117,7 @@ Test(hostile, half_a_frame_before_hello_is_cut_off)
     cr_assert(raw_send_bytes(&raw, "\0\0\1\0half", 8));
     cr_assert(raw_reads_end(&raw));
     raw_close(&raw);
+    end_story();
 }
 
 Test(hostile, requests_before_hello_are_denied_and_end_the_connection)
@@ -122,6 +133,7 @@ Test(hostile, requests_before_hello_are_denied_and_end_the_connection)
     expect_error(&raw, EIDMAP__ERROR_CODE__ERROR_DENIED);
     cr_assert(raw_reads_end(&raw));
     raw_close(&raw);
+    end_story();
 }
 
 Test(hostile, plain_text_on_the_tls_port_is_cut_off)
@@ -132,6 +144,7 @@ Test(hostile, plain_text_on_the_tls_port_is_cut_off)
     cr_assert(raw_send_bytes(&raw, http, sizeof(http) - 1));
     cr_assert(raw_reads_end(&raw));
     raw_close(&raw);
+    end_story();
 }
 
 /* ---- frames ------------------------------------------------------------------------------------
@@ -150,17 +163,20 @@ static void expect_cut_off_after(const void *data, size_t size)
 Test(hostile, a_frame_of_four_gigabytes_is_cut_off_at_its_head)
 {
     expect_cut_off_after("\xff\xff\xff\xff", 4);
+    end_story();
 }
 
 Test(hostile, a_frame_of_one_byte_too_many_is_cut_off_at_its_head)
 {
     uint32_t length_be = htonl(EM_FRAME_MAX + 1);
     expect_cut_off_after(&length_be, sizeof(length_be));
+    end_story();
 }
 
 Test(hostile, a_frame_without_content_is_cut_off)
 {
     expect_cut_off_after("\0\0\0\0", 4);
+    end_story();
 }
 
 Test(hostile, garbage_after_hello_is_called_malformed_and_ends_the_connection)
@@ -172,6 +188,7 @@ Test(hostile, garbage_after_hello_is_called_malformed_and_ends_the_connection)
     expect_error(&raw, EIDMAP__ERROR_CODE__ERROR_MALFORMED);
     cr_assert(raw_reads_end(&raw));
     raw_close(&raw);
+    end_story();
 }
 
 Test(hostile, a_body_that_no_version_knows_is_unsupported_and_the_session_goes_on)
@@ -185,6 +202,7 @@ Test(hostile, a_body_that_no_version_knows_is_unsupported_and_the_session_goes_o
     cr_assert(raw_send_bytes(&raw, "\0\0\0\x05\x08\x06\xa2\x1f\x00", 9));
     expect_error(&raw, EIDMAP__ERROR_CODE__ERROR_UNSUPPORTED);
     raw_close(&raw);
+    end_story();
 }
 
 Test(hostile, half_a_frame_inside_of_a_session_keeps_nobody_waiting)
@@ -198,6 +216,7 @@ Test(hostile, half_a_frame_inside_of_a_session_keeps_nobody_waiting)
     expect_service();
     for (int i = 0; i < N_DEAF; i++)
         raw_close(&stuck[i]);
+    end_story();
 }
 
 /* ---- clients that ask and do not listen ---------------------------------------------------------
@@ -238,9 +257,10 @@ Test(hostile, answers_that_nobody_reads_stop_the_questions)
         cr_assert_lt(ask_without_reading(&deaf[i]), 10000, "the server takes no more");
     }
     expect_service();
-    cr_assert_lt(real_server_rss_kib(&server), rss_kib + GROWTH_KIB, "while they are there");
+    expect_no_growth();
     for (int i = 0; i < N_DEAF; i++)
         raw_close(&deaf[i]);
+    end_story();
 }
 
 Test(hostile, feeds_that_nobody_reads_cost_the_server_no_memory)
@@ -259,9 +279,10 @@ Test(hostile, feeds_that_nobody_reads_cost_the_server_no_memory)
             cr_assert(raw_send(&deaf[i], &envelope));
     }
     expect_service();
-    cr_assert_lt(real_server_rss_kib(&server), rss_kib + GROWTH_KIB, "while they are there");
+    expect_no_growth();
     for (int i = 0; i < N_SILENT; i++)
         raw_close(&deaf[i]);
+    end_story();
 }
 
 /* ---- too much of the allowed
@@ -306,6 +327,7 @@ Test(hostile, two_thousand_subscriptions_of_one_client_are_all_served)
     caller_close(&node);
     caller_close(&caller);
     free(ids);
+    end_story();
 }
 
 Test(hostile, a_node_that_registers_more_than_its_share_is_refused)
@@ -317,6 +339,7 @@ Test(hostile, a_node_that_registers_more_than_its_share_is_refused)
     cr_assert_eq(caller_register(&node, network_id, N_PORTS + 2001, 1, "hv77"), EM_E_LIMIT);
     cr_assert_neq(node.message[0], '\0');
     caller_close(&node);
+    end_story();
 }
 
 /* ---- nonsense by the thousand
@@ -363,8 +386,8 @@ Test(hostile, thousands_of_mutilated_registers_do_no_harm)
     if (given)
         seed = (unsigned)strtoul(given, NULL, 10);
     else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-        cr_log_warn("no random seed");
-    cr_log_warn("SEED=%u", seed);
+        real_fail("no random seed");
+    fprintf(stderr, "SEED=%u\n", seed);
     size_t size = pack_register(frame, sizeof(frame));
     for (int i = 0; i < N_MUTANTS;) {
         raw_open(&raw, server.unix_url);
@@ -379,4 +402,5 @@ Test(hostile, thousands_of_mutilated_registers_do_no_harm)
         }
         raw_close(&raw);
     }
+    end_story();
 }

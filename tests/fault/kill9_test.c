@@ -219,7 +219,7 @@ Test(kill9, loses_no_acknowledged_write_and_needs_no_repair, .timeout = 120)
         seed = (unsigned)strtoul(given, NULL, 10);
     else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
         real_fail("no random seed");
-    cr_log_warn("SEED=%u", seed);
+    fprintf(stderr, "SEED=%u\n", seed);
     loop = ev_loop_new(EVFLAG_AUTO);
     real_server_init(&server, "log: warn\nlease:\n  duration: 1h\n");
     real_server_start(&server);

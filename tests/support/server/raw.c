@@ -105,6 +105,12 @@ const Eidmap__Envelope *raw_read(struct raw *raw)
     return envelope;
 }
 
+bool raw_is_open(struct raw *raw)
+{
+    uint8_t byte;
+    return recv(raw->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
 bool raw_reads_end(struct raw *raw)
 {
     uint8_t data[4096];

@@ -29,6 +29,9 @@ bool raw_send(struct raw *raw, const Eidmap__Envelope *envelope);
 /* The next frame, good until the next call; NULL at the end or after the time. */
 const Eidmap__Envelope *raw_read(struct raw *raw);
 
+/* Has the peer sent nothing and not closed? */
+bool raw_is_open(struct raw *raw);
+
 /* Reads on until the peer closes; false when it does not within 10 s. */
 bool raw_reads_end(struct raw *raw);
 

@@ -271,6 +271,17 @@ unsigned long real_server_rss_kib(const struct real_server *server)
     return kib;
 }
 
+bool real_is_sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#elif defined(__has_feature)
+    return __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+    return false;
+#endif
+}
+
 struct em_tls *real_server_tls(const struct real_server *server, enum em_role role,
                                const char *name)
 {

@@ -59,6 +59,9 @@ size_t real_server_log_size(const struct real_server *server);
 /* Resident memory, KiB. */
 unsigned long real_server_rss_kib(const struct real_server *server);
 
+/* Is this build instrumented, so that its memory and its times mean nothing? */
+bool real_is_sanitized(void);
+
 /* A context of a certificate of the test's CA; the certificate is made if it is new. */
 struct em_tls *real_server_tls(const struct real_server *server, enum em_role role,
                                const char *name);
