@@ -23,6 +23,7 @@ struct ms_announce {
     uint64_t end_id;  /* envelope id of AnnounceEnd; with is_ending */
     bool is_ending;   /* End has come; waits for the proposals before it */
     bool is_sweeping; /* withdrawals are under way */
+    bool is_overfull; /* more were announced than a node may have: nothing is swept */
     uint32_t n_withdrawn;
     struct em_port_id *seen;
     uint32_t n_seen, size_seen;
@@ -107,10 +108,14 @@ static bool announce_has(const struct ms_announce *announce, struct ms_blob id)
            EM_INDEX_NONE;
 }
 
-static void announce_add(struct ms_announce *announce, struct ms_blob id)
+static void announce_add(struct ms_announce *announce, uint32_t max, struct ms_blob id)
 {
     if (id.size == 0 || id.size > EM_PORT_ID_SIZE || announce_has(announce, id))
         return;
+    if (announce->n_seen >= max) {
+        announce->is_overfull = true;
+        return;
+    }
     if (announce->n_seen == announce->size_seen) {
         announce->size_seen = announce->size_seen ? announce->size_seen * 2 : 64;
         announce->seen = em_realloc(announce->seen, announce->size_seen * sizeof(*announce->seen));
@@ -259,6 +264,13 @@ void ms_write_announce_end(struct ms_session *session, const Eidmap__Envelope *r
                           "AnnounceEnd without an AnnounceBegin of this sync_id");
         return;
     }
+    if (announce->is_overfull) {
+        ms_session_refuse(session, request->id, EM_E_LIMIT,
+                          "more ports were announced than a node may have "
+                          "(limits.ports_per_node); none was withdrawn");
+        ms_write_close(session);
+        return;
+    }
     announce->is_ending = true;
     announce->end_id = request->id;
     ms_write_settled(session);
@@ -302,13 +314,15 @@ static bool answer_noop(struct ms_session *session, uint64_t id, const Eidmap__R
 static void note_announced(struct ms_session *session, const Eidmap__Register *reg)
 {
     struct ms_announce *announce = session->announce;
+    uint32_t max = session->worker->front->config.max_node_ports;
     if (!announce)
         return;
     /* Also while sweeping: what comes now must not be taken for a ghost by the next chunk. */
     for (size_t i = 0; i < reg->n_claims; i++)
         if (reg->claims[i]->port)
-            announce_add(announce, (struct ms_blob){reg->claims[i]->port->id.data,
-                                                    reg->claims[i]->port->id.len});
+            announce_add(
+                announce, max ? max : MS_NODE_PORTS_MAX,
+                (struct ms_blob){reg->claims[i]->port->id.data, reg->claims[i]->port->id.len});
 }
 
 void ms_write_register(struct ms_session *session, const Eidmap__Envelope *request)

@@ -289,6 +289,29 @@ Test(front, what_is_registered_during_a_sweep_stays)
     cr_assert(scene_resolve(op, "blue", MAC1).is_positive);
 }
 
+/* What is announced is remembered, whether it was taken or not: that has a limit. */
+Test(front, an_announce_beyond_the_limit_withdraws_nothing)
+{
+    enum { CLAIMS = 4096, REQUESTS = 200000 / CLAIMS + 1 };
+    struct em_claim *claims = calloc(CLAIMS, sizeof(*claims));
+    cr_assert_eq(scene_claim(hv1, "blue", "web", MAC1, NULL, true, 0).err, 0);
+    em_client_announce_begin(em_call_client(hv1), 9);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        for (unsigned j = 0; j < CLAIMS; j++) {
+            claims[j].port.id.size = 4;
+            memcpy(claims[j].port.id.bytes, &(uint32_t){i * CLAIMS + j}, 4);
+        }
+        struct scene_wait wait = {hv1};
+        em_client_register(em_call_client(hv1), claims, CLAIMS, "nowhere", scene_on_reply, &wait);
+        cr_assert_eq(scene_await(&wait).err, EM_E_NOT_FOUND);
+    }
+    free(claims);
+    struct scene_wait end = {hv1};
+    em_client_announce_end(em_call_client(hv1), 9, scene_on_reply, &end);
+    cr_assert_eq(scene_await(&end).err, EM_E_LIMIT, "%s", end.reply.message);
+    cr_assert(scene_resolve(op, "blue", MAC1).is_positive);
+}
+
 Test(front, announcing_the_same_again_changes_nothing)
 {
     scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
