@@ -5,7 +5,10 @@
  * The host has no part in a tenant's network.  Its bridge gets no address: IPv6 by
  * addr_gen_mode "none"; and since the kernel answers ARP on any device for any address of
  * the host, and would take a tenant's packet to it, IPv4 input is shut by arp_ignore 8 and
- * a strict rp_filter, which a device without addresses cannot pass. */
+ * a strict rp_filter, which a device without addresses cannot pass.  IPv6 has no such
+ * filter: a packet for the host is taken if the frame is for the bridge's own address, which
+ * is drawn and never shown, or for a multicast one, which drop_unicast_in_l2_multicast shuts
+ * (Documentation/networking/ip-sysctl.rst; there is no netlink for it). */
 #include "link.h"
 
 #include "entry.h"
@@ -13,6 +16,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
@@ -20,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define ALIAS "eidmap:"
 
@@ -293,6 +298,20 @@ static int mark(struct dp_nl *nl, uint32_t ifindex, uint32_t network_id)
     return errs[1] == -EAFNOSUPPORT ? 0 : errs[1];
 }
 
+/* A host without IPv6 has no such file, and no need of it. */
+static int shut_multicast(const char *name)
+{
+    char path[96];
+
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/drop_unicast_in_l2_multicast", name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    int r = write(fd, "1", 1) == 1 ? 0 : -errno;
+    close(fd);
+    return r;
+}
+
 /* Reads back what was just made, marks it, and takes it away again if that fails. */
 static int finish(struct dp_nl *nl, const char *name, uint32_t network_id, struct dp_link *ret_link)
 {
@@ -300,6 +319,8 @@ static int finish(struct dp_nl *nl, const char *name, uint32_t network_id, struc
     if (r)
         return r;
     r = mark(nl, ret_link->ifindex, network_id);
+    if (!r)
+        r = shut_multicast(name);
     if (r)
         (void)dp_link_delete(nl, ret_link->ifindex);
     ret_link->network_id = network_id;

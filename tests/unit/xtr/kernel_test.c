@@ -6,6 +6,7 @@
 #include "xtr/netns.h"
 #include "xtr/ops.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -878,6 +879,7 @@ static void program_host(struct host *host, const struct host *other, unsigned o
                           op_flood(DP_FLOOD_PUT, 1, target)};
 
     dp = host->dp;
+    netns_enter(host->ns); /* sysctls are those of the thread's namespace */
     apply_all(ops, sizeof(ops) / sizeof(ops[0]));
 }
 
@@ -972,6 +974,26 @@ Test(frames, host_takes_no_packet_from_the_tenants_network)
     cr_assert(netns_ok("ip neigh replace %s lladdr %s dev eth0", a.rloc, mac));
     free(mac);
     memcpy(&addr.sin_addr, rloc.addr, 4);
+    cr_assert_eq(sendto(in_guest, "x", 1, 0, (struct sockaddr *)&addr, sizeof(addr)), 1);
+    struct pollfd poll_host = {.fd = on_host, .events = POLLIN};
+    cr_assert_eq(poll(&poll_host, 1, 300), 0, "the host has taken the packet");
+    close(on_host);
+    close(in_guest);
+}
+
+/* A guest cannot know the bridge's address, but a multicast one reaches every device. */
+Test(frames, host_takes_no_ipv6_packet_from_a_multicast_frame)
+{
+    struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_port = htons(7777)};
+    netns_enter(a.ns);
+    cr_assert(netns_ok("ip addr add fd99::1/128 dev lo nodad"));
+    int on_host = socket(AF_INET6, SOCK_DGRAM, 0);
+    cr_assert_eq(bind(on_host, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    netns_enter(a.guest);
+    int in_guest = socket(AF_INET6, SOCK_DGRAM, 0);
+    cr_assert(netns_ok("ip route add fd99::1 dev eth0"));
+    cr_assert(netns_ok("ip neigh replace fd99::1 lladdr 33:33:00:00:00:01 dev eth0"));
+    cr_assert_eq(inet_pton(AF_INET6, "fd99::1", &addr.sin6_addr), 1);
     cr_assert_eq(sendto(in_guest, "x", 1, 0, (struct sockaddr *)&addr, sizeof(addr)), 1);
     struct pollfd poll_host = {.fd = on_host, .events = POLLIN};
     cr_assert_eq(poll(&poll_host, 1, 300), 0, "the host has taken the packet");
