@@ -136,8 +136,7 @@ static int run(struct ms_session *session)
 
 void ms_pump_run(struct ms_session *session)
 {
-    if (!session->conn ||
-        (em_list_is_empty(&session->dirty) && em_list_is_empty(&session->watch_sets)))
+    if (!session->conn || (em_list_is_empty(&session->dirty) && !ms_watch_is_due(session)))
         return;
     int r = ms_reader_begin(session->worker->reader);
     if (r == 0) {

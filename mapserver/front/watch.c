@@ -38,8 +38,10 @@ struct watch_set {
     struct ms_feed_cursor cursor;
     struct watch *watches;
     size_t n, size;
-    bool is_dirty;  /* the feed has grown */
-    bool is_unsure; /* every watch is to be looked at: the network's record has changed */
+    uint64_t network_hash;  /* of the network's record; 0: there is none */
+    bool is_dirty;          /* the network's feed has grown */
+    bool is_networks_dirty; /* that of network 0 has */
+    bool is_hit;            /* some of the watches are */
 };
 
 /* ---- answers ------------------------------------------------------------------------ */
@@ -136,6 +138,18 @@ struct hits {
     struct em_arena *arena;
 };
 
+static void hit(struct watch_set *set, struct watch *watch)
+{
+    watch->is_hit = true;
+    set->is_hit = true;
+}
+
+static void hit_all(struct watch_set *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        hit(set, &set->watches[i]);
+}
+
 static void hit_eid(struct watch_set *set, const struct em_eid *eid)
 {
     uint64_t hash = hash_eid(eid);
@@ -144,10 +158,10 @@ static void hit_eid(struct watch_set *set, const struct em_eid *eid)
         struct watch *watch = &set->watches[i];
         if (watch->eid_hash == hash ||
             (is_prefix && em_eid_is_ip(&watch->eid) && em_eid_covers(eid, &watch->eid)))
-            watch->is_hit = true;
+            hit(set, watch);
         /* A new host inside an answered range narrows what that answer covers. */
         if (em_eid_is_ip(eid) && em_eid_is_prefix(&watch->eid) && em_eid_covers(&watch->eid, eid))
-            watch->is_hit = true;
+            hit(set, watch);
     }
 }
 
@@ -156,7 +170,7 @@ static void hit_port(struct watch_set *set, struct ms_blob id)
     uint64_t hash = em_hash(id.data, id.size);
     for (size_t i = 0; i < set->n; i++)
         if (set->watches[i].port_hash == hash)
-            set->watches[i].is_hit = true;
+            hit(set, &set->watches[i]);
 }
 
 static void on_entry(void *aux, const struct ms_feed_entry *entry)
@@ -179,39 +193,90 @@ static void on_entry(void *aux, const struct ms_feed_entry *entry)
     }
 }
 
-/* Reads the feed on and marks what it touches.  Sets is_dirty when more is there. */
+/* Reads the feed on and marks what it touches.  Where that is more than a turn's entries it
+ * marks all: to look at each answer once is cheaper than to hold each entry against it. */
 static int read_feed(struct watch_set *set)
 {
     struct ms_worker *worker = set->session->worker;
     struct hits hits = {set, &worker->arena};
     int r = ms_feed_read(worker->reader, set->network_id, &set->cursor, TURN_ENTRIES, SIZE_MAX,
                          on_entry, &hits);
-    set->is_dirty = r == 1;
-    if (r == EM_E_STALE || r == EM_E_NOT_FOUND) {
+    if (r < 0 && r != EM_E_STALE && r != EM_E_NOT_FOUND)
+        return r;
+    set->is_dirty = false;
+    if (r) {
         ms_feed_start(worker->reader, ms_reader_revision(worker->reader), &set->cursor);
-        set->is_unsure = true;
-        return 0;
+        hit_all(set);
     }
-    return r < 0 ? r : 0;
+    return 0;
+}
+
+static int get_network_hash(const struct watch_set *set, uint64_t *ret_hash)
+{
+    struct ms_blob record;
+    int r = ms_reader_network(set->session->worker->reader, set->network_id, &record);
+    if (r && r != EM_E_NOT_FOUND)
+        return r;
+    *ret_hash = r ? 0 : em_hash(record.data, record.size);
+    return 0;
+}
+
+/* Network 0 tells of each node too, and those change no answer. */
+static int check_network(struct watch_set *set)
+{
+    uint64_t hash;
+    int r = get_network_hash(set, &hash);
+    if (r)
+        return r;
+    set->is_networks_dirty = false;
+    if (hash != set->network_hash)
+        hit_all(set);
+    set->network_hash = hash;
+    return 0;
+}
+
+/* As much as the connection takes; what is left stays marked. */
+static int push_hits(struct watch_set *set)
+{
+    struct ms_session *session = set->session;
+    for (size_t i = 0; i < set->n; i++) {
+        if (!set->watches[i].is_hit)
+            continue;
+        if (em_conn_pending(session->conn) >= PUSH_AHEAD)
+            return 0;
+        int r = look(session, set->network_id, &set->watches[i]);
+        if (r)
+            return r;
+    }
+    set->is_hit = false;
+    return 0;
+}
+
+static bool is_due(const struct watch_set *set)
+{
+    return set->is_dirty || set->is_networks_dirty || set->is_hit;
 }
 
 static int run_set(struct watch_set *set)
 {
-    int r = 0;
-    while (r == 0 && set->is_dirty)
-        r = read_feed(set);
-    bool is_all = set->is_unsure;
-    set->is_unsure = false;
-    for (size_t i = 0; r == 0 && i < set->n; i++)
-        if (is_all || set->watches[i].is_hit)
-            r = look(set->session, set->network_id, &set->watches[i]);
-    return r;
+    int r = set->is_dirty ? read_feed(set) : 0;
+    if (r == 0 && set->is_networks_dirty)
+        r = check_network(set);
+    return r ? r : push_hits(set);
+}
+
+bool ms_watch_is_due(const struct ms_session *session)
+{
+    EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session)
+        if (is_due(set))
+            return true;
+    return false;
 }
 
 int ms_watch_run(struct ms_session *session)
 {
     EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session) {
-        if (!set->is_dirty && !set->is_unsure)
+        if (!is_due(set))
             continue;
         if (em_conn_pending(session->conn) >= PUSH_AHEAD)
             return 0; /* called again when it has drained */
@@ -232,26 +297,35 @@ static void on_feed(struct ms_listener *listener)
 static void on_networks(struct ms_listener *listener)
 {
     struct watch_set *set = em_container_of(listener, struct watch_set, networks);
-    set->is_unsure = true;
+    set->is_networks_dirty = true;
     ms_pump_wake(set->session);
 }
 
 /* ---- begin and end ------------------------------------------------------------------ */
 
-static struct watch_set *set_of(struct ms_session *session, uint32_t network_id)
+static int get_set(struct ms_session *session, uint32_t network_id, struct watch_set **ret_set)
 {
-    EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session)
-        if (set->network_id == network_id)
-            return set;
+    EM_FOREACH (set, &session->watch_sets, struct watch_set, in_session) {
+        if (set->network_id == network_id) {
+            *ret_set = set;
+            return 0;
+        }
+    }
     struct watch_set *set = em_calloc(1, sizeof(*set));
     struct ms_worker *worker = session->worker;
     set->session = session;
     set->network_id = network_id;
+    int r = get_network_hash(set, &set->network_hash);
+    if (r) {
+        free(set);
+        return r;
+    }
     ms_feed_start(worker->reader, ms_reader_revision(worker->reader), &set->cursor);
     em_list_append(&session->watch_sets, &set->in_session);
     ms_topics_listen(worker->topics, network_id, &set->listener, on_feed);
     ms_topics_listen(worker->topics, 0, &set->networks, on_networks);
-    return set;
+    *ret_set = set;
+    return 0;
 }
 
 static void set_free(struct watch_set *set)
@@ -292,8 +366,8 @@ int ms_watch_begin(struct ms_session *session, uint64_t id, uint32_t network_id,
 {
     if (session->n_watches + resolve->n_eids > WATCHES_MAX)
         return EM_E_LIMIT;
-    struct watch_set *set = set_of(session, network_id);
-    int r = 0;
+    struct watch_set *set;
+    int r = get_set(session, network_id, &set);
     for (size_t i = 0; r == 0 && i < resolve->n_eids; i++) {
         r = add(set, id, resolve->eids[i]);
         session->n_watches += r == 0;

@@ -18,7 +18,11 @@ int ms_watch_begin(struct ms_session *session, uint64_t id, uint32_t network_id,
 /* Unwatch. */
 ms_handler_fn ms_watch_end;
 
-/* Pushes what has changed, inside a reader's transaction.  0 or EM_E_STORAGE. */
+/* Is there anything for ms_watch_run() to look at? */
+bool ms_watch_is_due(const struct ms_session *session);
+
+/* Pushes what has changed, inside a reader's transaction, as much as the connection takes.
+ * 0 or EM_E_STORAGE. */
 int ms_watch_run(struct ms_session *session);
 
 /* Ends all watches of a session. */

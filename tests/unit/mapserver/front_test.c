@@ -237,6 +237,34 @@ Test(front, a_watch_is_quiet_about_others)
     cr_assert_str_eq(pushed.port, "web", "the first push is the one of the watched address");
 }
 
+/* A client may watch the same EID many times over: its pushes wait for it, not in memory. */
+Test(front, pushes_go_as_fast_as_the_client_takes_them)
+{
+    enum { REQUESTS = 16, EIDS = 1024, MACS = 63 };
+    static struct em_eid watched[EIDS], eids[MACS + 1];
+    struct scene_wait wait = {hv2}, claimed = {hv1};
+    cr_assert_eq(em_eid_parse("10.0.0.1", &eids[MACS], NULL, NULL), 0);
+    for (unsigned i = 0; i < EIDS; i++)
+        watched[i] = eids[MACS];
+    for (unsigned i = 0; i < MACS; i++)
+        eids[i] =
+            (struct em_eid){.kind = EM_EID_MAC, .size = 6, .addr = {2, 2, 2, 2, 2, (uint8_t)i}};
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        em_client_resolve(em_call_client(hv2), 0, "blue", watched, EIDS, EM_RESOLVE_WATCH,
+                          scene_on_reply, &wait);
+        cr_assert_eq(scene_await(&wait).n_answers, EIDS);
+    }
+    const struct em_location location = {.weight = 1};
+    struct em_claim claim = {
+        .port = {.eids = eids, .n_eids = MACS + 1, .locations = &location, .n_locations = 1}};
+    cr_assert_eq(em_port_id_parse("large", &claim.port.id, NULL), 0);
+    em_client_register(em_call_client(hv1), &claim, 1, "blue", scene_on_reply, &claimed);
+    cr_assert_eq(scene_await(&claimed).err, 0, "%s", claimed.reply.message);
+    while (wait.reply.n_calls < REQUESTS + REQUESTS * EIDS)
+        cr_assert_eq(em_call_wait(hv2, 5000), 0, "%u calls", wait.reply.n_calls);
+    cr_assert(wait.reply.is_positive);
+}
+
 /* ---- announce ------------------------------------------------------------------------ */
 
 Test(front, what_is_not_announced_is_withdrawn)
