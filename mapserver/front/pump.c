@@ -111,8 +111,11 @@ static int send_page(struct subscription *sub)
         end(sub);
         return 0;
     }
-    if (r < 0)
+    if (r < 0) {
+        if (page.is_open)
+            em_frame_drop(page.out, page.frame);
         return r;
+    }
     if (sub->is_start_over || (r == 0 && !sub->is_complete))
         page_open(&page);
     if (page.is_open)

@@ -63,6 +63,7 @@ static int put_answers(struct ms_session *session, const Eidmap__Resolve *resolv
                        uint32_t network_id, struct em_buf *out, struct node_set *nodes)
 {
     struct ms_reader *reader = session->worker->reader;
+    size_t start = em_buf_size(out);
     for (size_t i = 0; i < resolve->n_eids; i++) {
         struct em_eid eid;
         struct ms_answer answer;
@@ -72,6 +73,8 @@ static int put_answers(struct ms_session *session, const Eidmap__Resolve *resolv
         if (r)
             return r;
         ms_watch_put_answer(out, &eid, &answer);
+        if (em_buf_size(out) - start > EM_FRAME_MAX)
+            return EM_E_LIMIT;
         if (resolve->with_nodes && answer.port.data)
             add_nodes_of(&session->worker->arena, answer.port, nodes);
     }
@@ -101,6 +104,8 @@ static int resolve_in(struct ms_session *session, const Eidmap__Envelope *reques
 {
     const Eidmap__Resolve *resolve = request->resolve;
     struct ms_reader *reader = session->worker->reader;
+    struct em_buf *out = em_conn_out(session->conn);
+    size_t before = em_buf_size(out);
     uint32_t network_id;
     if (resolve->min_revision > ms_reader_revision(reader))
         return EM_E_BUSY;
@@ -109,9 +114,14 @@ static int resolve_in(struct ms_session *session, const Eidmap__Envelope *reques
         network_id = UINT32_MAX; /* answered as "no such range", and never allocated */
     else if (r)
         return r;
-    r = put_reply(session, request, network_id, em_conn_out(session->conn));
-    if (r == 0 && resolve->watch)
+    else if (resolve->watch && network_id == 0)
+        return EM_E_NOT_FOUND; /* a port-id of any network: no feed would tell of it */
+    r = put_reply(session, request, network_id, out);
+    if (r == 0 && resolve->watch) {
         r = ms_watch_begin(session, request->id, network_id, resolve);
+        if (r)
+            em_frame_drop(out, before + EM_FRAME_HEADER); /* one answer: the refusal */
+    }
     return r;
 }
 
@@ -122,7 +132,7 @@ static const char *resolve_why(int r)
     if (r == EM_E_BUSY)
         return "this server has not reached min_revision yet";
     if (r == EM_E_NOT_FOUND)
-        return "there is no network of this name to be watched";
+        return "a watch needs a network, and there is none of this name";
     return r == EM_E_MALFORMED ? "one of the EIDs is not well-formed" : NULL;
 }
 

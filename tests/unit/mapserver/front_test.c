@@ -237,6 +237,38 @@ Test(front, a_watch_is_quiet_about_others)
     cr_assert_str_eq(pushed.port, "web", "the first push is the one of the watched address");
 }
 
+static int resolve_watching(struct scene_wait *wait, const char *network, const struct em_eid *eids,
+                            size_t n)
+{
+    wait->reply.n_calls = 0;
+    em_client_resolve(em_call_client(wait->call), 0, network, eids, n, EM_RESOLVE_WATCH,
+                      scene_on_reply, wait);
+    return scene_await(wait).err;
+}
+
+Test(front, a_watch_without_a_network_is_refused)
+{
+    struct em_eid eid;
+    char name[EM_EID_TEXT];
+    struct scene_wait wait = {hv2};
+    cr_assert_eq(em_eid_parse("port:web", &eid, name, NULL), 0);
+    cr_assert_eq(resolve_watching(&wait, NULL, &eid, 1), EM_E_NOT_FOUND);
+    cr_assert_eq(resolve_watching(&wait, "blue", &eid, 1), 0);
+}
+
+Test(front, a_watch_too_many_is_refused_and_not_answered)
+{
+    enum { EIDS = 1024 };
+    static struct em_eid eids[EIDS];
+    struct scene_wait wait = {hv2};
+    for (unsigned i = 0; i < EIDS; i++)
+        eids[i] = (struct em_eid){.kind = EM_EID_IPV4, .size = 4, .addr = {10, 0, 0, 1}};
+    for (unsigned i = 0; i < 16384 / EIDS; i++)
+        cr_assert_eq(resolve_watching(&wait, "blue", eids, EIDS), 0);
+    cr_assert_eq(resolve_watching(&wait, "blue", eids, 1), EM_E_LIMIT);
+    cr_assert_eq(wait.reply.n_calls, 1);
+}
+
 /* A client may watch the same EID many times over: its pushes wait for it, not in memory. */
 Test(front, pushes_go_as_fast_as_the_client_takes_them)
 {
