@@ -69,22 +69,24 @@ static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
     pause_what_is_full(w->data);
 }
 
-static void gone(struct ms_front *front, atomic_uint *count, unsigned limit)
+/* The limit is read after the count has fallen: one that a reload lowers meanwhile is seen
+ * here, or the main thread sees the new count. */
+static void gone(struct ms_front *front, atomic_uint *count, const atomic_uint *limit)
 {
     unsigned before = atomic_fetch_sub(count, 1);
     assert(before);
-    if (before >= limit)
+    if (before >= *limit)
         ev_async_send(front->loop, &front->wake);
 }
 
 void ms_front_handshake_done(struct ms_front *front)
 {
-    gone(front, &front->n_handshakes, front->max_handshakes);
+    gone(front, &front->n_handshakes, &front->max_handshakes);
 }
 
 void ms_front_connection_done(struct ms_front *front)
 {
-    gone(front, &front->n_connections, front->max_connections);
+    gone(front, &front->n_connections, &front->max_connections);
 }
 
 void ms_front_node_heard(struct ms_front *front, const char *node_id)
