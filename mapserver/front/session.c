@@ -16,14 +16,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROPOSALS_HIGH 1024 /* of one session: above it is not read */
-#define PROPOSALS_LOW  512
-#define SILENT_LEASES  3 /* a node's connection that is silent for so many leases is dead */
-#define RETRY_MS       200
+/* Of one session: above either it is not read, so that it cannot fill the core's queue. */
+#define PROPOSALS_HIGH      1024
+#define PROPOSALS_HIGH_SIZE (4u << 20)
+#define SILENT_LEASES       3 /* a node's connection that is silent for so many leases is dead */
+#define RETRY_MS            200
 
 static void on_open(struct em_conn *conn, void *aux)
 {
     struct ms_session *session = aux;
+    session->is_open = true;
     ms_front_handshake_done(session->worker->front);
     snprintf(session->member.peer, sizeof(session->member.peer), "%s", em_conn_peer(conn)->text);
 }
@@ -53,8 +55,8 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
 {
     struct ms_session *session = aux;
     struct ms_front *front = session->worker->front;
-    bool was_open = session->member.connected_ms != 0;
-    if (session->member.peer[0] == '\0') {
+    bool has_said_hello = session->member.connected_ms != 0;
+    if (!session->is_open) {
         snprintf(session->member.peer, sizeof(session->member.peer), "%s",
                  em_conn_peer(conn)->text);
         ms_front_handshake_done(front);
@@ -65,7 +67,7 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
     ms_pump_close(session);
     ms_watch_close(session);
     ms_write_close(session);
-    if (was_open)
+    if (has_said_hello)
         ms_registry_remove(front->registry, &session->member);
     ms_front_connection_done(front);
     ms_session_unref(session);
@@ -140,6 +142,12 @@ static void on_result(void *aux, const struct ms_result *result)
     ms_worker_post(pending->session->worker, &pending->mail);
 }
 
+static bool has_too_many(const struct ms_session *session, unsigned share)
+{
+    return session->n_proposals >= PROPOSALS_HIGH / share ||
+           session->proposals_size >= PROPOSALS_HIGH_SIZE / share;
+}
+
 static void free_pending(struct ms_pending *pending)
 {
     em_buf_fini(&pending->reply);
@@ -161,19 +169,25 @@ int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
     eidmap__command__pack(command, bytes);
 
     struct ms_pending *pending = em_calloc(1, sizeof(*pending));
-    *pending = (struct ms_pending){
-        .mail.kind = MS_MAIL_RESULT, .session = session, .id = id, .keep = keep, .finish = finish};
+    *pending = (struct ms_pending){.mail.kind = MS_MAIL_RESULT,
+                                   .session = session,
+                                   .id = id,
+                                   .size = size,
+                                   .keep = keep,
+                                   .finish = finish};
     atomic_fetch_add(&session->member.refs, 1);
     session->n_proposals++;
+    session->proposals_size += size;
     int r = ms_core_propose(session->worker->front->core, bytes, size, on_result, pending);
     if (r) {
         session->n_proposals--;
+        session->proposals_size -= size;
         free_pending(pending);
         ms_session_refuse(session, id, r, "too many writes wait; try again");
         ms_session_unref(session);
         return r;
     }
-    if (session->n_proposals >= PROPOSALS_HIGH && !session->is_paused && session->conn) {
+    if (has_too_many(session, 1) && !session->is_paused && session->conn) {
         session->is_paused = true;
         em_conn_pause(session->conn);
     }
@@ -183,8 +197,9 @@ int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
 void ms_session_result(struct ms_pending *pending)
 {
     struct ms_session *session = pending->session;
-    assert(session->n_proposals);
+    assert(session->n_proposals && session->proposals_size >= pending->size);
     session->n_proposals--;
+    session->proposals_size -= pending->size;
     if (pending->is_refused)
         session->worker->n_refused++;
     if (session->conn && em_buf_size(&pending->reply)) {
@@ -196,7 +211,7 @@ void ms_session_result(struct ms_pending *pending)
         pending->finish(pending);
     if (session->conn)
         ms_write_settled(session);
-    if (session->conn && session->is_paused && session->n_proposals <= PROPOSALS_LOW) {
+    if (session->conn && session->is_paused && !has_too_many(session, 2)) {
         session->is_paused = false;
         em_conn_resume(session->conn);
     }

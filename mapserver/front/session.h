@@ -20,10 +20,12 @@ struct ms_session {
     struct em_conn *conn; /* NULL once closed */
     struct em_list link;
     struct ms_member member;
+    bool is_open; /* the handshake is done */
     bool is_greeting;
     bool is_ready;
     bool is_paused; /* too many proposals wait: not reading */
     unsigned n_proposals;
+    size_t proposals_size;        /* bytes of them */
     struct ms_announce *announce; /* write.c */
     struct em_list in_hot;        /* pump.c: in the worker's list of those to be run */
     struct em_list subscriptions; /* pump.c */
@@ -38,6 +40,7 @@ struct ms_pending {
     struct ms_mail mail;
     struct ms_session *session;
     uint64_t id; /* of the request's envelope */
+    size_t size; /* bytes of the command */
     /* On the core's thread: keeps what the reply needs.  The result is lent. */
     void (*keep)(struct ms_pending *pending, const struct ms_result *result);
     /* On the worker's thread, also when the session has closed meanwhile. */
