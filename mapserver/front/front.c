@@ -106,10 +106,12 @@ void ms_front_close_node(struct ms_front *front, const char *node_id)
 static void on_commit(void *aux, uint64_t revision, const uint32_t *networks, size_t n)
 {
     struct ms_front *front = aux;
+    uint64_t since = front->revision;
     front->revision = revision;
     for (unsigned i = 0; i < front->n_workers && n; i++) {
         struct ms_news_mail *mail = em_malloc(sizeof(*mail) + n * sizeof(*networks));
         mail->mail.kind = MS_MAIL_NEWS;
+        mail->since = since;
         mail->n_networks = n;
         memcpy(mail->networks, networks, n * sizeof(*networks));
         ms_worker_post(front->workers[i], &mail->mail);

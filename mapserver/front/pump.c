@@ -167,11 +167,19 @@ void ms_pump_run_hot(struct ms_worker *worker)
     }
 }
 
+void ms_pump_catch_up(const struct ms_worker *worker, struct ms_feed_cursor *cursor)
+{
+    if (cursor->sound < worker->news_since)
+        *cursor = (struct ms_feed_cursor){worker->news_since, worker->news_since};
+}
+
 static void on_news(struct ms_listener *listener)
 {
     struct subscription *sub = em_container_of(listener, struct subscription, listener);
-    if (em_list_is_empty(&sub->in_dirty))
+    if (em_list_is_empty(&sub->in_dirty)) {
+        ms_pump_catch_up(sub->session->worker, &sub->cursor);
         em_list_append(&sub->session->dirty, &sub->in_dirty);
+    }
     ms_pump_wake(sub->session);
 }
 

@@ -8,6 +8,7 @@
 
 #include "front/requests.h"
 
+struct ms_feed_cursor;
 struct ms_worker;
 
 ms_handler_fn ms_pump_subscribe;
@@ -20,6 +21,11 @@ void ms_pump_run(struct ms_session *session);
  * of many networks cost one transaction. */
 void ms_pump_wake(struct ms_session *session);
 void ms_pump_run_hot(struct ms_worker *worker);
+
+/* When news come for a feed that had been read to its end: it stood still until just before
+ * them.  Else the cursor would stay where a quiet network left it, and be stale as soon as
+ * the deletions of other networks are trimmed. */
+void ms_pump_catch_up(const struct ms_worker *worker, struct ms_feed_cursor *cursor);
 
 /* Ends all subscriptions. */
 void ms_pump_close(struct ms_session *session);

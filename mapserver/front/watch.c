@@ -290,6 +290,8 @@ int ms_watch_run(struct ms_session *session)
 static void on_feed(struct ms_listener *listener)
 {
     struct watch_set *set = em_container_of(listener, struct watch_set, listener);
+    if (!set->is_dirty)
+        ms_pump_catch_up(set->session->worker, &set->cursor);
     set->is_dirty = true;
     ms_pump_wake(set->session);
 }

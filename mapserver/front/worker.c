@@ -66,6 +66,7 @@ static void handle(struct ms_worker *worker, struct ms_mail *mail)
         return;
     case MS_MAIL_NEWS: {
         struct ms_news_mail *news = (struct ms_news_mail *)mail;
+        worker->news_since = news->since;
         for (size_t i = 0; i < news->n_networks; i++)
             ms_topics_news(worker->topics, news->networks[i]);
         free(mail);

@@ -37,6 +37,7 @@ struct ms_socket_mail {
 
 struct ms_news_mail {
     struct ms_mail mail;
+    uint64_t since; /* the map's revision before the news */
     size_t n_networks;
     uint32_t networks[];
 };
@@ -56,6 +57,7 @@ struct ms_worker {
     struct em_list sessions;
     struct em_list hot; /* sessions that news have come for */
     struct ms_topics *topics;
+    uint64_t news_since; /* of the news that are being told */
     _Atomic uint64_t n_requests;
     _Atomic uint64_t n_refused;
     /* The rest belongs to worker.c. */

@@ -15,6 +15,7 @@ struct scene {
     char dir[64], address[96];
     const char *listen[1];
     uint32_t lease_ms;
+    uint64_t tombstones_ms;
     struct ms_store *store;
     struct ms_front *front;
     struct ev_loop *loop;
@@ -55,7 +56,7 @@ static void start(struct scene *scene)
         .handshake_ms = 2000,
         .lease_ms = scene->lease_ms,
         .hold_ms = 3600000,
-        .tombstones_ms = 3600000,
+        .tombstones_ms = scene->tombstones_ms,
     };
     scene->loop = ev_loop_new(0);
     ev_async_init(&scene->stop, on_stop);
@@ -76,16 +77,27 @@ static void stop(struct scene *scene)
     ev_loop_destroy(scene->loop);
 }
 
-struct scene *scene_start(uint32_t lease_ms)
+static struct scene *start_new(uint32_t lease_ms, uint64_t tombstones_ms)
 {
     struct scene *scene = em_calloc(1, sizeof(*scene));
     snprintf(scene->dir, sizeof(scene->dir), "/tmp/emsceneXXXXXX");
     cr_assert_not_null(mkdtemp(scene->dir));
     snprintf(scene->address, sizeof(scene->address), "unix:%s/socket", scene->dir);
     scene->listen[0] = scene->address;
-    scene->lease_ms = lease_ms ? lease_ms : 15000;
+    scene->lease_ms = lease_ms;
+    scene->tombstones_ms = tombstones_ms;
     start(scene);
     return scene;
+}
+
+struct scene *scene_start(uint32_t lease_ms)
+{
+    return start_new(lease_ms ? lease_ms : 15000, 3600000);
+}
+
+struct scene *scene_start_forgetful(uint64_t tombstones_ms)
+{
+    return start_new(15000, tombstones_ms);
 }
 
 void scene_restart(struct scene *scene)

@@ -16,6 +16,9 @@ struct scene;
 /* 'lease_ms' 0: 15 s.  Ends the test when it cannot start. */
 struct scene *scene_start(uint32_t lease_ms);
 
+/* As scene_start(0), but deletions stay in the feed for no longer than this. */
+struct scene *scene_start_forgetful(uint64_t tombstones_ms);
+
 /* Stops the server, and starts it again on the same directory. */
 void scene_restart(struct scene *scene);
 

@@ -184,6 +184,39 @@ Test(front, a_removed_network_ends_its_subscription)
     scene_feed_await(&feed, "removed");
 }
 
+/* What is trimmed after a subscriber has had all there is, it has not missed. */
+Test(front, a_quiet_subscription_does_not_start_over_when_others_are_trimmed)
+{
+    teardown();
+    scene = scene_start_forgetful(1);
+    op = scene_client(scene, NULL, 0);
+    hv1 = scene_client(scene, "hv1", 1);
+    hv2 = scene_client(scene, "hv2", 1);
+    scene_put_network(op, "blue", NULL);
+    scene_put_network(op, "red", NULL);
+    struct scene_feed feed = {hv2};
+    em_client_subscribe(em_call_client(hv2), 0, "blue", 0, scene_on_feed, &feed);
+    scene_feed_await(&feed, "complete");
+    struct scene_feed trimmed;
+    uint64_t before = scene_claim(hv1, "red", "gone", MAC2, NULL, true, 0).revision;
+    for (unsigned i = 0; i < 100; i++) { /* until a resume from before the deletions is stale */
+        scene_claim(hv1, "red", "gone", MAC2, NULL, true, 0);
+        scene_withdraw(hv1, "gone");
+        usleep(50000);
+        trimmed = (struct scene_feed){op};
+        int64_t id =
+            em_client_subscribe(em_call_client(op), 0, "red", before, scene_on_feed, &trimmed);
+        scene_feed_await(&trimmed, "complete");
+        em_client_cancel(em_call_client(op), id);
+        if (trimmed.n_start_over)
+            break;
+    }
+    cr_assert_eq(trimmed.n_start_over, 1);
+    scene_claim(hv1, "blue", "web", MAC1, NULL, true, 0);
+    scene_feed_await(&feed, "+web");
+    cr_assert_eq(feed.n_start_over, 1, "%s", feed.log);
+}
+
 Test(front, subscribing_to_what_is_not_there_is_refused)
 {
     struct scene_feed feed = {hv1};
