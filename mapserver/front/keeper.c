@@ -6,7 +6,7 @@
 #include "eidmap/error.h"
 #include "front/context.h"
 #include "front/session.h"
-#include "lease.h"
+#include "lease/lease.h"
 
 #include <pthread.h>
 #include <stdlib.h>

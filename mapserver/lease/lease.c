@@ -1,5 +1,5 @@
 /* A binary heap by due time, and a hash index from node-id to its place. */
-#include "lease.h"
+#include "lease/lease.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
