@@ -110,7 +110,8 @@ uint64_t bench_now_ns(void)
 
 void bench_server(const struct bench *bench, struct real_server *server)
 {
-    real_server_init(server, "log: warn\nlease:\n  duration: 1h\n");
+    real_server_init(server, "log: warn\nlease:\n  duration: 1h\n"
+                             "limits:\n  ports_per_node: 100000000\n");
     server->program = bench->mapserver;
     real_server_start(server);
 }

@@ -32,7 +32,7 @@ void bench_latency(const struct bench *bench, const char *name, const struct his
 
 uint64_t bench_now_ns(void);
 
-/* A running server whose leases outlast any benchmark. */
+/* A running server whose leases and limits outlast any benchmark. */
 void bench_server(const struct bench *bench, struct real_server *server);
 
 #endif

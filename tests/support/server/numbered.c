@@ -16,7 +16,7 @@ static void put_number(uint8_t *at, uint32_t number)
 struct em_eid numbered_ip(uint32_t number)
 {
     struct em_eid eid = {.kind = EM_EID_IPV4, .size = 4};
-    put_number(eid.addr, 10u << 24 | number);
+    put_number(eid.addr, (10u << 24) + number);
     return eid;
 }
 

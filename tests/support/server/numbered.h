@@ -11,7 +11,7 @@ struct numbered_port {
     struct em_location location;
 };
 
-/* Number 1 .. 2^24 - 2.  'node' is lent. */
+/* Number 1 .. 2^30: addresses from 10.0.0.1 on.  'node' is lent. */
 void numbered_port_init(struct numbered_port *ret_port, uint32_t network_id, uint32_t number,
                         const char *node);
 
