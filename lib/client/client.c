@@ -161,9 +161,7 @@ static bool announce_stands(struct em_client *client, const struct em_pending *r
     }
     if (request->body != EIDMAP__ENVELOPE__BODY_ANNOUNCE_END)
         return true;
-    bool is_ours = client->is_announcing && client->sync_id == request->sync_id;
-    client->is_announcing = false;
-    return is_ours;
+    return client->is_announcing && client->sync_id == request->sync_id;
 }
 
 static void send_one(struct em_client *client, struct em_pending *request)

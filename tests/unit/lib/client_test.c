@@ -375,6 +375,19 @@ Test(client, announce_that_waited_is_sent_whole)
     cr_assert_eq(scene.one.log[2]->body_case, BODY(ANNOUNCE_END));
 }
 
+Test(client, end_of_an_announce_that_was_refused_is_sent_again)
+{
+    scene_up(1, NULL);
+    em_client_announce_begin(scene.client, 77);
+    int64_t id = em_client_announce_end(scene.client, 77, scene_on_reply, NULL);
+    UNTIL(scene.one.n_log == 3);
+    fake_send_error(&scene.one, (uint64_t)id, EM_E_BUSY, "busy");
+    UNTIL(scene.seen.n_replies == 1);
+    em_client_announce_end(scene.client, 77, scene_on_reply, NULL);
+    UNTIL(scene.one.n_log == 4);
+    cr_assert_eq(scene.one.log[3]->body_case, BODY(ANNOUNCE_END));
+}
+
 Test(client, end_of_an_announce_does_not_cross_sessions)
 {
     scene_up(1, NULL);
