@@ -35,10 +35,9 @@ struct sub {
     struct xtr_agent *agent;
     uint32_t network_id;
     int64_t request; /* 0: refused or over; asked for again */
-    bool is_needed;
-    bool has_end;  /* the snapshot has been shown to its end ... */
-    uint64_t end;  /* ... at this position, */
-    bool is_swept; /* and what was adopted and is not in it has gone */
+    bool has_end;    /* the snapshot has been shown to its end ... */
+    uint64_t end;    /* ... at this position, */
+    bool is_swept;   /* and what was adopted and is not in it has gone */
 };
 
 struct xtr_agent {
@@ -152,14 +151,6 @@ static void on_feed(void *aux, const struct em_feed *page)
     kick(agent);
 }
 
-static struct sub *find_sub(const struct xtr_agent *agent, uint32_t network_id)
-{
-    EM_FOREACH (sub, &agent->subs, struct sub, item)
-        if (sub->network_id == network_id)
-            return sub;
-    return NULL;
-}
-
 static int64_t subscribe(struct xtr_agent *agent, uint32_t network_id, em_feed_fn *on_page,
                          void *aux)
 {
@@ -231,15 +222,7 @@ static void place_port(struct xtr_agent *agent, struct xtr_port *port)
 static void drop_unneeded(struct xtr_agent *agent)
 {
     EM_FOREACH (sub, &agent->subs, struct sub, item)
-        sub->is_needed = false;
-    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
-        const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
-        struct sub *sub = port && port->plane_network ? find_sub(agent, port->plane_network) : NULL;
-        if (sub)
-            sub->is_needed = true;
-    }
-    EM_FOREACH (sub, &agent->subs, struct sub, item)
-        if (!sub->is_needed)
+        if (!xtr_mapcache_has_locals(agent->cache, sub->network_id))
             close_network(agent, sub);
 }
 

@@ -45,11 +45,13 @@ struct xtr_mapcache {
     struct xtr_locals locals;
     struct xtr_known_network *known;
     uint32_t n_known, known_size;
+    struct em_index known_by_id, known_by_name;
     bool is_complete; /* of network 0 */
     bool is_in_pass;
     uint8_t generation;
     struct xtr_net **nets; /* NULL: a free slot */
     uint32_t n_nets;
+    struct em_index open_by_id; /* of nets, without the closed ones */
     struct xtr_queue queue;
     uint32_t eid_cursor; /* EIDs of the first note's port that were emitted */
     uint64_t done;

@@ -18,6 +18,9 @@ struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
     xtr_sets_init(&cache->sets);
     xtr_locals_init(&cache->locals);
     xtr_queue_init(&cache->queue);
+    em_index_init(&cache->known_by_id);
+    em_index_init(&cache->known_by_name);
+    em_index_init(&cache->open_by_id);
     return cache;
 }
 
@@ -48,6 +51,9 @@ void xtr_mapcache_free(struct xtr_mapcache *cache)
     xtr_locals_fini(&cache->locals);
     xtr_nodes_fini(&cache->nodes);
     xtr_queue_fini(&cache->queue);
+    em_index_fini(&cache->known_by_id);
+    em_index_fini(&cache->known_by_name);
+    em_index_fini(&cache->open_by_id);
     free(cache);
 }
 
@@ -113,12 +119,21 @@ static void note_node_flood(struct xtr_mapcache *cache, uint32_t slot, const str
 
 /* Open networks */
 
+static uint64_t number_hash(uint32_t id)
+{
+    return em_hash(&id, sizeof id);
+}
+
+static bool is_open_net(const void *aux, uint32_t slot, const void *key)
+{
+    return ((const struct xtr_mapcache *)aux)->nets[slot]->dp.id == *(const uint32_t *)key;
+}
+
 static uint32_t net_slot(const struct xtr_mapcache *cache, uint32_t network_id)
 {
-    for (uint32_t i = 0; i < cache->n_nets; i++)
-        if (cache->nets[i] && !cache->nets[i]->is_closed && cache->nets[i]->dp.id == network_id)
-            return i;
-    return XTR_SLOT_NONE;
+    uint32_t slot =
+        em_index_find(&cache->open_by_id, number_hash(network_id), is_open_net, cache, &network_id);
+    return slot == EM_INDEX_NONE ? XTR_SLOT_NONE : slot;
 }
 
 static uint32_t free_net_slot(struct xtr_mapcache *cache)
@@ -154,6 +169,7 @@ int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t 
     xtr_table_init(&net->table);
     uint32_t slot = free_net_slot(cache);
     cache->nets[slot] = net;
+    em_index_insert(&cache->open_by_id, number_hash(network_id), slot);
     note_network(cache, slot);
     return 0;
 }
@@ -161,6 +177,12 @@ int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t 
 bool xtr_mapcache_is_open(const struct xtr_mapcache *cache, uint32_t network_id)
 {
     return net_slot(cache, network_id) != XTR_SLOT_NONE;
+}
+
+bool xtr_mapcache_has_locals(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    uint32_t slot = net_slot(cache, network_id);
+    return slot != XTR_SLOT_NONE && cache->nets[slot]->n_locals;
 }
 
 /* Sets and the flood list that follows from them */
@@ -230,6 +252,7 @@ void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
     struct xtr_net *net = cache->nets[slot];
     assert(!net->n_locals);
     net->is_closed = true;
+    em_index_remove(&cache->open_by_id, number_hash(network_id), slot);
     note_network(cache, slot);
     for (uint32_t i = 0; i < net->table.n_records; i++)
         if (net->table.records[i].flags & XTR_RECORD_USED)
@@ -441,20 +464,31 @@ static void node_update(struct xtr_mapcache *cache, const char *id, const struct
 
 /* Networks */
 
+static uint64_t name_hash(const char *name)
+{
+    return em_hash(name, strlen(name));
+}
+
+static bool has_name(const void *aux, uint32_t i, const void *name)
+{
+    return !strcmp(((const struct xtr_mapcache *)aux)->known[i].record->name, name);
+}
+
+static bool has_number(const void *aux, uint32_t i, const void *id)
+{
+    return ((const struct xtr_mapcache *)aux)->known[i].record->id == *(const uint32_t *)id;
+}
+
 const struct em_network *xtr_mapcache_network(const struct xtr_mapcache *cache, const char *name)
 {
-    for (uint32_t i = 0; i < cache->n_known; i++)
-        if (!strcmp(cache->known[i].record->name, name))
-            return cache->known[i].record;
-    return NULL;
+    uint32_t i = em_index_find(&cache->known_by_name, name_hash(name), has_name, cache, name);
+    return i == EM_INDEX_NONE ? NULL : cache->known[i].record;
 }
 
 static uint32_t find_known(const struct xtr_mapcache *cache, uint32_t id)
 {
-    for (uint32_t i = 0; i < cache->n_known; i++)
-        if (cache->known[i].record->id == id)
-            return i;
-    return XTR_SLOT_NONE;
+    uint32_t i = em_index_find(&cache->known_by_id, number_hash(id), has_number, cache, &id);
+    return i == EM_INDEX_NONE ? XTR_SLOT_NONE : i;
 }
 
 const struct em_network *xtr_mapcache_network_by_id(const struct xtr_mapcache *cache, uint32_t id)
@@ -491,19 +525,30 @@ static void net_refresh(struct xtr_mapcache *cache, const struct em_network *rec
         queue_net(cache, slot);
 }
 
+static uint32_t add_known(struct xtr_mapcache *cache, uint32_t id)
+{
+    if (cache->n_known == cache->known_size) {
+        cache->known_size = cache->known_size ? cache->known_size * 2 : 8;
+        cache->known = em_realloc(cache->known, cache->known_size * sizeof *cache->known);
+    }
+    em_index_insert(&cache->known_by_id, number_hash(id), cache->n_known);
+    cache->known[cache->n_known].record = NULL;
+    return cache->n_known++;
+}
+
+/* Number 0 is the feed of nodes and networks: as a network it would be that feed's twin. */
 static void network_put(struct xtr_mapcache *cache, const struct em_network *record)
 {
+    if (!record->id)
+        return;
     uint32_t i = find_known(cache, record->id);
-    if (i == XTR_SLOT_NONE) {
-        if (cache->n_known == cache->known_size) {
-            cache->known_size = cache->known_size ? cache->known_size * 2 : 8;
-            cache->known = em_realloc(cache->known, cache->known_size * sizeof *cache->known);
-        }
-        i = cache->n_known++;
-        cache->known[i].record = NULL;
-    }
-    struct em_network *copy = xtr_record_copy_network(record);
-    xtr_record_free_network(cache->known[i].record);
+    if (i == XTR_SLOT_NONE)
+        i = add_known(cache, record->id);
+    struct em_network *old = cache->known[i].record, *copy = xtr_record_copy_network(record);
+    if (old)
+        em_index_remove(&cache->known_by_name, name_hash(old->name), i);
+    em_index_insert(&cache->known_by_name, name_hash(copy->name), i);
+    xtr_record_free_network(old);
     cache->known[i] = (struct xtr_known_network){copy, cache->generation};
     net_refresh(cache, copy);
 }
@@ -513,8 +558,16 @@ static void network_gone(struct xtr_mapcache *cache, uint32_t id)
     uint32_t i = find_known(cache, id);
     if (i == XTR_SLOT_NONE)
         return;
-    xtr_record_free_network(cache->known[i].record);
-    cache->known[i] = cache->known[--cache->n_known];
+    struct em_network *record = cache->known[i].record;
+    em_index_remove(&cache->known_by_id, number_hash(id), i);
+    em_index_remove(&cache->known_by_name, name_hash(record->name), i);
+    xtr_record_free_network(record);
+    uint32_t last = --cache->n_known;
+    if (i == last)
+        return;
+    cache->known[i] = cache->known[last];
+    em_index_move(&cache->known_by_id, number_hash(cache->known[i].record->id), last, i);
+    em_index_move(&cache->known_by_name, name_hash(cache->known[i].record->name), last, i);
 }
 
 static void sweep_zero(struct xtr_mapcache *cache)

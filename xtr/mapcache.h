@@ -45,6 +45,9 @@ bool xtr_mapcache_is_complete(const struct xtr_mapcache *cache, uint32_t network
 int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t segmentation_id);
 bool xtr_mapcache_is_open(const struct xtr_mapcache *cache, uint32_t network_id);
 
+/* Does the network have a port of this node?  False for one that is not open. */
+bool xtr_mapcache_has_locals(const struct xtr_mapcache *cache, uint32_t network_id);
+
 /* Forgets the network's ports and takes it out of the data plane.  It must have no local
  * port any more.  Fine for one that is not open. */
 void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id);

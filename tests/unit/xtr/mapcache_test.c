@@ -300,6 +300,42 @@ Test(mapcache, closing_and_opening_again_leaves_no_old_entry)
     cr_assert(eq(sz, tables_n_sets(tables), 0));
 }
 
+static void feed_named(uint32_t id, const char *name, bool is_gone)
+{
+    struct em_network network = {.id = id, .name = name, .segmentation_id = id};
+    struct em_change change = {.object = EM_OBJECT_NETWORK, .is_gone = is_gone, .gone_network = id};
+    if (!is_gone)
+        change.network = &network;
+    feed(0, &change, 1, false, true);
+}
+
+Test(mapcache, a_network_is_found_by_its_number_and_its_latest_name)
+{
+    char name[16];
+    for (uint32_t id = 1; id <= 1000; id++) {
+        snprintf(name, sizeof name, "n%u", id);
+        feed_named(id, name, false);
+    }
+    for (uint32_t id = 1; id <= 1000; id += 3)
+        feed_named(id, NULL, true);
+    feed_named(2, "renamed", false);
+    for (uint32_t id = 3; id <= 1000; id++) {
+        snprintf(name, sizeof name, "n%u", id);
+        const struct em_network *by_name = xtr_mapcache_network(cache, name);
+        cr_assert(eq(ptr, (void *)by_name, (void *)xtr_mapcache_network_by_id(cache, id)));
+        cr_assert(id % 3 == 1 ? !by_name : by_name && by_name->id == id, "%s", name);
+    }
+    cr_assert(eq(u32, xtr_mapcache_network(cache, "renamed")->id, 2));
+    cr_assert(xtr_mapcache_network(cache, "n2") == NULL);
+}
+
+Test(mapcache, a_network_with_the_number_of_the_feed_of_networks_is_none)
+{
+    feed_named(0, "zero", false);
+    cr_assert(xtr_mapcache_network(cache, "zero") == NULL);
+    cr_assert(lt(int, xtr_mapcache_open(cache, 0, 0), 0));
+}
+
 Test(mapcache, the_installed_revision_waits_for_the_data_plane_and_for_every_feed)
 {
     two_networks();
