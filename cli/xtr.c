@@ -25,7 +25,7 @@ struct talk {
     struct em_arena arena; /* reset for each part */
     struct ctl_table *table;
     struct ctl_json json;
-    uint64_t n_checked, n_different;
+    uint64_t n_checked, n_different, n_foreign;
     struct network_name {
         uint32_t id;
         char *name;
@@ -400,9 +400,12 @@ static bool show_check(struct talk *talk, const Eidmap__Envelope *reply)
 {
     const Eidmap__XtrCheckReply *part = reply->xtr_check_reply;
     talk->n_checked += part->checked;
-    talk->n_different += part->n_differences;
     for (size_t i = 0; i < part->n_differences; i++) {
         const Eidmap__XtrDifference *d = part->differences[i];
+        if (strcmp(d->kind, "foreign") == 0)
+            talk->n_foreign++;
+        else
+            talk->n_different++;
         if (talk->table) {
             ctl_table_add_take(talk->table, (char *[]){
                                                 ctl_text(d->network_name),
@@ -422,6 +425,7 @@ static bool show_check(struct talk *talk, const Eidmap__Envelope *reply)
     return !part->more;
 }
 
+/* A stranger's entry is shown, but it is no fault of the map or the kernel. */
 static enum ctl_exit run_check(struct ctl *ctl)
 {
     static const struct ctl_column columns[] = {{"NETWORK"}, {"TABLE"}, {"KIND"}, {"ENTRY"}};
@@ -436,8 +440,8 @@ static enum ctl_exit run_check(struct ctl *ctl)
     enum ctl_exit code = ask_list(&talk, &request, COLUMNS(columns));
     if (code)
         return code;
-    ctl_say(ctl, "%" PRIu64 " entries checked, %" PRIu64 " %s", talk.n_checked, talk.n_different,
-            check.repair ? "repaired" : "different");
+    ctl_say(ctl, "%" PRIu64 " entries checked, %" PRIu64 " %s, %" PRIu64 " foreign", talk.n_checked,
+            talk.n_different, check.repair ? "repaired" : "different", talk.n_foreign);
     return talk.n_different && !check.repair ? CTL_REFUSED : CTL_DONE;
 }
 

@@ -105,6 +105,8 @@ static void answer_cache(Eidmap__Envelope *reply, struct fake_server *server)
     fake_send(server, reply);
 }
 
+static char difference[] = "missing";
+
 static void answer_check(Eidmap__Envelope *reply, struct fake_server *server)
 {
     Eidmap__XtrCheckReply body = EIDMAP__XTR_CHECK_REPLY__INIT;
@@ -112,7 +114,7 @@ static void answer_check(Eidmap__Envelope *reply, struct fake_server *server)
     Eidmap__XtrDifference *list[] = {&d, &d};
     d.network_name = "blue";
     d.table = "fdb";
-    d.kind = "missing";
+    d.kind = difference;
     d.entry = "52:54:00:00:00:02 dev emv7 nhid 3";
     body.checked = 40;
     body.differences = list;
@@ -225,7 +227,7 @@ Test(ctl_xtr, check_with_differences_is_code_1)
     struct ctl_run run = ctl_run("xtr check -S @");
     cr_assert_eq(run.code, CTL_REFUSED);
     ctl_assert_has(run.out, "blue     fdb    missing  52:54:00:00:00:02 dev emv7 nhid 3\n");
-    ctl_assert_has(run.out, "40 entries checked, 2 different\n");
+    ctl_assert_has(run.out, "40 entries checked, 2 different, 0 foreign\n");
 }
 
 Test(ctl_xtr, check_that_repairs_or_finds_nothing_is_code_0)
@@ -235,7 +237,15 @@ Test(ctl_xtr, check_that_repairs_or_finds_nothing_is_code_0)
     cr_assert(fake_nth(&ctl_stage.server, BODY(XTR_CHECK), 0)->xtr_check->repair);
     n_differences = 0;
     run = succeed("xtr check -S @");
-    cr_assert_str_eq(run.out, "40 entries checked, 0 different\n");
+    cr_assert_str_eq(run.out, "40 entries checked, 0 different, 0 foreign\n");
+}
+
+Test(ctl_xtr, check_that_finds_only_strangers_is_code_0)
+{
+    strcpy(difference, "foreign");
+    struct ctl_run run = succeed("xtr check -S @");
+    ctl_assert_has(run.out, "blue     fdb    foreign  52:54:00:00:00:02 dev emv7 nhid 3\n");
+    ctl_assert_has(run.out, "40 entries checked, 0 different, 2 foreign\n");
 }
 
 Test(ctl_xtr, attach_sends_what_was_given_and_waits)
