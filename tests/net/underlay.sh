@@ -29,11 +29,10 @@ sed -i 's/^rloc:.*/rloc: ["10.9.9.9"]/' "$DIR/hv1.yaml"
 refuses "an RLOC that no interface has" '10\.9\.9\.9'
 
 xtr_configure hv1 1
-on hv1 perl -MSocket -e '
+daemon_start cap-taken hv1 perl -MSocket -e '
     socket(S, PF_INET, SOCK_DGRAM, 0) and bind(S, sockaddr_in(4789, INADDR_ANY)) or die $!;
-    $| = 1; print "bound\n"; sleep 600;' >"$DIR/bound" &
-echo $! >"$DIR/cap-taken.pid"
-soon "the port is taken" grep -q bound "$DIR/bound"
+    $| = 1; print "bound\n"; sleep 600;'
+soon "the port is taken" grep -q bound "$DIR/cap-taken.log"
 refuses "a UDP port that is taken" '4789'
 daemon_end cap-taken KILL || true
 

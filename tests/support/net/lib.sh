@@ -35,11 +35,11 @@ on() {
 
 # Tries for 20 s: a loaded machine under sanitizers is slow, a failure is rare.
 eventually() {
-    local n=0
+    local end
+    end=$(($(now_ms) + 20000))
     until "$@"; do
-        n=$((n + 1))
-        [ $n -lt 400 ] || return 1
-        sleep .05
+        [ "$(now_ms)" -lt $end ] || return 1
+        sleep .02
     done
 }
 
@@ -137,7 +137,7 @@ logs_show() {
     for log in "$DIR"/*.log; do
         [ -s "$log" ] || continue
         echo "--- ${log##*/}"
-        tail -n 40 "$log"
+        grep -v 'info: operator ' "$log" | tail -n 30
     done >&2
 }
 
@@ -153,6 +153,9 @@ daemon_start() {
 
 daemon_pid() { cat "$DIR/$1.pid"; }
 
+# One that has ended cannot be waited for.
+is_alive() { readlink "/proc/$(daemon_pid "$1")/exe" >/dev/null || fail "$1 has ended"; }
+
 daemon_signal() { kill -s "$2" "$(daemon_pid "$1")"; }
 
 # NAME SIGNAL: ends it; gives its exit status.
@@ -161,7 +164,7 @@ daemon_end() {
     pid=$(daemon_pid "$1")
     rm "$DIR/$1.pid"
     kill -s "$2" "$pid"
-    wait "$pid"
+    wait "$pid" 2>/dev/null # the shell's word about it
 }
 
 # As a service manager does: SIGTERM has to end with 0, SIGKILL ends it in any case.
@@ -231,7 +234,7 @@ server_start() {
     soon "the map server answers" server_answers
 }
 
-server_answers() { "$MAPCTL" status >/dev/null 2>&1; }
+server_answers() { is_alive ms && "$MAPCTL" -t 1 status >/dev/null 2>&1; }
 
 server_stop() { daemon_stop ms "${1:-TERM}"; }
 
@@ -278,7 +281,7 @@ node_id: $1
 servers: ["$server"]
 tls: {ca: $DIR/pki/ca.crt, cert: $DIR/pki/node-$1.crt, key: $DIR/pki/node-$1.key}
 rloc: ["$rloc"]
-control: {socket: $DIR/$1.sock}
+control: {path: $DIR/$1.sock}
 state_dir: $DIR/$1
 ${3:-}
 END
@@ -304,13 +307,29 @@ xtr_json() {
     "$MAPCTL" -o json xtr "$@" -S "$DIR/$hv.sock" | jq -r "$query"
 }
 
-xtr_answers() { xtr "$1" status >/dev/null 2>&1; }
+xtr_answers() { is_alive "$1" && xtr "$1" status -t 1 >/dev/null 2>&1; }
 
-# It is connected and everything the map says stands in its kernel.
+# It is connected, its map-cache says of its networks what the map says, and the data plane
+# has all of that.
 xtr_is_synced() {
-    local state
-    state=$(xtr_json "$1" '"\(.server != "") \(.installed_revision)"' status 2>/dev/null) || return 1
-    [ "$state" = "true $(ctl_json .revision status)" ]
+    {
+        "$MAPCTL" -o json xtr status -S "$DIR/$1.sock"
+        "$MAPCTL" -o json xtr ports -S "$DIR/$1.sock"
+        "$MAPCTL" -o json xtr cache -S "$DIR/$1.sock"
+        "$MAPCTL" -o json node list
+        "$MAPCTL" -o json network list
+        "$MAPCTL" -o json port list
+    } 2>/dev/null | jq -es '
+        def kept($kind): map(select(.kind == $kind) | .record);
+        def nodes: map({id, rlocs, state}) | sort_by(.id);
+        def ports($ids): map(select(.network_id | IN($ids[])) | {id, eids,
+            at: [.locations[] | [.node_id, .segmentation_id]]}) | sort_by(.id);
+        . as [$status, $local, $cache, $nodes, $networks, $ports]
+        | [$local[] | select(.phase != "refused") | .network] as $names
+        | [$networks[] | select(.name | IN($names[])) | .id] as $ids
+        | $status.server != "" and $status.installed_revision == $status.revision
+          and ($cache | kept("node") | nodes) == ($nodes | nodes)
+          and ($cache | kept("port") | ports($ids)) == ($ports | ports($ids))' >/dev/null
 }
 
 xtr_is_clean() { xtr "$1" check >"$DIR/check.out" 2>&1; }
