@@ -10,6 +10,7 @@
 
 #define NAME_SIZE EM_CONFIG_KEY
 #define MAX_KEYS  128 /* options of one table */
+#define MAX_DEPTH 16  /* a table needs 4 */
 
 struct check {
     yaml_document_t doc;
@@ -307,12 +308,32 @@ static void init_parser(yaml_parser_t *parser, const char *text, size_t size)
     yaml_parser_set_input_string(parser, (const unsigned char *)text, size);
 }
 
-/* Aliases make a small file large, and two keys that one edit changes. */
+/* How many levels deeper the token leads: 1, 0, -1. */
+static int nesting_of(const yaml_token_t *token)
+{
+    switch (token->type) {
+    case YAML_BLOCK_SEQUENCE_START_TOKEN:
+    case YAML_BLOCK_MAPPING_START_TOKEN:
+    case YAML_FLOW_SEQUENCE_START_TOKEN:
+    case YAML_FLOW_MAPPING_START_TOKEN:
+        return 1;
+    case YAML_BLOCK_END_TOKEN:
+    case YAML_FLOW_SEQUENCE_END_TOKEN:
+    case YAML_FLOW_MAPPING_END_TOKEN:
+        return -1;
+    default: /* of libyaml's many tokens the others stay on their level */
+        return 0;
+    }
+}
+
+/* Aliases make a small file large, and two keys that one edit changes.  Nesting costs
+ * libyaml 0.2.5 quadratic time: minutes for 1 MiB of '['. */
 static void check_tokens(struct check *check, const char *text, size_t size)
 {
     yaml_parser_t parser;
     yaml_token_t token = {.type = YAML_NO_TOKEN};
     bool is_end = false;
+    int depth = 0;
     init_parser(&parser, text, size);
     while (!is_end && !is_full(check)) {
         if (!yaml_parser_scan(&parser, &token)) {
@@ -321,7 +342,10 @@ static void check_tokens(struct check *check, const char *text, size_t size)
         }
         if (token.type == YAML_ANCHOR_TOKEN || token.type == YAML_ALIAS_TOKEN)
             fault(check, token.start_mark, "expected a value, anchors and aliases are refused");
-        is_end = token.type == YAML_STREAM_END_TOKEN;
+        depth += nesting_of(&token);
+        if (depth > MAX_DEPTH)
+            fault(check, token.start_mark, "expected at most %d levels of nesting", MAX_DEPTH);
+        is_end = token.type == YAML_STREAM_END_TOKEN || depth > MAX_DEPTH;
         yaml_token_delete(&token);
     }
     yaml_parser_delete(&parser);

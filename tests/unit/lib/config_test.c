@@ -108,7 +108,8 @@ static void expect_fault_of(const char *text, size_t size, const char *expected)
 {
     struct conf conf = {.port = 99};
     char *why = NULL;
-    cr_assert_eq(em_config_load_text(&table, "f", text, size, &conf, &why), -EINVAL, "%s", text);
+    cr_assert_eq(em_config_load_text(&table, "f", text, size, &conf, &why), -EINVAL, "%.*s",
+                 (int)size, text);
     cr_assert_str_eq(why, expected);
     cr_assert_eq(conf.port, 99, "the old object was touched");
     free(why);
@@ -280,6 +281,17 @@ Test(config, anchors_aliases_and_second_documents_are_refused)
     expect_fault_like("servers: *a\n", "f:1:10: expected a value, anchors and aliases");
     expect_fault("port: 1\n---\nport: 2\n",
                  "f:2:1: expected the end of the file, got a second document");
+}
+
+Test(config, deep_nesting_is_refused_before_it_costs_time)
+{
+    size_t size = 1 << 20;
+    char *text = em_malloc(size);
+    memset(text, '[', size);
+    expect_fault_of(text, size, "f:1:17: expected at most 16 levels of nesting");
+    memset(text, '{', size);
+    expect_fault_of(text, size, "f:1:17: expected at most 16 levels of nesting");
+    free(text);
 }
 
 Test(config, syntax_faults_have_a_place)
