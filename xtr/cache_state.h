@@ -19,6 +19,7 @@ struct xtr_net {
     bool is_closed;
     bool is_complete;
     bool is_in_pass;
+    bool is_second; /* an older one with the same number waits to leave before it comes */
     uint8_t generation;
     uint32_t n_locals;
     uint32_t n_notes; /* XTR_NOTE_NETWORK notes that wait */
@@ -53,7 +54,10 @@ struct xtr_mapcache {
     uint32_t n_nets;
     struct em_index open_by_id; /* of nets, without the closed ones */
     struct xtr_queue queue;
-    uint32_t eid_cursor; /* EIDs of the first note's port that were emitted */
+    /* Local ports and what they stand on, done before anything of 'queue', which has an
+     * XTR_NOTE_MARK for each note here: so its positions count these too. */
+    struct xtr_queue first;
+    uint32_t eid_cursor; /* EIDs of the port of the queue's first note that were emitted */
     uint64_t done;
     struct xtr_mark *marks;
     uint32_t n_marks, marks_size;

@@ -159,6 +159,7 @@ static void emit_network(struct sink *sink, uint32_t slot)
     assert(net && net->n_notes > 0);
     net->n_notes--;
     if (!net->is_closed) {
+        net->is_second = false;
         emit(sink, DP_NETWORK_PUT, net->dp.id)->network = net->dp;
     } else if (!net->n_notes) {
         emit(sink, DP_NETWORK_DELETE, net->dp.id);
@@ -213,7 +214,7 @@ static void emit_set_note(struct sink *sink, uint32_t id)
     xtr_sets_free(&cache->sets, &cache->nodes, set);
 }
 
-static bool answer(struct sink *sink, const struct xtr_note *note)
+static bool answer(struct sink *sink, const struct xtr_queue *queue, const struct xtr_note *note)
 {
     struct xtr_mapcache *cache = sink->cache;
     struct xtr_net *net = cache->nets[note->network];
@@ -228,7 +229,9 @@ static bool answer(struct sink *sink, const struct xtr_note *note)
         return !net || net->is_closed || emit_port(sink, note->network, note->index);
     case XTR_NOTE_KEY:
         if (net && !net->is_closed)
-            emit_key(sink, note->network, xtr_queue_key(&cache->queue, note));
+            emit_key(sink, note->network, xtr_queue_key(queue, note));
+        return true;
+    case XTR_NOTE_MARK:
         return true;
     }
     assert(false);
@@ -240,8 +243,12 @@ size_t xtr_mapcache_next_ops(struct xtr_mapcache *cache, struct dp_op *ops, size
     assert(max >= XTR_OPS_MIN && max <= XTR_OPS_MAX);
     struct sink sink = {cache, ops, 0, max};
     struct xtr_note note;
+    while (sink.max - sink.n >= 2 && xtr_queue_peek(&cache->first, &note)) {
+        (void)answer(&sink, &cache->first, &note);
+        xtr_queue_pop(&cache->first);
+    }
     while (sink.max - sink.n >= 2 && xtr_queue_peek(&cache->queue, &note)) {
-        if (!answer(&sink, &note))
+        if (!answer(&sink, &cache->queue, &note))
             break;
         cache->eid_cursor = 0;
         xtr_queue_pop(&cache->queue);

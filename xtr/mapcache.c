@@ -18,6 +18,7 @@ struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
     xtr_sets_init(&cache->sets);
     xtr_locals_init(&cache->locals);
     xtr_queue_init(&cache->queue);
+    xtr_queue_init(&cache->first);
     em_index_init(&cache->known_by_id);
     em_index_init(&cache->known_by_name);
     em_index_init(&cache->open_by_id);
@@ -51,6 +52,7 @@ void xtr_mapcache_free(struct xtr_mapcache *cache)
     xtr_locals_fini(&cache->locals);
     xtr_nodes_fini(&cache->nodes);
     xtr_queue_fini(&cache->queue);
+    xtr_queue_fini(&cache->first);
     em_index_fini(&cache->known_by_id);
     em_index_fini(&cache->known_by_name);
     em_index_fini(&cache->open_by_id);
@@ -59,7 +61,24 @@ void xtr_mapcache_free(struct xtr_mapcache *cache)
 
 /* Notes */
 
+/* The queue for what must not wait behind a burst of the feed.  A network that was opened
+ * again while it waits to leave would overtake its own end there. */
+static struct xtr_queue *front_queue(struct xtr_mapcache *cache, uint32_t slot)
+{
+    if (cache->nets[slot]->is_second)
+        return &cache->queue;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_MARK, slot, 0});
+    return &cache->first;
+}
+
 static void note_network(struct xtr_mapcache *cache, uint32_t slot)
+{
+    cache->nets[slot]->n_notes++;
+    xtr_queue_push(front_queue(cache, slot), (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
+}
+
+/* Behind all that names the slot. */
+static void note_closed(struct xtr_mapcache *cache, uint32_t slot)
 {
     cache->nets[slot]->n_notes++;
     xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
@@ -82,8 +101,20 @@ static void note_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
     xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_PORT, slot, index});
 }
 
+/* Addresses of the map's ports. */
 static void note_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
-                      size_t n, const char *device)
+                      size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct xtr_key key = {.kind = XTR_KEY_EID, .eid = eids[i]};
+        if (xtr_eid_is_entry(&eids[i]))
+            xtr_queue_push_key(&cache->queue, slot, &key);
+    }
+}
+
+/* Addresses of a local port; 'device' that they were behind, NULL: they are new. */
+static void note_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
+                        size_t n, const char *device)
 {
     for (size_t i = 0; i < n; i++) {
         struct xtr_key key = {.kind = device ? XTR_KEY_LOCAL : XTR_KEY_EID, .eid = eids[i]};
@@ -91,7 +122,7 @@ static void note_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em
             continue;
         if (device)
             memcpy(key.device, device, sizeof key.device);
-        xtr_queue_push_key(&cache->queue, slot, &key);
+        xtr_queue_push_key(front_queue(cache, slot), slot, &key);
     }
 }
 
@@ -99,7 +130,7 @@ static void note_device(struct xtr_mapcache *cache, uint32_t slot, const char *d
 {
     struct xtr_key key = {.kind = XTR_KEY_DEVICE};
     memcpy(key.device, device, sizeof key.device);
-    xtr_queue_push_key(&cache->queue, slot, &key);
+    xtr_queue_push_key(front_queue(cache, slot), slot, &key);
 }
 
 static void note_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target)
@@ -146,6 +177,14 @@ static uint32_t free_net_slot(struct xtr_mapcache *cache)
     return cache->n_nets++;
 }
 
+static bool is_leaving(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (cache->nets[i] && cache->nets[i]->is_closed && cache->nets[i]->dp.id == network_id)
+            return true;
+    return false;
+}
+
 static struct dp_network describe(const struct em_network *record, uint32_t own_segment)
 {
     return (struct dp_network){
@@ -166,6 +205,7 @@ int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t 
     struct xtr_net *net = em_calloc(1, sizeof *net);
     net->dp = describe(record, segmentation_id);
     net->own_segment = segmentation_id;
+    net->is_second = is_leaving(cache, network_id);
     xtr_table_init(&net->table);
     uint32_t slot = free_net_slot(cache);
     cache->nets[slot] = net;
@@ -253,7 +293,7 @@ void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
     assert(!net->n_locals);
     net->is_closed = true;
     em_index_remove(&cache->open_by_id, number_hash(network_id), slot);
-    note_network(cache, slot);
+    note_closed(cache, slot);
     for (uint32_t i = 0; i < net->table.n_records; i++)
         if (net->table.records[i].flags & XTR_RECORD_USED)
             set_unref(cache, slot, net->table.records[i].set);
@@ -314,7 +354,7 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
     if (!same_eids(old, n_old, port->eids, n)) {
         for (size_t i = 0; i < n_old; i++)
             if (!has_eid(port->eids, n, &old[i]))
-                note_eids(cache, slot, &old[i], 1, NULL);
+                note_eids(cache, slot, &old[i], 1);
         xtr_table_set_eids(&net->table, index, port->eids, n);
         is_changed = true;
     }
@@ -334,7 +374,7 @@ static void port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t inde
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(&net->table, index, eids);
     uint32_t set = net->table.records[index].set;
-    note_eids(cache, slot, eids, n, NULL);
+    note_eids(cache, slot, eids, n);
     xtr_table_remove(&net->table, index);
     set_unref(cache, slot, set);
 }
@@ -717,7 +757,7 @@ static void note_old_local(struct xtr_mapcache *cache, const struct xtr_local *o
 {
     if (!old)
         return;
-    note_eids(cache, old->network, old->eids, old->n_eids, old->device);
+    note_locals(cache, old->network, old->eids, old->n_eids, old->device);
     note_device(cache, old->network, old->device);
 }
 
@@ -752,7 +792,7 @@ void xtr_mapcache_touch(struct xtr_mapcache *cache, const struct em_port_id *id)
     if (!local)
         return;
     note_device(cache, local->network, local->device);
-    note_eids(cache, local->network, local->eids, local->n_eids, NULL);
+    note_locals(cache, local->network, local->eids, local->n_eids, NULL);
 }
 
 /* Repeats */
@@ -767,7 +807,10 @@ static void retry_eid(struct xtr_mapcache *cache, uint32_t slot, const struct dp
     } else {
         memcpy(eid.addr, op->mac, EM_MAC_SIZE);
     }
-    note_eids(cache, slot, &eid, 1, op->verb == DP_LOCAL_DELETE ? op->device : NULL);
+    if (op->verb == DP_LOCAL_DELETE)
+        note_locals(cache, slot, &eid, 1, op->device);
+    else
+        note_eids(cache, slot, &eid, 1);
 }
 
 void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)

@@ -13,6 +13,7 @@ enum xtr_note_kind {
     XTR_NOTE_SET,     /* index: set id */
     XTR_NOTE_PORT,    /* index: record in the network's table; all its entries */
     XTR_NOTE_KEY,     /* index: of a key */
+    XTR_NOTE_MARK,    /* all that was noted elsewhere before this has been done */
 };
 
 struct xtr_note {

@@ -336,6 +336,77 @@ Test(mapcache, a_network_with_the_number_of_the_feed_of_networks_is_none)
     cr_assert(lt(int, xtr_mapcache_open(cache, 0, 0), 0));
 }
 
+/* Operations until one has this verb, itself included. */
+static size_t ops_until(enum dp_verb verb)
+{
+    struct dp_op ops[XTR_OPS_MAX];
+    size_t n_before = 0;
+    while (xtr_mapcache_done(cache) != xtr_mapcache_tail(cache)) {
+        size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX);
+        tables_apply(tables, ops, n);
+        xtr_mapcache_applied(cache);
+        for (size_t i = 0; i < n; i++)
+            if (ops[i].verb == verb)
+                return n_before + i + 1;
+        n_before += n;
+    }
+    return SIZE_MAX;
+}
+
+static void feed_many(uint32_t network, int n)
+{
+    struct em_location l = at("h1", 100);
+    for (int i = 0; i < n; i++) {
+        char id[16], mac[32];
+        snprintf(id, sizeof id, "m%d", i);
+        snprintf(mac, sizeof mac, "02:00:00:01:%02x:%02x", i / 256, i % 256);
+        feed_port(network, id, mac, NULL, &l, 1);
+    }
+}
+
+static void attach_local(uint32_t network)
+{
+    struct em_eid eids[] = {eid("02:00:00:00:00:99"), eid("10.0.0.99")};
+    struct em_port_id id = port_id("p99");
+    xtr_mapcache_attach(cache, &id, network, "tap0", eids, 2);
+}
+
+Test(mapcache, a_local_port_does_not_wait_behind_a_burst_of_the_feed)
+{
+    two_networks();
+    drain(SIZE_MAX);
+    feed_many(1, 1000);
+    uint64_t before = xtr_mapcache_tail(cache);
+    attach_local(1);
+    cr_assert(gt(u64, xtr_mapcache_tail(cache), before), "positions count local ports");
+    cr_assert(eq(sz, ops_until(DP_LOCAL_PUT), 3), "the device, and it and the MAC");
+    struct em_port_id id = port_id("p99");
+    xtr_mapcache_detach(cache, &id);
+    cr_assert(eq(sz, ops_until(DP_LOCAL_DELETE), 1));
+    drain(SIZE_MAX);
+    feed_network(3, 300, EM_FLOOD_BROADCAST);
+    feed_many(1, 1);
+    cr_assert(eq(int, xtr_mapcache_open(cache, 3, 0), 0));
+    attach_local(3);
+    cr_assert(eq(sz, ops_until(DP_LOCAL_PUT), 4), "the new network before");
+}
+
+Test(mapcache, a_network_opened_again_comes_after_its_own_end)
+{
+    two_networks();
+    feed_many(1, 200);
+    drain(SIZE_MAX);
+    xtr_mapcache_close(cache, 1);
+    cr_assert(eq(int, xtr_mapcache_open(cache, 1, 0), 0));
+    attach_local(1);
+    stands("dev 1 tap0\nip 1 10.0.0.99 02:00:00:00:00:99\nlocal 1 02:00:00:00:00:99 tap0\n"
+           "net 1 vni 100\nnet 2 vni 200\n");
+    feed_many(1, 200);
+    struct em_port_id id = port_id("p99");
+    xtr_mapcache_detach(cache, &id);
+    cr_assert(eq(sz, ops_until(DP_LOCAL_DELETE), 1), "and from then on its ports go first");
+}
+
 Test(mapcache, the_installed_revision_waits_for_the_data_plane_and_for_every_feed)
 {
     two_networks();
