@@ -44,8 +44,9 @@ struct ms_front {
 void ms_front_handshake_done(struct ms_front *front);
 void ms_front_connection_done(struct ms_front *front);
 
-/* A worker's thread: the node has said Hello or sent a heartbeat. */
-void ms_front_node_heard(struct ms_front *front, const char *node_id);
+/* A worker's thread: the node has said Hello or sent a heartbeat.  'lease_ms' is the lease
+ * that it was told. */
+void ms_front_node_heard(struct ms_front *front, const char *node_id, uint32_t lease_ms);
 
 /* Any thread: ends the node's live session, if it has one, so that its agent comes back. */
 void ms_front_close_node(struct ms_front *front, const char *node_id);

@@ -89,9 +89,9 @@ void ms_front_connection_done(struct ms_front *front)
     gone(front, &front->n_connections, &front->max_connections);
 }
 
-void ms_front_node_heard(struct ms_front *front, const char *node_id)
+void ms_front_node_heard(struct ms_front *front, const char *node_id, uint32_t lease_ms)
 {
-    ms_keeper_heard(front->keeper, node_id);
+    ms_keeper_heard(front->keeper, node_id, lease_ms);
 }
 
 void ms_front_close_node(struct ms_front *front, const char *node_id)

@@ -98,10 +98,12 @@ void ms_keeper_free(struct ms_keeper *keeper)
     free(keeper);
 }
 
-void ms_keeper_heard(struct ms_keeper *keeper, const char *node_id)
+void ms_keeper_heard(struct ms_keeper *keeper, const char *node_id, uint32_t lease_ms)
 {
+    uint32_t now_told_ms = keeper->front->lease_ms;
+    uint32_t more_ms = lease_ms > now_told_ms ? lease_ms - now_told_ms : 0;
     pthread_mutex_lock(&keeper->lock);
-    ms_lease_renew(keeper->lease, node_id, em_now_ms());
+    ms_lease_renew(keeper->lease, node_id, em_now_ms() + more_ms);
     pthread_mutex_unlock(&keeper->lock);
 }
 

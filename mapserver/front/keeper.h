@@ -19,7 +19,8 @@ void ms_keeper_free(struct ms_keeper *keeper);
 /* Main loop, some times a second. */
 void ms_keeper_tick(struct ms_keeper *keeper);
 
-/* Any thread: the node has said Hello or sent a heartbeat. */
-void ms_keeper_heard(struct ms_keeper *keeper, const char *node_id);
+/* Any thread: the node has said Hello or sent a heartbeat.  Its lease is the longer one of
+ * what it was told at its Hello and of what a reload has made of it. */
+void ms_keeper_heard(struct ms_keeper *keeper, const char *node_id, uint32_t lease_ms);
 
 #endif

@@ -233,7 +233,7 @@ static void welcome(struct ms_session *session, uint64_t id)
         (ProtobufCBinaryData){MS_CLUSTER_ID_SIZE, (uint8_t *)ms_store_cluster_id(front->store)};
     body.revision = front->revision;
     body.role = (Eidmap__Role)session->member.identity.role;
-    body.lease_ms = front->lease_ms;
+    body.lease_ms = session->lease_ms;
     body.servers = (char **)front->config.advertise;
     body.n_servers = front->config.n_advertise;
     envelope.id = id;
@@ -242,7 +242,7 @@ static void welcome(struct ms_session *session, uint64_t id)
     session->is_greeting = false;
     session->is_ready = true;
     bool is_node = !ms_session_is_operator(session);
-    em_conn_set_idle(session->conn, is_node ? front->lease_ms * SILENT_LEASES : 0);
+    em_conn_set_idle(session->conn, is_node ? session->lease_ms * SILENT_LEASES : 0);
     em_info("%s %s (%s) is here: %s", em_role_name(session->member.identity.role),
             session->member.identity.name, session->member.peer, session->member.software);
     ms_session_send(session, &envelope);
@@ -270,7 +270,7 @@ static void finish_node_up(struct ms_pending *pending)
         em_conn_close(session->conn, pending->err, "its Hello was refused");
         return;
     }
-    ms_front_node_heard(session->worker->front, session->member.identity.name);
+    ms_front_node_heard(session->worker->front, session->member.identity.name, session->lease_ms);
     welcome(session, pending->id);
 }
 
@@ -326,6 +326,7 @@ static void remember_hello(struct ms_session *session, const Eidmap__Hello *hell
     struct ms_member *member = &session->member;
     snprintf(member->software, sizeof(member->software), "%s", hello->software);
     member->connected_ms = em_wall_ms();
+    session->lease_ms = session->worker->front->lease_ms;
     member->boot_epoch = hello->boot_epoch;
     if (hello->instance.len == MS_INSTANCE_SIZE)
         memcpy(member->instance, hello->instance.data, MS_INSTANCE_SIZE);
@@ -421,7 +422,7 @@ static void heartbeat(struct ms_session *session, const Eidmap__Envelope *reques
         return;
     }
     if (!ms_session_is_operator(session) && ms_registry_is_live(front->registry, &session->member))
-        ms_front_node_heard(front, session->member.identity.name);
+        ms_front_node_heard(front, session->member.identity.name, session->lease_ms);
     body.revision = front->revision;
     envelope.id = request->id;
     envelope.body_case = EIDMAP__ENVELOPE__BODY_HEARTBEAT_REPLY;

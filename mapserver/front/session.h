@@ -23,7 +23,8 @@ struct ms_session {
     bool is_open; /* the handshake is done */
     bool is_greeting;
     bool is_ready;
-    bool is_paused; /* too many proposals wait: not reading */
+    bool is_paused;    /* too many proposals wait: not reading */
+    uint32_t lease_ms; /* as its Welcome said */
     unsigned n_proposals;
     size_t proposals_size;        /* bytes of them */
     struct ms_announce *announce; /* write.c */

@@ -19,7 +19,8 @@ struct scene {
     struct ms_store *store;
     struct ms_front *front;
     struct ev_loop *loop;
-    ev_async stop;
+    ev_async stop, reload;
+    struct ms_front_config config;
     pthread_t thread;
 };
 
@@ -34,6 +35,13 @@ static void on_stop(struct ev_loop *loop, ev_async *w, int revents)
     ev_break(loop, EVBREAK_ALL);
 }
 
+static void on_reload(struct ev_loop *loop, ev_async *w, int revents)
+{
+    struct scene *scene = w->data;
+    scene->config.lease_ms = scene->lease_ms;
+    ms_front_set_limits(scene->front, &scene->config);
+}
+
 static void *run(void *arg)
 {
     struct scene *scene = arg;
@@ -45,7 +53,7 @@ static void start(struct scene *scene)
 {
     char *why = NULL;
     const struct ms_store_config store = {.dir = scene->dir, .map_size = 256u << 20};
-    const struct ms_front_config front = {
+    scene->config = (struct ms_front_config){
         .server_id = "ms1",
         .listen = scene->listen,
         .n_listen = 1,
@@ -61,9 +69,13 @@ static void start(struct scene *scene)
     scene->loop = ev_loop_new(0);
     ev_async_init(&scene->stop, on_stop);
     ev_async_start(scene->loop, &scene->stop);
+    ev_async_init(&scene->reload, on_reload);
+    scene->reload.data = scene;
+    ev_async_start(scene->loop, &scene->reload);
     int r = ms_store_open(&store, &scene->store, &why);
     cr_assert_eq(r, 0, "%s", why);
-    r = ms_front_start(scene->loop, &front, scene->store, NULL, on_fatal, &scene->front, &why);
+    r = ms_front_start(scene->loop, &scene->config, scene->store, NULL, on_fatal, &scene->front,
+                       &why);
     cr_assert_eq(r, 0, "%s", why);
     cr_assert_eq(pthread_create(&scene->thread, NULL, run, scene), 0);
 }
@@ -98,6 +110,12 @@ struct scene *scene_start(uint32_t lease_ms)
 struct scene *scene_start_forgetful(uint64_t tombstones_ms)
 {
     return start_new(15000, tombstones_ms);
+}
+
+void scene_set_lease(struct scene *scene, uint32_t lease_ms)
+{
+    scene->lease_ms = lease_ms;
+    ev_async_send(scene->loop, &scene->reload);
 }
 
 void scene_restart(struct scene *scene)

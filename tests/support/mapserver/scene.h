@@ -22,6 +22,9 @@ struct scene *scene_start_forgetful(uint64_t tombstones_ms);
 /* Stops the server, and starts it again on the same directory. */
 void scene_restart(struct scene *scene);
 
+/* As a reload that changes the lease. */
+void scene_set_lease(struct scene *scene, uint32_t lease_ms);
+
 /* Stops it and removes the directory. */
 void scene_stop(struct scene *scene);
 

@@ -469,6 +469,18 @@ Test(front, a_node_that_falls_silent_becomes_unreachable_and_keeps_its_ports)
     cr_assert_str_eq(answer.node, "hv1");
 }
 
+Test(front, a_shorter_lease_is_for_those_who_were_told)
+{
+    struct scene_wait wait = {hv1};
+    scene_set_lease(scene, 100);
+    usleep(300000); /* the keeper's tick */
+    em_client_heartbeat(em_call_client(hv1), 0, scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).err, 0);
+    usleep(700000);
+    em_client_heartbeat(em_call_client(hv1), 0, scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).err, 0, "its session stands");
+}
+
 /* Its session would go on, with every Register refused, for as long as the agent lives. */
 Test(front, a_removed_node_that_lives_comes_back)
 {
