@@ -384,7 +384,10 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
         em_conn_close(conn, EM_E_TIMEOUT, "no handshake in time");
         return;
     }
-    /* Input only moves last_input; the timer looks at it when it fires. */
+    /* Input only moves last_input; the timer looks at it when it fires.  A peer that is not
+     * listened to cannot be called silent. */
+    if (conn->n_pauses)
+        conn->last_input = ev_now(loop);
     ev_tstamp left = conn->last_input + conn->idle_ms / 1000.0 - ev_now(loop);
     if (left <= 0) {
         em_conn_close(conn, EM_E_TIMEOUT, "nothing heard from the peer in time");

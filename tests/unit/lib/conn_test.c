@@ -303,6 +303,22 @@ Test(conn, what_was_sent_before_closing_arrives)
     cr_assert_eq(b.n_frames, 1);
 }
 
+Test(conn, a_peer_that_is_not_read_is_not_silent)
+{
+    connect_ends((struct em_conn_config){.idle_ms = 100}, (struct em_conn_config){0});
+    RUN_UNTIL(a.is_open && b.is_open);
+    em_conn_pause(a.conn);
+    for (uint64_t id = 1; id <= 8; id++) {
+        send_heartbeat(&b, id);
+        usleep(50 * 1000);
+        turn(5);
+    }
+    cr_assert_not(a.is_closed);
+    em_conn_resume(a.conn);
+    RUN_UNTIL(a.n_frames == 8);
+    RUN_UNTIL(a.is_closed);
+}
+
 Test(conn, a_silent_peer_is_closed_and_a_talking_one_is_not)
 {
     connect_ends((struct em_conn_config){.idle_ms = 200}, (struct em_conn_config){0});
