@@ -21,14 +21,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
-#define N_AGENTS   8
-#define N_KILLS    20
-#define WINDOW     16
-#define PORTS_MAX  60000 /* of one agent */
-#define ACKS_MIN   100   /* promises to win before the next kill */
-#define ROUND_S    20    /* in which they must come */
-#define UPTIME_MAX 400   /* ms more until the kill, at random */
+#define N_AGENTS       8
+#define N_KILLS        20
+#define WINDOW         16
+#define PORTS_MAX      60000 /* of one agent */
+#define ACKS_MIN       100   /* promises to win before the next kill */
+#define ROUND_S        20    /* in which they must come */
+#define N_FIRST_STARTS 30
+#define FIRST_START_US 12000 /* about what a first start takes */
+#define UPTIME_MAX     400   /* ms more until the kill, at random */
 
 enum promise { NONE, SENT, STANDS, LEAVES, GONE };
 
@@ -210,16 +213,22 @@ static void run_until_acks(uint64_t wanted)
     ev_timer_stop(loop, &limit);
 }
 
-Test(kill9, loses_no_acknowledged_write_and_needs_no_repair, .timeout = 120)
+static unsigned random_seed(void)
 {
     unsigned seed;
-    struct caller caller;
     const char *given = getenv("SEED");
     if (given)
         seed = (unsigned)strtoul(given, NULL, 10);
     else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
         real_fail("no random seed");
     fprintf(stderr, "SEED=%u\n", seed);
+    return seed;
+}
+
+Test(kill9, loses_no_acknowledged_write_and_needs_no_repair, .timeout = 120)
+{
+    unsigned seed = random_seed();
+    struct caller caller;
     loop = ev_loop_new(EVFLAG_AUTO);
     real_server_init(&server, "log: warn\nlease:\n  duration: 1h\n");
     real_server_start(&server);
@@ -243,4 +252,24 @@ Test(kill9, loses_no_acknowledged_write_and_needs_no_repair, .timeout = 120)
     cr_assert_eq(real_server_stop(&server, 10000), 0);
     real_server_fini(&server);
     ev_loop_destroy(loop);
+}
+
+/* The map is made in several steps, each of which may be the last. */
+Test(kill9, a_first_start_may_be_cut_short_at_any_moment, .timeout = 120)
+{
+    unsigned seed = random_seed();
+    struct caller caller;
+    real_server_init(&server, "log: warn\n");
+    for (int i = 0; i < N_FIRST_STARTS; i++) {
+        real_remove_tree(server.data);
+        real_server_spawn(&server);
+        usleep((unsigned)rand_r(&seed) % FIRST_START_US);
+        real_server_kill(&server);
+        real_server_start(&server);
+        caller_open(&caller, server.unix_url, NULL);
+        cr_assert_eq(caller_put_network(&caller, "t1"), 0, "%s", caller.message);
+        caller_close(&caller);
+        cr_assert_eq(real_server_stop(&server, 10000), 0);
+    }
+    real_server_fini(&server);
 }

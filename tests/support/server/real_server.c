@@ -181,7 +181,7 @@ void real_server_fini(struct real_server *server)
     real_remove_tree(server->dir);
 }
 
-static void spawn(struct real_server *server)
+void real_server_spawn(struct real_server *server)
 {
     char *argv[] = {(char *)server->program, (char *)"--config", server->config, NULL};
     server->pid = real_spawn(argv, server->netns, server->log);
@@ -201,7 +201,7 @@ void real_server_start(struct real_server *server)
     const struct em_client_config config = {.servers = servers, .n_servers = 1, .timeout_ms = 1000};
     uint64_t end = em_now_ms() + START_MS;
     struct em_call *call = NULL;
-    spawn(server);
+    real_server_spawn(server);
     while (!call) {
         char *why = NULL;
         if (!real_server_is_alive(server) || em_now_ms() > end)
@@ -215,7 +215,7 @@ void real_server_start(struct real_server *server)
 
 int real_server_run(struct real_server *server)
 {
-    spawn(server);
+    real_server_spawn(server);
     int status = real_wait(server->pid, RUN_MS);
     server->pid = 0;
     return status;

@@ -36,6 +36,9 @@ void real_server_issue(const struct real_server *server, enum em_role role, cons
 /* Kills what still runs and removes the directory. */
 void real_server_fini(struct real_server *server);
 
+/* Starts the process and does not wait. */
+void real_server_spawn(struct real_server *server);
+
 /* Starts the process and waits until it answers. */
 void real_server_start(struct real_server *server);
 
