@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #define N_PORTS    20000
 #define N_SILENT   24
 #define N_DEAF     8
+#define N_BROKEN   1000
 #define N_NETWORKS 2000
 #define N_MUTANTS  20000
 #define GROWTH_KIB (96ul << 10) /* more than all buffers that N_DEAF clients may fill */
@@ -79,14 +81,9 @@ static void expect_error(struct raw *raw, Eidmap__ErrorCode code)
 
 /* ---- before Hello ---------------------------------------------------------------------------- */
 
-Test(hostile, connections_that_never_speak_tls_leave_room_for_others)
+/* A good client over TLS gets its turn. */
+static void expect_tls_service(void)
 {
-    struct raw silent[N_SILENT];
-    for (int i = 0; i < N_SILENT; i++)
-        raw_open(&silent[i], server.tls_url);
-    expect_service(); /* the unix socket does not wait for handshakes of others */
-    cr_assert(raw_is_open(&silent[0]), "before the first of them was cut off");
-    struct em_tls *tls = real_server_tls(&server, EM_ROLE_OPERATOR, "tester");
     const char *servers[] = {server.tls_url};
     char ca[96], cert[112], key[112], *why = NULL;
     snprintf(ca, sizeof(ca), "%s/ca.crt", server.pki);
@@ -102,11 +99,40 @@ Test(hostile, connections_that_never_speak_tls_leave_room_for_others)
     int r = em_call_open(&config, &call, &why);
     cr_assert_eq(r, 0, "a good TLS client gets its turn: %s", why);
     em_call_close(call);
-    em_tls_free(tls);
+}
+
+Test(hostile, connections_that_never_speak_tls_leave_room_for_others)
+{
+    struct raw silent[N_SILENT];
+    for (int i = 0; i < N_SILENT; i++)
+        raw_open(&silent[i], server.tls_url);
+    expect_service(); /* the unix socket does not wait for handshakes of others */
+    cr_assert(raw_is_open(&silent[0]), "before the first of them was cut off");
+    expect_tls_service();
     for (int i = 0; i < N_SILENT; i++) {
         cr_assert(raw_reads_end(&silent[i]), "silent connection %d is cut off", i);
         raw_close(&silent[i]);
     }
+    end_story();
+}
+
+/* Each of them must give back the place that a handshake takes, of which there are eight. */
+Test(hostile, connections_that_break_off_in_every_way_leave_no_handshake_behind)
+{
+    static const uint8_t hello[] = {0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}; /* of a ClientHello */
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    for (int i = 0; i < N_BROKEN; i++) {
+        struct raw raw;
+        raw_open(&raw, server.tls_url);
+        if (i & 1)
+            raw_send_bytes(&raw, hello, sizeof(hello));
+        if (i & 2)
+            raw_send_bytes(&raw, "\xff\xff\xff\xff", 4);
+        if (i & 4)
+            setsockopt(raw.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        raw_close(&raw);
+    }
+    expect_tls_service();
     end_story();
 }
 
