@@ -14,6 +14,7 @@
 #include "registrar.h"
 #include "rloc.h"
 #include "save.h"
+#include "saver.h"
 #include "static.h"
 
 #include <assert.h>
@@ -24,7 +25,6 @@
 #include <string.h>
 
 #define PUMP_US       2000 /* of each turn of the loop, for the data plane */
-#define SAVE_S        0.02 /* what changes within this time is saved together */
 #define TICK_S        1.0
 #define DEFAULT_LEASE 15000u
 #define MAX_PROBLEMS  16
@@ -61,12 +61,15 @@ struct xtr_agent {
     bool is_swept; /* the whole data plane has been */
 
     ev_prepare kick; /* never started, only fed */
-    ev_idle more;    /* started while the data plane has more to do */
-    ev_timer beat, tick, save;
+    ev_timer more;   /* at once, while the data plane has more to do */
+    ev_timer beat, tick;
+
+    struct xtr_saver saver;
+    bool is_unsaved; /* the state file is behind, apart from a write under way */
+    int save_err;
 
     char *server, *down_why;
     uint64_t boot_epoch, start_ms, down_ms, n_drift;
-    int save_err;
     char *problems[MAX_PROBLEMS];
     struct xtr_agent_status status;
 };
@@ -78,24 +81,40 @@ static void kick(struct xtr_agent *agent)
 
 static void save_soon(struct xtr_agent *agent)
 {
-    if (ev_is_active(&agent->save))
-        return;
-    ev_timer_set(&agent->save, SAVE_S, 0);
-    ev_timer_start(agent->loop, &agent->save);
+    agent->is_unsaved = true;
+    kick(agent);
+}
+
+/* A port that could not be saved is no reason to hold an attach back for ever: it is told
+ * as a problem, and tried again with the next tick. */
+static void on_saved(void *aux, int err)
+{
+    struct xtr_agent *agent = aux;
+    if (err && err != agent->save_err)
+        em_error("cannot save the ports in %s: %s; they would be lost with a restart",
+                 agent->config->state_dir, em_strerror(err));
+    agent->save_err = err;
+    xtr_ports_saved(&agent->ports);
+    kick(agent);
 }
 
 static void save_now(struct xtr_agent *agent)
 {
-    int r = xtr_save_write(agent->config->state_dir, &agent->ports, agent->boot_epoch);
-    if (r && r != agent->save_err)
-        em_error("cannot save the ports in %s: %s; they would be lost with a restart",
-                 agent->config->state_dir, em_strerror(r));
-    agent->save_err = r;
+    agent->is_unsaved = false;
+    xtr_ports_saving(&agent->ports);
+    on_saved(agent, xtr_save_write(agent->config->state_dir, &agent->ports, agent->boot_epoch));
 }
 
-static void on_save(struct ev_loop *loop, ev_timer *w, int revents)
+/* What changes while one write is under way goes with the next. */
+static void save_beside(struct xtr_agent *agent)
 {
-    save_now(w->data);
+    struct em_buf bytes;
+    if (!agent->is_unsaved || agent->saver.is_busy)
+        return;
+    agent->is_unsaved = false;
+    xtr_ports_saving(&agent->ports);
+    xtr_save_pack(&agent->ports, agent->boot_epoch, &bytes);
+    xtr_saver_start_take(&agent->saver, &bytes);
 }
 
 static const char *id_text(const struct em_port_id *id)
@@ -255,6 +274,7 @@ static void update_ports(struct xtr_agent *agent)
         .knows_map = xtr_mapcache_is_complete(agent->cache, 0),
         .done = xtr_mapcache_done(agent->cache),
         .tail = xtr_mapcache_tail(agent->cache),
+        .save_err = agent->save_err,
         .now_us = em_now_us(),
     };
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
@@ -432,15 +452,14 @@ static void sweep(struct xtr_agent *agent)
 
 static void turn(struct xtr_agent *agent)
 {
+    save_beside(agent);
     place_ports(agent);
     bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
     run_registrar(agent);
     update_ports(agent);
     sweep(agent);
     if (has_more)
-        ev_idle_start(agent->loop, &agent->more);
-    else
-        ev_idle_stop(agent->loop, &agent->more);
+        ev_timer_start(agent->loop, &agent->more);
 }
 
 static void on_kick(struct ev_loop *loop, ev_prepare *w, int revents)
@@ -448,7 +467,7 @@ static void on_kick(struct ev_loop *loop, ev_prepare *w, int revents)
     turn(w->data);
 }
 
-static void on_more(struct ev_loop *loop, ev_idle *w, int revents)
+static void on_more(struct ev_loop *loop, ev_timer *w, int revents)
 {
     turn(w->data);
 }
@@ -461,6 +480,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     EM_FOREACH (sub, &agent->subs, struct sub, item)
         if (!sub->request)
             sub->request = subscribe(agent, sub->network_id, on_feed, sub);
+    agent->is_unsaved |= agent->save_err != 0;
     xtr_pump_retry(&agent->pump);
     turn(agent);
 }
@@ -583,12 +603,11 @@ void xtr_agent_reload(struct xtr_agent *agent, const struct xtr_config *config)
 static void start_watchers(struct xtr_agent *agent)
 {
     ev_prepare_init(&agent->kick, on_kick);
-    ev_idle_init(&agent->more, on_more);
+    ev_timer_init(&agent->more, on_more, 0, 0);
     ev_timer_init(&agent->beat, on_beat, 0, 0);
     ev_timer_init(&agent->tick, on_tick, TICK_S, TICK_S);
-    ev_timer_init(&agent->save, on_save, SAVE_S, 0);
-    agent->kick.data = agent->more.data = agent->beat.data = agent->tick.data = agent->save.data =
-        agent;
+    agent->kick.data = agent->more.data = agent->beat.data = agent->tick.data = agent;
+    xtr_saver_init(&agent->saver, agent->loop, agent->config->state_dir, on_saved, agent);
     ev_timer_start(agent->loop, &agent->tick);
 }
 
@@ -691,13 +710,13 @@ void xtr_agent_free(struct xtr_agent *agent)
 {
     if (!agent)
         return;
-    if (ev_is_active(&agent->save))
+    xtr_saver_fini(&agent->saver);
+    if (agent->is_unsaved || agent->saver.err)
         save_now(agent);
     ev_clear_pending(agent->loop, &agent->kick);
-    ev_idle_stop(agent->loop, &agent->more);
+    ev_timer_stop(agent->loop, &agent->more);
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_stop(agent->loop, &agent->tick);
-    ev_timer_stop(agent->loop, &agent->save);
     em_client_free(agent->client);
     EM_FOREACH (sub, &agent->subs, struct sub, item)
         free(sub);

@@ -240,6 +240,7 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
     port->is_attach = true;
     port->is_acked = port->is_refused = false;
     port->is_due = true;
+    port->change++;
     xtr_port_unplugged(port);
     port->attached_us = now_us;
     port->attach_us = 0;
@@ -250,6 +251,21 @@ void xtr_port_restore(struct xtr_port *port, uint64_t epoch)
 {
     port->epoch = epoch;
     port->is_attach = !epoch;
+    port->change++;
+}
+
+void xtr_ports_saving(struct xtr_ports *ports)
+{
+    for (uint32_t i = 0; i < ports->n_items; i++)
+        if (ports->items[i])
+            ports->items[i]->saving = ports->items[i]->change;
+}
+
+void xtr_ports_saved(struct xtr_ports *ports)
+{
+    for (uint32_t i = 0; i < ports->n_items; i++)
+        if (ports->items[i])
+            ports->items[i]->saved = ports->items[i]->saving;
 }
 
 /* Facts */
@@ -292,8 +308,11 @@ void xtr_port_unplugged(struct xtr_port *port)
     port->device_err = 0;
 }
 
+/* A re-registration that changes nothing asks for no new file. */
 void xtr_port_acked(struct xtr_port *port, uint64_t epoch)
 {
+    if (port->epoch != epoch || port->is_attach)
+        port->change++;
     port->epoch = epoch;
     port->is_acked = true;
     port->is_attach = port->is_due = false;
@@ -364,8 +383,11 @@ static enum xtr_phase conclude(const struct xtr_port *port, const struct xtr_fac
     }
     if (!port->is_acked)
         return XTR_REGISTERING;
-    if (!port->has_position || facts->done < port->position)
+    if (!port->has_position || facts->done < port->position || port->saved != port->change)
         return XTR_INSTALLING;
+    if (facts->save_err)
+        snprintf(why, EM_ADDR_WHY, "would be lost with a restart: it cannot be saved: %s",
+                 em_strerror(facts->save_err));
     return XTR_INSTALLED;
 }
 

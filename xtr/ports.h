@@ -1,9 +1,10 @@
 /* The ports of this node as somebody asked for them, and how far each has come.
  *
  * A port waits for its network, its device and a map server; is registered; is being
- * installed until the map's feed is complete and the data plane has been told all that was
- * queued by then; is installed.  Or the map refuses it: then it is out of the data plane
- * until somebody attaches it again.  What is installed stays so when the servers are gone.
+ * installed until the map's feed is complete, the data plane has been told all that was
+ * queued by then, and the state file has the port as it is; is installed.  Or the map refuses it:
+ * then it is out of the data plane until somebody attaches it again.  What is installed stays so
+ * when the servers are gone.
  *
  * No I/O: the agent reports facts, xtr_port_update() draws the conclusion. */
 #ifndef XTR_PORTS_H
@@ -67,6 +68,9 @@ struct xtr_port {
     uint32_t plane_version; /* and as of this version */
     bool has_position;
     uint64_t position; /* that the data plane has to reach */
+    uint32_t change;   /* grows with each change of what the state file says of it */
+    uint32_t saving;   /* the change that is being written, and that has been */
+    uint32_t saved;
     uint64_t attached_us;
     uint64_t attach_us; /* from attach to installed; 0: not yet */
 };
@@ -107,6 +111,10 @@ static inline struct xtr_port *xtr_ports_at(const struct xtr_ports *ports, uint3
     return ports->items[i];
 }
 
+/* The state file is being written with the ports as they are; the write has ended. */
+void xtr_ports_saving(struct xtr_ports *ports);
+void xtr_ports_saved(struct xtr_ports *ports);
+
 /* Facts of one port. */
 void xtr_port_network(struct xtr_port *port, uint32_t network_id, uint32_t segmentation_id);
 /* The device was put into the network, or could not be; and what else fails on it. */
@@ -125,6 +133,7 @@ struct xtr_facts {
     bool is_up;       /* a session with a map server stands */
     bool knows_map;   /* network 0 has been shown to its end */
     bool is_complete; /* the feed of this port's network has */
+    int save_err;     /* of the last write of the state file; 0: fine */
     uint64_t done;    /* positions of the map-cache */
     uint64_t tail;
     uint64_t now_us;

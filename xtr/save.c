@@ -80,10 +80,12 @@ static void put_port(struct em_buf *out, struct em_arena *arena, const struct xt
     em_arena_reset(arena);
 }
 
-static void put_all(struct em_buf *out, const struct xtr_ports *ports, uint64_t boot_epoch)
+void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em_buf *ret_bytes)
 {
+    struct em_buf *out = ret_bytes;
     struct em_arena arena;
     em_arena_init(&arena, 0);
+    em_buf_init(out);
     em_buf_append(out, MAGIC, 8);
     put64(out, 0);
     put64(out, boot_epoch);
@@ -120,28 +122,33 @@ static int sync_dir(const char *dir)
     return r;
 }
 
-int xtr_save_write(const char *dir, const struct xtr_ports *ports, uint64_t boot_epoch)
+int xtr_save_put(const char *dir, const struct em_buf *bytes)
 {
-    struct em_buf out;
     char *path = em_asprintf("%s/ports", dir), *fresh = em_asprintf("%s/ports.new", dir);
     int r = 0;
-    em_buf_init(&out);
-    put_all(&out, ports, boot_epoch);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         r = -errno;
         goto out;
     }
-    r = write_all(fd, em_buf_head(&out), em_buf_size(&out));
+    r = write_all(fd, em_buf_head(bytes), em_buf_size(bytes));
     close(fd);
     if (!r && rename(fresh, path))
         r = -errno;
     if (!r)
         r = sync_dir(dir);
 out:
-    em_buf_fini(&out);
     free(fresh);
     free(path);
+    return r;
+}
+
+int xtr_save_write(const char *dir, const struct xtr_ports *ports, uint64_t boot_epoch)
+{
+    struct em_buf bytes;
+    xtr_save_pack(ports, boot_epoch, &bytes);
+    int r = xtr_save_put(dir, &bytes);
+    em_buf_fini(&bytes);
     return r;
 }
 

@@ -7,6 +7,7 @@
 #ifndef XTR_SAVE_H
 #define XTR_SAVE_H
 
+#include "base/buf.h"
 #include "ports.h"
 
 struct xtr_saved_port {
@@ -25,7 +26,13 @@ struct xtr_saved {
 int xtr_save_read(const char *dir, struct xtr_saved *ret_saved);
 void xtr_saved_free(struct xtr_saved *saved);
 
-/* Replaces DIR/ports; refused ports are kept too.  0 or -errno. */
+/* The file's bytes; refused ports are kept too.  em_buf_fini() them. */
+void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em_buf *ret_bytes);
+
+/* Replaces DIR/ports and syncs it.  0 or -errno.  Any thread. */
+int xtr_save_put(const char *dir, const struct em_buf *bytes);
+
+/* Both at once. */
 int xtr_save_write(const char *dir, const struct xtr_ports *ports, uint64_t boot_epoch);
 
 /* Greater than any before it and, where the clock is right, than any of a lost state. */

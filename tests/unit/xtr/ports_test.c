@@ -44,6 +44,12 @@ static struct xtr_port *attach(const char *id, const char *network, const char *
     return xtr_ports_attach(&ports, &w, 500, &is_changed);
 }
 
+static void save(void)
+{
+    xtr_ports_saving(&ports);
+    xtr_ports_saved(&ports);
+}
+
 /* A port that has come all the way. */
 static struct xtr_port *installed(void)
 {
@@ -52,6 +58,7 @@ static struct xtr_port *installed(void)
     xtr_port_plugged(port, 0);
     xtr_port_update(port, &facts);
     xtr_port_acked(port, 42);
+    save();
     xtr_port_update(port, &facts);
     cr_assert(eq(int, port->phase, XTR_INSTALLED));
     return port;
@@ -85,6 +92,7 @@ Test(ports, installed_needs_the_map_the_feed_and_the_data_plane)
     xtr_port_update(port, &facts);
     cr_assert(eq(int, port->phase, XTR_REGISTERING));
     xtr_port_acked(port, 42);
+    save();
     xtr_port_update(port, &facts);
     cr_assert(eq(int, port->phase, XTR_INSTALLING));
     facts.is_complete = true;
@@ -96,6 +104,39 @@ Test(ports, installed_needs_the_map_the_feed_and_the_data_plane)
     xtr_port_update(port, &facts);
     cr_assert(eq(int, port->phase, XTR_INSTALLED), "what is queued later does not count");
     cr_assert(eq(u64, port->attach_us, 500));
+}
+
+Test(ports, installed_follows_the_write_that_has_the_epoch)
+{
+    struct xtr_port *port = attach("p1", "blue", "tap0", 1);
+    xtr_port_network(port, 7, 100);
+    xtr_port_plugged(port, 0);
+    xtr_port_update(port, &facts);
+    xtr_ports_saving(&ports);
+    xtr_port_acked(port, 42);
+    xtr_ports_saved(&ports);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLING), "the file has it without its epoch");
+    xtr_ports_saving(&ports);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLING));
+    xtr_ports_saved(&ports);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+    xtr_port_acked(port, 42);
+    cr_assert(not(xtr_port_update(port, &facts)), "another session told the map the same");
+}
+
+Test(ports, a_port_that_cannot_be_saved_is_installed_with_a_problem)
+{
+    struct xtr_port *port = installed();
+    facts.save_err = -ENOSPC;
+    cr_assert(xtr_port_update(port, &facts));
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+    cr_assert(strstr(port->problem, "cannot be saved") != NULL, "%s", port->problem);
+    facts.save_err = 0;
+    cr_assert(xtr_port_update(port, &facts));
+    cr_assert(eq(str, port->problem, ""));
 }
 
 Test(ports, what_is_installed_stays_so_without_a_server)

@@ -1,0 +1,68 @@
+/* A thread per write rather than one that waits: there is no queue and nothing to end when
+ * the agent does.  Where no thread can be had the loop has to wait after all. */
+#include "saver.h"
+
+#include "save.h"
+
+#include <assert.h>
+#include <signal.h>
+
+static void *write_bytes(void *aux)
+{
+    struct xtr_saver *saver = aux;
+    saver->err = xtr_save_put(saver->dir, &saver->bytes);
+    ev_async_send(saver->loop, &saver->done);
+    return NULL;
+}
+
+static void on_done(struct ev_loop *loop, ev_async *w, int revents)
+{
+    struct xtr_saver *saver = w->data;
+    if (saver->thread)
+        pthread_join(saver->thread, NULL);
+    saver->is_busy = false;
+    em_buf_fini(&saver->bytes);
+    saver->on_saved(saver->aux, saver->err);
+}
+
+void xtr_saver_init(struct xtr_saver *saver, struct ev_loop *loop, const char *dir,
+                    xtr_saver_fn *on_saved, void *aux)
+{
+    *saver = (struct xtr_saver){.loop = loop, .dir = dir, .on_saved = on_saved, .aux = aux};
+    ev_async_init(&saver->done, on_done);
+    saver->done.data = saver;
+    ev_async_start(loop, &saver->done);
+}
+
+void xtr_saver_fini(struct xtr_saver *saver)
+{
+    if (saver->is_busy) {
+        if (saver->thread)
+            pthread_join(saver->thread, NULL);
+        em_buf_fini(&saver->bytes);
+    }
+    saver->is_busy = false;
+    ev_async_stop(saver->loop, &saver->done);
+}
+
+/* Signals are for the thread that runs the loop. */
+static int start_thread(struct xtr_saver *saver)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int r = pthread_create(&saver->thread, NULL, write_bytes, saver);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return r;
+}
+
+void xtr_saver_start_take(struct xtr_saver *saver, struct em_buf *bytes_take)
+{
+    assert(!saver->is_busy);
+    saver->is_busy = true;
+    saver->bytes = *bytes_take;
+    if (start_thread(saver)) {
+        saver->thread = 0;
+        (void)write_bytes(saver);
+    }
+}
