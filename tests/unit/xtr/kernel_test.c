@@ -513,12 +513,14 @@ static void restart(void)
 }
 
 /* The kernel announces each change: a monitor that stays silent has seen none.  Not of
- * links, whose carrier is announced up to a second late. */
+ * links, whose carrier is announced up to a second late.  What the tools say on standard
+ * error is of namespaces that end elsewhere while they list the links. */
 static char *monitor_start(void)
 {
-    return netns_run("(timeout 20 ip monitor neigh nexthop >/tmp/em-mon-%d 2>&1 & echo $!); "
-                     "(timeout 20 bridge monitor fdb >/tmp/em-fdb-%d 2>&1 & echo $!); sleep 0.3",
-                     getpid(), getpid());
+    return netns_run(
+        "(timeout 20 ip monitor neigh nexthop >/tmp/em-mon-%d 2>/dev/null & echo $!); "
+        "(timeout 20 bridge monitor fdb >/tmp/em-fdb-%d 2>/dev/null & echo $!); sleep 0.3",
+        getpid(), getpid());
 }
 
 static char *monitor_stop(char *pids)
