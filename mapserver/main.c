@@ -17,74 +17,76 @@ static const struct option options[] = {
     {0},
 };
 
-static void help(void) {
-  printf("Usage: mapserver [--config FILE] [--check-config]\n"
-         "\n"
-         "The map server of eidmap: it holds where every endpoint of a virtual "
-         "network is,\n"
-         "and tells those who ask or subscribe.\n"
-         "\n"
-         "  -c, --config FILE   read this YAML file; without it the defaults "
-         "below serve a\n"
-         "                      unix socket for this machine\n"
-         "      --check-config  read the configuration, say what is wrong with "
-         "it, and end\n"
-         "  -V, --version       print the version and end\n"
-         "  -h, --help          print this and end\n"
-         "\n"
-         "Signals: SIGTERM ends it, SIGHUP reads the configuration again.\n"
-         "Exit status: 0 ended by a signal, 1 it cannot start or go on, 2 "
-         "wrong usage.\n"
-         "\n"
-         "Example:\n"
-         "  mapserver --config /etc/eidmap/mapserver.yaml\n"
-         "\n"
-         "Configuration:\n");
-  ms_config_print(stdout);
+static void help(void)
+{
+    printf("Usage: mapserver [--config FILE] [--check-config]\n"
+           "\n"
+           "The map server of eidmap: it holds where every endpoint of a virtual "
+           "network is,\n"
+           "and tells those who ask or subscribe.\n"
+           "\n"
+           "  -c, --config FILE   read this YAML file; without it the defaults "
+           "below serve a\n"
+           "                      unix socket for this machine\n"
+           "      --check-config  read the configuration, say what is wrong with "
+           "it, and end\n"
+           "  -V, --version       print the version and end\n"
+           "  -h, --help          print this and end\n"
+           "\n"
+           "Signals: SIGTERM ends it, SIGHUP reads the configuration again.\n"
+           "Exit status: 0 ended by a signal, 1 it cannot start or go on, 2 "
+           "wrong usage.\n"
+           "\n"
+           "Example:\n"
+           "  mapserver --config /etc/eidmap/mapserver.yaml\n"
+           "\n"
+           "Configuration:\n");
+    ms_config_print(stdout);
 }
 
-static int check(const char *file) {
-  struct ms_config config;
-  char *why = NULL;
-  if (ms_config_load(file, &config, &why)) {
-    fprintf(stderr, "%s\n", why);
-    free(why);
-    return 1;
-  }
-  ms_config_free(&config);
-  printf("%s: ok\n", file ? file : "defaults");
-  return 0;
-}
-
-int main(int argc, char **argv) {
-  const char *file = NULL;
-  bool is_check = false;
-  int option;
-  em_log_init("mapserver");
-  while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
-    switch (option) {
-    case OPT_CONFIG:
-      file = optarg;
-      break;
-    case OPT_CHECK:
-      is_check = true;
-      break;
-    case OPT_HELP:
-      help();
-      return 0;
-    case OPT_VERSION:
-      printf("mapserver %s\n", EM_VERSION);
-      return 0;
-    default:
-      fprintf(stderr, "Try 'mapserver --help'.\n");
-      return 2;
+static int check(const char *file)
+{
+    struct ms_config config;
+    char *why = NULL;
+    if (ms_config_load(file, &config, &why)) {
+        fprintf(stderr, "%s\n", why);
+        free(why);
+        return 1;
     }
-  }
-  if (optind < argc) {
-    fprintf(stderr,
-            "mapserver: unexpected argument '%s'\nTry 'mapserver --help'.\n",
-            argv[optind]);
-    return 2;
-  }
-  return is_check ? check(file) : ms_server_run(file);
+    ms_config_free(&config);
+    printf("%s: ok\n", file ? file : "defaults");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *file = NULL;
+    bool is_check = false;
+    int option;
+    em_log_init("mapserver");
+    while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+        switch (option) {
+        case OPT_CONFIG:
+            file = optarg;
+            break;
+        case OPT_CHECK:
+            is_check = true;
+            break;
+        case OPT_HELP:
+            help();
+            return 0;
+        case OPT_VERSION:
+            printf("mapserver %s\n", EM_VERSION);
+            return 0;
+        default:
+            fprintf(stderr, "Try 'mapserver --help'.\n");
+            return 2;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "mapserver: unexpected argument '%s'\nTry 'mapserver --help'.\n",
+                argv[optind]);
+        return 2;
+    }
+    return is_check ? check(file) : ms_server_run(file);
 }
