@@ -27,6 +27,7 @@ struct watch {
     uint64_t answer_hash; /* of the whole last answer */
     bool is_hit;          /* to be looked at again */
     struct em_eid eid;    /* 'name' is owned */
+    struct em_eid covers; /* of the last answer; looked at if it is a range of addresses */
 };
 
 struct watch_set {
@@ -105,6 +106,7 @@ static uint64_t hash_port(struct em_arena *arena, struct ms_blob blob)
 static void remember(struct ms_session *session, struct watch *watch,
                      const struct ms_answer *answer)
 {
+    watch->covers = answer->covers;
     watch->port_hash = hash_port(&session->worker->arena, answer->port);
     watch->answer_hash = hash_answer(answer);
 }
@@ -159,8 +161,8 @@ static void hit_eid(struct watch_set *set, const struct em_eid *eid)
         if (watch->eid_hash == hash ||
             (is_prefix && em_eid_is_ip(&watch->eid) && em_eid_covers(eid, &watch->eid)))
             hit(set, watch);
-        /* A new host inside an answered range narrows what that answer covers. */
-        if (em_eid_is_ip(eid) && em_eid_is_prefix(&watch->eid) && em_eid_covers(&watch->eid, eid))
+        /* A new mapping inside the range that the answer holds for narrows it. */
+        if (em_eid_is_ip(eid) && em_eid_is_ip(&watch->covers) && em_eid_covers(&watch->covers, eid))
             hit(set, watch);
     }
 }

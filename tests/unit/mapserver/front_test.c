@@ -263,11 +263,26 @@ Test(front, a_watched_port_is_pushed_when_it_moves_and_when_it_goes)
 Test(front, a_watch_is_quiet_about_others)
 {
     struct scene_wait wait = {hv2};
-    watch(&wait, "10.0.0.1");
+    watch(&wait, MAC1);
     scene_claim(hv1, "blue", "db", MAC2, "10.0.0.2", true, 0);
     scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
     struct scene_reply pushed = scene_await(&wait);
     cr_assert_str_eq(pushed.port, "web", "the first push is the one of the watched address");
+}
+
+/* Else a cache would go on answering "nobody" for an address that somebody has. */
+Test(front, a_watched_range_is_pushed_again_when_it_narrows)
+{
+    struct scene_wait wait = {hv2};
+    watch(&wait, "10.0.0.1");
+    cr_assert_str_eq(wait.reply.covers, "10.0.0.0/16");
+    scene_claim(hv1, "blue", "db", MAC2, "10.0.0.2", true, 0);
+    struct scene_reply pushed = scene_await(&wait);
+    cr_assert_not(pushed.is_positive);
+    cr_assert_str_eq(pushed.covers, "10.0.0.0/31");
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.7.7", true, 0);
+    scene_claim(hv1, "blue", "app", NULL, "10.0.0.1", true, 0);
+    cr_assert_str_eq(scene_await(&wait).port, "app", "what lies outside does not matter");
 }
 
 static int resolve_watching(struct scene_wait *wait, const char *network, const struct em_eid *eids,
