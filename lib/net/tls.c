@@ -113,6 +113,12 @@ static char *file_why(const char *what, const char *file)
     return em_asprintf("%s: not a %s in PEM form (%s)", file, what, openssl_why());
 }
 
+/* A daemon has nobody to ask for a passphrase. */
+static int refuse_passphrase(char *buf, int size, int is_writing, void *aux)
+{
+    return -1;
+}
+
 static int load_files(struct em_tls *tls, const char *ca, const char *cert, const char *key,
                       char **ret_why)
 {
@@ -183,6 +189,7 @@ static int keep_ticket(SSL *ssl, SSL_SESSION *ticket)
 static void set_options(SSL_CTX *ctx)
 {
     static const unsigned char context_id[] = "eidmap";
+    SSL_CTX_set_default_passwd_cb(ctx, refuse_passphrase);
     SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     SSL_CTX_set_verify_depth(ctx, VERIFY_DEPTH);

@@ -498,3 +498,21 @@ Test(conn, a_key_that_belongs_to_another_certificate_is_named)
     cr_assert(strstr(why, "node-hv2.key"), "%s", why);
     free(why);
 }
+
+Test(conn, a_key_with_a_passphrase_is_refused_without_asking)
+{
+    make_ca(dir);
+    em_tls_free(context(dir, EM_ROLE_NODE, "hv1"));
+    char ca[96], cert[96], key[96], command[256], *why = NULL;
+    struct em_tls *tls = NULL;
+    snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
+    snprintf(cert, sizeof(cert), "%s/node-hv1.crt", dir);
+    snprintf(key, sizeof(key), "%s/locked.key", dir);
+    snprintf(command, sizeof(command),
+             "openssl ec -aes128 -passout pass:x -in %s/node-hv1.key -out %s 2>/dev/null", dir,
+             key);
+    cr_assert_eq(system(command), 0);
+    cr_assert_neq(em_tls_new(ca, cert, key, &tls, &why), 0);
+    cr_assert(strstr(why, "locked.key"), "%s", why);
+    free(why);
+}
