@@ -22,19 +22,28 @@
 
 #define TICK_S       0.25
 #define PROBLEMS_MAX 8
+#define LOCAL_EXTRA  16 /* connections beyond the limit, by the unix socket */
 #define STORE_WARN   80 /* per cent of the map's limit */
 #define DISK_WARN    (256ull << 20)
 #define CERT_WARN_S  (14 * 86400)
 
 /* ---- accepting ---------------------------------------------------------------------- */
 
-/* Handshakes that drag on keep new TLS connections waiting; an operator on the unix socket
- * still gets in. */
+/* Where the limits keep everybody else waiting, an operator on the unix socket still gets in
+ * to see why. */
 static bool is_full(const struct ms_front *front, const struct em_listener *listener)
 {
-    return front->n_connections >= front->max_connections ||
-           (front->n_handshakes >= front->max_handshakes &&
-            em_listener_address(listener)->transport == EM_TLS);
+    switch (em_listener_address(listener)->transport) {
+    case EM_UNIX:
+        return front->n_connections >= front->max_connections + LOCAL_EXTRA;
+    case EM_TLS:
+        if (front->n_handshakes >= front->max_handshakes)
+            return true;
+        break;
+    case EM_TCP:
+        break;
+    }
+    return front->n_connections >= front->max_connections;
 }
 
 static void pause_what_is_full(struct ms_front *front)
