@@ -27,6 +27,9 @@
 #define PUMP_US       2000 /* of each turn of the loop, for the data plane */
 #define TICK_S        1.0
 #define DEFAULT_LEASE 15000u
+#define REPAIR_MS     10000 /* at least, between repairs that nobody asked for, ... */
+#define REPAIR_SHARE  50    /* ... and so many times as long as the last one took */
+#define MAX_TOLD      8     /* differences of one repair in the log */
 #define MAX_PROBLEMS  16
 
 /* The feed of a network that has local ports. */
@@ -70,6 +73,7 @@ struct xtr_agent {
 
     char *server, *down_why;
     uint64_t boot_epoch, start_ms, down_ms, n_drift;
+    uint64_t repair_ms; /* not before */
     char *problems[MAX_PROBLEMS];
     struct xtr_agent_status status;
 };
@@ -472,6 +476,36 @@ static void on_more(struct ev_loop *loop, ev_timer *w, int revents)
     turn(w->data);
 }
 
+static void on_drift(void *aux, const struct dp_difference *difference)
+{
+    uint64_t *n = aux;
+    if (!strcmp(difference->kind, "foreign"))
+        return;
+    if (++*n <= MAX_TOLD)
+        em_warn("network %u: %s %s: %s", difference->network_id, difference->table,
+                difference->kind, difference->entry);
+}
+
+/* Somebody has taken a bridge, a vxlan device or a nexthop of ours: what is missing is made
+ * again, and that costs dumps, so not at every turn. */
+static void repair(struct xtr_agent *agent)
+{
+    uint64_t begin = em_now_ms(), n = 0;
+    agent->pump.is_shaken |= dataplane_is_disturbed(agent->plane);
+    if (!agent->pump.is_shaken || begin < agent->repair_ms)
+        return;
+    agent->pump.is_shaken = false;
+    int64_t r = dataplane_check(agent->plane, true, on_drift, &n);
+    uint64_t took = em_now_ms() - begin;
+    agent->repair_ms = begin + REPAIR_MS + REPAIR_SHARE * took;
+    agent->n_drift += n;
+    if (n)
+        em_warn("what xtr had put into the kernel was taken out by somebody: %llu differences%s",
+                (unsigned long long)n, r < 0 ? "" : ", repaired");
+    if (r < 0)
+        em_error("repairing the kernel's tables: %s", em_strerror((int)r));
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
@@ -481,6 +515,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
         if (!sub->request)
             sub->request = subscribe(agent, sub->network_id, on_feed, sub);
     agent->is_unsaved |= agent->save_err != 0;
+    repair(agent);
     xtr_pump_retry(&agent->pump);
     turn(agent);
 }
@@ -819,10 +854,15 @@ static void on_difference(void *aux, const struct dp_difference *difference)
     repairs->visit(repairs->aux, difference);
 }
 
-int64_t xtr_agent_check(struct xtr_agent *agent, bool repair, dp_visit_fn *visit, void *aux)
+int64_t xtr_agent_check(struct xtr_agent *agent, bool is_repair, dp_visit_fn *visit, void *aux)
 {
-    struct repairs repairs = {agent, repair, visit, aux};
-    return dataplane_check(agent->plane, repair, on_difference, &repairs);
+    struct repairs repairs = {agent, is_repair, visit, aux};
+    int64_t n = dataplane_check(agent->plane, is_repair, on_difference, &repairs);
+    if (is_repair) {
+        xtr_pump_forgive(&agent->pump);
+        kick(agent);
+    }
+    return n;
 }
 
 int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why)

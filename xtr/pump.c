@@ -1,6 +1,7 @@
 /* Each turn of the loop moves a few batches, so that heartbeats and answers are never late
  * however much is queued.  What a stranger's entry blocks is counted and not tried again:
- * it stays until a person looks (mapctl xtr check). */
+ * it stays until a person looks (mapctl xtr check --repair).  A network is: its VNI may be
+ * that of another network of ours that is about to change, too. */
 #include "pump.h"
 
 #include "base/clock.h"
@@ -36,7 +37,7 @@ static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
 
 static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
 {
-    if (op->err == -EEXIST) {
+    if (op->err == -EEXIST && op->verb != DP_NETWORK_PUT) {
         pump->n_foreign++;
     } else if (pump->n_failed < XTR_PUMP_RETRIES) {
         pump->failed[pump->n_failed] = *op;
@@ -46,6 +47,17 @@ static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
     }
 }
 
+/* Answers of a kernel that does not have the bridge, vxlan device or nexthop group that the
+ * operation builds on.  A device that its owner has not made yet is no such thing. */
+static bool is_shaken(const struct dp_op *op)
+{
+    if (op->verb == DP_NETWORK_PUT)
+        return false;
+    if (op->err == -ENODEV)
+        return !is_of_device(op);
+    return op->err == -EINVAL || op->err == -EOPNOTSUPP;
+}
+
 static void look_at(struct xtr_pump *pump, const struct dp_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -53,6 +65,7 @@ static void look_at(struct xtr_pump *pump, const struct dp_op *ops, size_t n)
             tell_ports(pump, &ops[i]);
         else if (ops[i].err)
             note_failure(pump, &ops[i]);
+        pump->is_shaken |= is_shaken(&ops[i]);
     }
 }
 
@@ -86,4 +99,10 @@ void xtr_pump_retry(struct xtr_pump *pump)
         if (port && port->device_err)
             xtr_mapcache_touch(pump->cache, &port->id);
     }
+}
+
+void xtr_pump_forgive(struct xtr_pump *pump)
+{
+    pump->n_foreign = 0;
+    xtr_mapcache_retry_all(pump->cache);
 }

@@ -16,6 +16,7 @@ struct xtr_pump {
     struct dp_op failed[XTR_PUMP_RETRIES];
     size_t n_failed;
     bool has_overflow;  /* more failed than could be remembered */
+    bool is_shaken;     /* the kernel lacks what the shadow says: a repair is due */
     uint64_t n_foreign; /* refused because a stranger's entry is in the way */
 };
 
@@ -28,5 +29,8 @@ bool xtr_pump_turn(struct xtr_pump *pump, uint64_t budget_us);
 
 /* Queues again what failed and the ports whose device was missing; call it each second. */
 void xtr_pump_retry(struct xtr_pump *pump);
+
+/* A person has looked: what strangers blocked is tried again, with all the rest. */
+void xtr_pump_forgive(struct xtr_pump *pump);
 
 #endif

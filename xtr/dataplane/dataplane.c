@@ -175,6 +175,11 @@ int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit
     return plane->class->check(plane->dp, repair, visit, aux);
 }
 
+bool dataplane_is_disturbed(struct dataplane *plane)
+{
+    return plane->class->is_disturbed(plane->dp);
+}
+
 struct dataplane_stats dataplane_stats(const struct dataplane *plane)
 {
     return (struct dataplane_stats){.n_ops = plane->n_ops,

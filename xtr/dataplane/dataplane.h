@@ -23,9 +23,11 @@ void dataplane_close(struct dataplane *plane);
  * number of ops that failed. */
 size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n);
 
-/* As dp_class.sweep and dp_class.check. */
+/* As in dp_class. */
 int dataplane_sweep(struct dataplane *plane, uint32_t network_id);
 int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit, void *aux);
+
+bool dataplane_is_disturbed(struct dataplane *plane);
 
 struct dataplane_stats dataplane_stats(const struct dataplane *plane);
 

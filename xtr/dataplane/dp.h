@@ -117,6 +117,10 @@ struct dp_class {
      * compared, or -errno. */
     int64_t (*check)(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
 
+    /* Has somebody else taken away, since the last call, what entries stand on?  Then a
+     * check with 'repair' is due.  Cheap. */
+    bool (*is_disturbed)(struct dp *dp);
+
     /* Number of entries that stand by the shadow. */
     uint64_t (*count)(const struct dp *dp);
 };

@@ -187,7 +187,7 @@ bool dp_nexthop_parse(const struct nlmsghdr *message, struct dp_nexthop *ret_nex
     const struct nlattr *attr;
     bool has_target = false;
 
-    if (message->nlmsg_type != RTM_NEWNEXTHOP)
+    if (message->nlmsg_type != RTM_NEWNEXTHOP && message->nlmsg_type != RTM_DELNEXTHOP)
         return false;
     *ret_nexthop = (struct dp_nexthop){.protocol = nhm->nh_protocol};
     mnl_attr_for_each(attr, message, sizeof(*nhm))

@@ -6,7 +6,7 @@
  *   set.c         nexthops and groups                 entry.c    entries as messages
  *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
- *   check.c       dump, compare, repair
+ *   check.c       dump, compare, repair               watch.c    what others take away
  *
  * For each network there is a bridge "emb7" and on it a vxlan device "emx7" (the id in hex),
  * both with the alias "eidmap:7".  A vxlan device speaks one address family: IPv4 when the
@@ -224,7 +224,9 @@ static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char 
     r = check_underlay(dp, &why);
     if (r)
         goto out;
-    r = dp_adopt(dp);
+    r = dp_nl_listen(dp->nl);
+    if (r == 0)
+        r = dp_adopt(dp);
     if (r)
         goto out;
     *ret_dp = dp;
@@ -247,5 +249,6 @@ const struct dp_class dp_kernel = {
     .apply = kernel_apply,
     .sweep = dp_sweep,
     .check = dp_check,
+    .is_disturbed = dp_is_disturbed,
     .count = kernel_count,
 };

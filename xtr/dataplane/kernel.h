@@ -112,6 +112,9 @@ int dp_network_repair(struct dp *dp, uint32_t network_id);
 int dp_adopt(struct dp *dp);
 int dp_sweep(struct dp *dp, uint32_t network_id);
 
+/* watch.c */
+bool dp_is_disturbed(struct dp *dp);
+
 /* check.c */
 int64_t dp_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
 

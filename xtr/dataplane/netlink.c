@@ -23,7 +23,8 @@
 
 struct dp_nl {
     struct mnl_socket *socket;
-    uint32_t seq; /* of the last message */
+    struct mnl_socket *events; /* NULL: nobody listens */
+    uint32_t seq;              /* of the last message */
     uint64_t n_sent;
     size_t n;
     struct nlmsghdr *messages[DP_NL_BATCH];
@@ -60,7 +61,39 @@ void dp_nl_close(struct dp_nl *nl)
         return;
     if (nl->socket)
         mnl_socket_close(nl->socket);
+    if (nl->events)
+        mnl_socket_close(nl->events);
     free(nl);
+}
+
+int dp_nl_listen(struct dp_nl *nl)
+{
+    int links = RTNLGRP_LINK, nexthops = RTNLGRP_NEXTHOP, size = RECEIVE_BUFFER;
+
+    nl->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (!nl->events || mnl_socket_bind(nl->events, 0, MNL_SOCKET_AUTOPID) < 0 ||
+        mnl_socket_setsockopt(nl->events, NETLINK_ADD_MEMBERSHIP, &links, sizeof(links)) < 0 ||
+        mnl_socket_setsockopt(nl->events, NETLINK_ADD_MEMBERSHIP, &nexthops, sizeof(nexthops)) < 0)
+        return -errno;
+    (void)setsockopt(mnl_socket_get_fd(nl->events), SOL_SOCKET, SO_RCVBUFFORCE, &size,
+                     sizeof(size));
+    return 0;
+}
+
+bool dp_nl_events(struct dp_nl *nl, dp_nl_fn *on_message, void *aux)
+{
+    bool is_whole = true;
+    ssize_t got;
+
+    do {
+        got = recv(mnl_socket_get_fd(nl->events), nl->in, sizeof(nl->in), 0);
+        is_whole = is_whole && (got >= 0 || errno != ENOBUFS);
+        int left = got > 0 ? (int)got : 0;
+        for (const struct nlmsghdr *event = (const void *)nl->in; mnl_nlmsg_ok(event, left);
+             event = mnl_nlmsg_next(event, &left))
+            on_message(aux, event);
+    } while (got >= 0 || errno == ENOBUFS || errno == EINTR);
+    return is_whole;
 }
 
 static size_t batch_size(const struct dp_nl *nl)

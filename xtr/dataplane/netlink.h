@@ -20,6 +20,9 @@ struct dp_nl;
 int dp_nl_open(struct dp_nl **ret_nl);
 void dp_nl_close(struct dp_nl *nl);
 
+/* What happens to links and nexthops is kept from now on, for dp_nl_events().  -errno. */
+int dp_nl_listen(struct dp_nl *nl);
+
 /* Appends a message of 'type' with 'extra' zeroed bytes behind its header; NLM_F_REQUEST
  * is set.  There must be room.  The pointer is good until the next call here. */
 struct nlmsghdr *dp_nl_begin(struct dp_nl *nl, uint16_t type, uint16_t flags, size_t extra);
@@ -45,5 +48,8 @@ int dp_nl_read(struct dp_nl *nl, dp_nl_fn *on_message, void *aux);
 
 /* Messages that changed something or tried to, since open. */
 uint64_t dp_nl_n_sent(const struct dp_nl *nl);
+
+/* Shows what has happened since the last call, never waits.  False: some of it is lost. */
+bool dp_nl_events(struct dp_nl *nl, dp_nl_fn *on_message, void *aux);
 
 #endif

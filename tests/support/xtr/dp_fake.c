@@ -354,6 +354,12 @@ static uint64_t fake_count(const struct dp *dp)
     return dp->n;
 }
 
+/* Nobody else can reach it. */
+static bool fake_is_disturbed(struct dp *dp)
+{
+    return false;
+}
+
 const struct dp_class dp_fake = {
     .name = "fake",
     .open = fake_open,
@@ -361,6 +367,7 @@ const struct dp_class dp_fake = {
     .apply = fake_apply,
     .sweep = fake_sweep,
     .check = fake_check,
+    .is_disturbed = fake_is_disturbed,
     .count = fake_count,
 };
 

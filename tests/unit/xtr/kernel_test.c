@@ -742,6 +742,50 @@ Test(kernel, check_sets_a_device_up_again)
     break_and_repair("ip link set emb1 down", "device wrong: emx1 master emb1");
 }
 
+static void disturb(const char *command, bool is_ours)
+{
+    put_everything();
+    (void)dp_kernel.is_disturbed(dp);
+    cr_assert(!dp_kernel.is_disturbed(dp), "before %s", command);
+    cr_assert(netns_ok("%s", command));
+    cr_assert_eq(dp_kernel.is_disturbed(dp), is_ours, "%s", command);
+    (void)check(true);
+    (void)dp_kernel.is_disturbed(dp);
+    cr_assert(!dp_kernel.is_disturbed(dp), "after the repair of %s", command);
+}
+
+Test(kernel, what_somebody_takes_away_is_noticed)
+{
+    disturb("ip link del emx1", true);
+    disturb("ip link del emb1", true);
+    disturb("ip link set emx1 nomaster", true);
+    disturb("ip nexthop flush protocol 225", true);
+}
+
+Test(kernel, what_is_not_ours_is_nobodys_news)
+{
+    disturb("ip link add x0 type bridge && ip link del x0", false);
+    disturb("ip nexthop add id 9 via 192.0.2.9 fdb && ip nexthop del id 9", false);
+}
+
+Test(kernel, own_deletions_are_no_disturbance)
+{
+    put_everything();
+    cr_assert_eq(apply(op_mac_delete(1, M1)), 0);
+    cr_assert_eq(apply(op_network_delete(1)), 0);
+    cr_assert(!dp_kernel.is_disturbed(dp));
+}
+
+Test(kernel, news_that_were_lost_count_as_a_disturbance)
+{
+    put_everything();
+    (void)dp_kernel.is_disturbed(dp);
+    cr_assert(netns_ok(
+        "for i in $(seq 2000); do echo link set u1 mtu $((1400 + i %% 2)); done | ip -batch -"));
+    cr_assert(dp_kernel.is_disturbed(dp));
+    cr_assert(!dp_kernel.is_disturbed(dp));
+}
+
 Test(kernel, port_with_a_small_mtu_is_no_fault)
 {
     cr_assert(netns_ok("ip link set p0 mtu 1000"));

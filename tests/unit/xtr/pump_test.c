@@ -1,0 +1,142 @@
+#include "pump.h"
+
+#include "xtr/dp_fake.h"
+#include "xtr/ops.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <string.h>
+
+static struct xtr_mapcache *cache;
+static struct xtr_ports ports;
+static struct xtr_pump pump;
+
+static void setup(void)
+{
+    struct xtr_mapcache_config config = {.node_id = "h0", .has_ipv4 = true, .udp_port = 4789};
+    cache = xtr_mapcache_new(&config);
+    xtr_ports_init(&ports);
+    pump = (struct xtr_pump){.cache = cache, .ports = &ports};
+}
+
+static void teardown(void)
+{
+    xtr_ports_fini(&ports);
+    xtr_mapcache_free(cache);
+}
+
+/* A data plane whose every operation ends with 'err'. */
+static int answer;
+
+static void refuse_all(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ops[i].err = answer;
+}
+
+static int open_nothing(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
+{
+    *ret_dp = NULL;
+    return 0;
+}
+
+static void close_nothing(struct dp *dp)
+{
+}
+
+static uint64_t count_nothing(const struct dp *dp)
+{
+    return 0;
+}
+
+static const struct dp_class refusing = {.name = "refusing",
+                                         .open = open_nothing,
+                                         .close = close_nothing,
+                                         .apply = refuse_all,
+                                         .count = count_nothing};
+
+/* An open network with one remote and one local port, told to a plane that says 'err'. */
+static void run(int err)
+{
+    struct dp_config config = {0};
+    char *why;
+    answer = err;
+    cr_assert(eq(int, dataplane_open(&refusing, &config, &pump.plane, &why), 0));
+    while (xtr_pump_turn(&pump, 1000))
+        ;
+    dataplane_close(pump.plane);
+}
+
+static void feed(uint32_t network, const struct em_change *change)
+{
+    struct em_feed page = {
+        .network_id = network, .changes = change, .n_changes = 1, .is_complete = true};
+    xtr_mapcache_feed(cache, &page);
+}
+
+static void open_network(void)
+{
+    struct em_network network = {.id = 1, .name = "red", .segmentation_id = 100};
+    feed(0, &(struct em_change){.object = EM_OBJECT_NETWORK, .network = &network});
+    cr_assert(eq(int, xtr_mapcache_open(cache, 1, 0), 0));
+}
+
+static void feed_port(void)
+{
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 1}};
+    struct em_location l = {.node_id = "h1", .segmentation_id = 100};
+    struct em_port port = {
+        .network_id = 1, .eids = &mac, .n_eids = 1, .locations = &l, .n_locations = 1};
+    em_port_id_parse("p1", &port.id, NULL);
+    feed(1, &(struct em_change){.object = EM_OBJECT_PORT, .port = &port});
+}
+
+static void attach(void)
+{
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
+    struct em_port_id id;
+    em_port_id_parse("p2", &id, NULL);
+    xtr_mapcache_attach(cache, &id, 1, "tap0", &mac, 1);
+}
+
+TestSuite(pump, .init = setup, .fini = teardown);
+
+Test(pump, a_kernel_without_our_devices_asks_for_a_repair)
+{
+    open_network();
+    run(0);
+    feed_port();
+    run(-ENODEV);
+    cr_assert(pump.is_shaken);
+    cr_assert(gt(sz, pump.n_failed, 0));
+    pump.is_shaken = false;
+    attach();
+    run(-EINVAL);
+    cr_assert(pump.is_shaken, "the bridge is gone");
+}
+
+Test(pump, a_guests_device_that_is_not_there_asks_for_none)
+{
+    open_network();
+    run(0);
+    attach();
+    run(-ENODEV);
+    cr_assert(not(pump.is_shaken));
+}
+
+Test(pump, a_network_in_a_strangers_way_is_tried_again_and_an_entry_when_a_person_has_looked)
+{
+    open_network();
+    run(-EEXIST);
+    cr_assert(eq(sz, pump.n_failed, 1));
+    xtr_pump_retry(&pump);
+    run(0);
+    feed_port();
+    run(-EEXIST);
+    cr_assert(gt(u64, pump.n_foreign, 0));
+    cr_assert(eq(u64, xtr_mapcache_done(cache), xtr_mapcache_tail(cache)));
+    xtr_pump_forgive(&pump);
+    cr_assert(eq(u64, pump.n_foreign, 0));
+    cr_assert(lt(u64, xtr_mapcache_done(cache), xtr_mapcache_tail(cache)));
+}

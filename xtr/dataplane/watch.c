@@ -1,0 +1,50 @@
+/* What somebody else takes away: a bridge or vxlan device of ours deleted or pulled apart, a
+ * nexthop deleted.  Entries on a device that is gone fail; entries in the other half of a
+ * MAC do not, and a quiet network sends none: so the kernel's own news are looked at.
+ *
+ * Our own deletions need no filter: by the time the news are read the shadow does not know
+ * the thing any more, and neither ifindexes nor our nexthop ids come back soon. */
+#include "kernel.h"
+
+#include <linux/rtnetlink.h>
+
+struct watch {
+    const struct dp *dp;
+    bool is_disturbed;
+};
+
+static void see_link(struct watch *watch, const struct nlmsghdr *event)
+{
+    const struct ifinfomsg *link = NLMSG_DATA(event);
+    const struct dp_device_rec *device =
+        dp_shadow_device(&watch->dp->shadow, (uint32_t)link->ifi_index);
+
+    /* A guest's device comes and goes with the guest. */
+    if (device && device->role != DP_DEVICE_PORT)
+        watch->is_disturbed = true;
+}
+
+static void see_nexthop(struct watch *watch, const struct nlmsghdr *event)
+{
+    struct dp_nexthop nexthop;
+
+    if (dp_nexthop_parse(event, &nexthop) && nexthop.protocol == DP_PROTOCOL &&
+        dp_table_find(&watch->dp->shadow.nexthop_ids, &nexthop.id))
+        watch->is_disturbed = true;
+}
+
+static void see(void *aux, const struct nlmsghdr *event)
+{
+    if (event->nlmsg_type == RTM_DELLINK &&
+        event->nlmsg_len >= NLMSG_LENGTH(sizeof(struct ifinfomsg)))
+        see_link(aux, event);
+    else if (event->nlmsg_type == RTM_DELNEXTHOP)
+        see_nexthop(aux, event);
+}
+
+bool dp_is_disturbed(struct dp *dp)
+{
+    struct watch watch = {.dp = dp};
+    bool is_whole = dp_nl_events(dp->nl, see, &watch);
+    return watch.is_disturbed || !is_whole;
+}
