@@ -75,14 +75,15 @@ soon() {
 
 # ------------------------------------------------------------- begin and end
 
-# Skips where the machine cannot hold the scene.
+# Skips, with the reason, where the machine cannot hold the scene.
 require() {
+    local why
     [ "$(id -u)" = 0 ] || skip "needs root to make network namespaces"
-    ip netns add "${T}try" 2>/dev/null || skip "cannot make network namespaces here"
-    if ! ip -n "${T}try" link add v0 type vxlan id 1 dstport 4789 local 127.0.0.1 2>/dev/null; then
+    why=$(ip netns add "${T}try" 2>&1) || skip "cannot make network namespaces: $why"
+    why=$(ip -n "${T}try" link add v0 type vxlan id 1 dstport 4789 local 127.0.0.1 2>&1) || {
         ip netns del "${T}try"
-        skip "this kernel has no vxlan"
-    fi
+        skip "cannot make vxlan devices: $why"
+    }
     ip netns del "${T}try"
 }
 
