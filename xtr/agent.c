@@ -72,6 +72,7 @@ struct xtr_agent {
     int save_err;
 
     char *server, *down_why;
+    uint8_t cluster_id[16]; /* of the last session; all zero: none yet */
     uint64_t boot_epoch, start_ms, down_ms, n_drift;
     uint64_t repair_ms; /* not before */
     char *problems[MAX_PROBLEMS];
@@ -375,6 +376,32 @@ static void run_registrar(struct xtr_agent *agent)
 
 /* Session */
 
+static void resubscribe(struct xtr_agent *agent, struct sub *sub)
+{
+    if (sub->request)
+        em_client_cancel(agent->client, sub->request);
+    sub->request = subscribe(agent, sub->network_id, on_feed, sub);
+}
+
+/* Another database has other revisions: a cursor into the old one would hide what is in it. */
+static void meet_cluster(struct xtr_agent *agent, const struct em_welcome *welcome)
+{
+    static const uint8_t none[16];
+    bool is_other = memcmp(agent->cluster_id, none, sizeof none) &&
+                    memcmp(agent->cluster_id, welcome->cluster_id, sizeof none);
+    memcpy(agent->cluster_id, welcome->cluster_id, sizeof none);
+    if (!is_other)
+        return;
+    em_warn("%s serves another map than before (a new database): taking all of it anew",
+            welcome->server);
+    xtr_mapcache_restart(agent->cache);
+    if (agent->zero)
+        em_client_cancel(agent->client, agent->zero);
+    agent->zero = subscribe(agent, 0, on_zero, agent);
+    EM_FOREACH (sub, &agent->subs, struct sub, item)
+        resubscribe(agent, sub);
+}
+
 static void on_up(void *aux, const struct em_welcome *welcome)
 {
     struct xtr_agent *agent = aux;
@@ -382,6 +409,7 @@ static void on_up(void *aux, const struct em_welcome *welcome)
     agent->server = em_strdup(welcome->server);
     em_info("connected to %s (%s), revision %llu", welcome->server, welcome->server_id,
             (unsigned long long)welcome->revision);
+    meet_cluster(agent, welcome);
     xtr_registrar_up(&agent->registrar, &agent->ports);
     double lease = (welcome->lease_ms ? welcome->lease_ms : DEFAULT_LEASE) / 1e3;
     agent->heartbeat = 0;

@@ -699,6 +699,16 @@ void xtr_mapcache_feed(struct xtr_mapcache *cache, const struct em_feed *page)
         mark(cache);
 }
 
+void xtr_mapcache_restart(struct xtr_mapcache *cache)
+{
+    cache->revision = cache->installed = 0;
+    cache->n_marks = 0;
+    cache->is_complete = false;
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (cache->nets[i])
+            cache->nets[i]->is_complete = false;
+}
+
 bool xtr_mapcache_is_complete(const struct xtr_mapcache *cache, uint32_t network_id)
 {
     if (!network_id)

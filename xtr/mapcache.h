@@ -32,6 +32,10 @@ void xtr_mapcache_free(struct xtr_mapcache *cache);
 /* A page of network 0 or of an open network; others are ignored. */
 void xtr_mapcache_feed(struct xtr_mapcache *cache, const struct em_feed *page);
 
+/* The map is another one from here on: its revisions have nothing to do with those before.
+ * What stands stays until the feeds have shown what the new one has. */
+void xtr_mapcache_restart(struct xtr_mapcache *cache);
+
 /* The map's record, lent until the next page of network 0; NULL if there is none. */
 const struct em_network *xtr_mapcache_network(const struct xtr_mapcache *cache, const char *name);
 const struct em_network *xtr_mapcache_network_by_id(const struct xtr_mapcache *cache, uint32_t id);

@@ -424,6 +424,30 @@ Test(mapcache, the_installed_revision_waits_for_the_data_plane_and_for_every_fee
     cr_assert(eq(u64, xtr_mapcache_installed(cache), xtr_mapcache_revision(cache)));
 }
 
+Test(mapcache, another_map_begins_with_its_own_revisions_and_drops_what_it_has_not)
+{
+    two_networks();
+    struct em_location l = at("h1", 100);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    feed_port(1, "p2", "02:00:00:00:00:02", NULL, &l, 1);
+    feed(2, NULL, 0, true, true);
+    drain(SIZE_MAX);
+    cr_assert(gt(u64, xtr_mapcache_installed(cache), 1));
+    xtr_mapcache_restart(cache);
+    cr_assert(not(xtr_mapcache_is_complete(cache, 0)));
+    cr_assert(not(xtr_mapcache_is_complete(cache, 1)));
+    cr_assert(eq(u64, xtr_mapcache_revision(cache), 0));
+    struct em_feed page = {.network_id = 2, .revision = 1, .is_start_over = true};
+    page.is_complete = true;
+    xtr_mapcache_feed(cache, &page);
+    cr_assert(eq(u64, xtr_mapcache_revision(cache), 1));
+    cr_assert(eq(u64, xtr_mapcache_installed(cache), 0), "network 1 has not been shown");
+    cr_assert(eq(sz, drain(SIZE_MAX), 0), "nothing goes before its feed is complete");
+    page.network_id = 1;
+    xtr_mapcache_feed(cache, &page);
+    stands("net 1 vni 100\nnet 2 vni 200\n");
+}
+
 Test(mapcache, names_prefixes_and_services_are_kept_and_give_no_entry)
 {
     two_networks();
