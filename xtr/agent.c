@@ -142,6 +142,24 @@ static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
     }
 }
 
+static const char *family(const struct xtr_agent *agent)
+{
+    return agent->rlocs[0].ip.size == 16 ? "IPv6" : "IPv4";
+}
+
+/* Once for each change of such a node's record. */
+static void tell_stranded(const struct xtr_agent *agent, const struct em_feed *page)
+{
+    for (size_t i = 0; i < page->n_changes; i++) {
+        const struct em_change *change = &page->changes[i];
+        if (change->object == EM_OBJECT_NODE && !change->is_gone &&
+            xtr_mapcache_is_stranded(agent->cache, change->node->id))
+            em_warn_limited(
+                "node %s has no %s RLOC for vxlan: its ports are out of reach from here",
+                change->node->id, family(agent));
+    }
+}
+
 static void on_zero(void *aux, const struct em_feed *page)
 {
     struct xtr_agent *agent = aux;
@@ -151,6 +169,7 @@ static void on_zero(void *aux, const struct em_feed *page)
         return;
     }
     xtr_mapcache_feed(agent->cache, page);
+    tell_stranded(agent, page);
     kick(agent);
 }
 
@@ -830,6 +849,10 @@ static void find_problems(struct xtr_agent *agent)
                     em_asprintf("%llu entries were not made: a stranger's entry is in the way; "
                                 "see 'mapctl xtr check'",
                                 (unsigned long long)agent->pump.n_foreign));
+    const char *node;
+    for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
+        add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
+                                       family(agent)));
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
         const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
         if (port && port->problem[0])

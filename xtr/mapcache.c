@@ -943,6 +943,22 @@ bool xtr_mapcache_next_node(const struct xtr_mapcache *cache, uint32_t *cursor,
     return false;
 }
 
+bool xtr_mapcache_is_stranded(const struct xtr_mapcache *cache, const char *node_id)
+{
+    const struct xtr_node *node = xtr_nodes_find(&cache->nodes, node_id);
+    return node && node->is_stranded;
+}
+
+const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_t *cursor)
+{
+    while (*cursor < cache->nodes.n_items) {
+        const struct xtr_node *node = cache->nodes.items[(*cursor)++];
+        if (node && node->is_stranded && node->refs)
+            return node->id;
+    }
+    return NULL;
+}
+
 bool xtr_mapcache_next_network(const struct xtr_mapcache *cache, uint32_t *cursor,
                                const struct em_network **ret_network)
 {

@@ -88,6 +88,14 @@ uint64_t xtr_mapcache_done(const struct xtr_mapcache *cache); /* position that w
 uint64_t xtr_mapcache_installed(const struct xtr_mapcache *cache);
 uint64_t xtr_mapcache_revision(const struct xtr_mapcache *cache);
 
+/* Has the map an enabled node of this id, and none of its RLOCs is one that this node can
+ * send to?  Then the ports that are there are out of reach. */
+bool xtr_mapcache_is_stranded(const struct xtr_mapcache *cache, const char *node_id);
+
+/* The stranded nodes that ports of open networks are at, one by one: begin with 0; NULL at
+ * the end.  Lent until the next page of network 0. */
+const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_t *cursor);
+
 struct xtr_mapcache_counts {
     uint32_t n_open;
     uint32_t n_locals;

@@ -112,7 +112,9 @@ static void derive(const struct xtr_nodes *nodes, struct xtr_node *node)
 {
     const struct em_node *record = node->record;
     const struct em_rloc *rloc = record ? pick_rloc(nodes, record) : NULL;
-    node->is_usable = rloc && node != nodes->self && !record->is_disabled;
+    bool is_meant = record && node != nodes->self && !record->is_disabled;
+    node->is_usable = rloc && is_meant;
+    node->is_stranded = !rloc && is_meant && record->n_rlocs;
     if (!rloc)
         return;
     node->ip = rloc->ip;

@@ -17,6 +17,7 @@ struct xtr_node {
     struct em_node *record;   /* NULL: the map does not know it */
     uint8_t generation;       /* of the full pass that showed it last */
     bool is_usable;           /* another node, enabled, and 'ip' is an RLOC for us */
+    bool is_stranded;         /* it would be, but none of its RLOCs is of our family */
     struct em_ip ip;
     uint16_t udp_port; /* never 0 */
 };

@@ -448,6 +448,24 @@ Test(mapcache, another_map_begins_with_its_own_revisions_and_drops_what_it_has_n
     stands("net 1 vni 100\nnet 2 vni 200\n");
 }
 
+Test(mapcache, a_node_with_addresses_of_the_other_family_only_is_told)
+{
+    two_networks();
+    feed_node("h3", "2001:db8::3", EM_NODE_REACHABLE);
+    uint32_t cursor = 0;
+    cr_assert(xtr_mapcache_is_stranded(cache, "h3"));
+    cr_assert(not(xtr_mapcache_is_stranded(cache, "h1")));
+    cr_assert(not(xtr_mapcache_is_stranded(cache, "h0")), "this node");
+    cr_assert(xtr_mapcache_next_stranded(cache, &cursor) == NULL, "no port is there");
+    struct em_location l = at("h3", 100);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    cursor = 0;
+    cr_assert(eq(str, (char *)xtr_mapcache_next_stranded(cache, &cursor), "h3"));
+    cr_assert(xtr_mapcache_next_stranded(cache, &cursor) == NULL);
+    feed_node("h3", "192.0.2.3", EM_NODE_REACHABLE);
+    cr_assert(not(xtr_mapcache_is_stranded(cache, "h3")));
+}
+
 Test(mapcache, names_prefixes_and_services_are_kept_and_give_no_entry)
 {
     two_networks();
