@@ -165,6 +165,18 @@ static const struct em_eid *shared_eid(const struct xtr_port *port, const struct
     return NULL;
 }
 
+/* What the kernel takes, but for bytes that would garble a terminal or a log. */
+static bool is_device_name(const char *name)
+{
+    size_t size = strlen(name);
+    if (!size || size >= IFNAMSIZ || !strcmp(name, ".") || !strcmp(name, ".."))
+        return false;
+    for (size_t i = 0; i < size; i++)
+        if (name[i] <= ' ' || name[i] > '~' || name[i] == '/' || name[i] == ':')
+            return false;
+    return true;
+}
+
 int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, char *why)
 {
     char id[EM_PORT_ID_TEXT], text[EM_EID_TEXT];
@@ -175,10 +187,11 @@ int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, 
         r = check_eids(wish, why);
     if (r)
         return r;
-    size_t size = strlen(wish->device);
-    if (!size || size >= IFNAMSIZ || strpbrk(wish->device, "/ \t\n"))
-        return refuse(why, -EINVAL, "'%.20s' is no name of a device: 1 to 15 bytes%s", wish->device,
-                      "");
+    if (!is_device_name(wish->device))
+        return refuse(why, -EINVAL,
+                      "the name of a device is 1 to 15 printable characters without '/', ':' and "
+                      "space%s%s",
+                      "", "");
     for (uint32_t i = 0; i < ports->n_items; i++) {
         const struct xtr_port *other = ports->items[i];
         if (!other || same_id(&other->id, &wish->id))
@@ -238,7 +251,7 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
         return port;
     take_wish(port, wish);
     port->is_attach = true;
-    port->is_acked = port->is_refused = false;
+    port->is_acked = port->is_refused = port->is_denied = false;
     port->is_due = true;
     port->change++;
     xtr_port_unplugged(port);
@@ -325,6 +338,19 @@ void xtr_port_refuse(struct xtr_port *port, const char *why)
     set_problem(port, why);
 }
 
+void xtr_port_deny(struct xtr_port *port, const char *why)
+{
+    xtr_port_refuse(port, why);
+    port->is_denied = true;
+}
+
+void xtr_port_ask_again(struct xtr_port *port)
+{
+    if (!port->is_denied)
+        return;
+    port->is_denied = port->is_refused = port->is_attach = false;
+}
+
 bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id)
 {
     const struct em_location *newest = NULL;
@@ -350,7 +376,12 @@ bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char
 
 static void describe_device(const struct xtr_port *port, char *why)
 {
-    if (port->device_err == -ENODEV)
+    if (port->device_err == -EMSGSIZE)
+        snprintf(why, EM_ADDR_WHY, "the mtu of network %s does not fit the underlay",
+                 port->network);
+    else if (port->device_err == -ENOENT)
+        snprintf(why, EM_ADDR_WHY, "network %s cannot be made here; see the log", port->network);
+    else if (port->device_err == -ENODEV)
         snprintf(why, EM_ADDR_WHY, "device %s does not exist", port->device);
     else if (port->device_err == -EBUSY)
         snprintf(why, EM_ADDR_WHY, "device %s is in another bridge", port->device);
@@ -408,10 +439,10 @@ bool xtr_port_update(struct xtr_port *port, const struct xtr_facts *facts)
         port->position = facts->tail;
     }
     enum xtr_phase phase = conclude(port, facts, why);
+    if (before == XTR_REFUSED && (phase == XTR_INSTALLING || phase == XTR_INSTALLED))
+        move(port, XTR_WAITING);
     if (phase == XTR_INSTALLED && before != XTR_INSTALLED && before != XTR_INSTALLING)
         move(port, XTR_INSTALLING);
-    if (phase == XTR_INSTALLING && before == XTR_REFUSED)
-        move(port, XTR_WAITING);
     if (phase != port->phase)
         move(port, phase);
     if (phase == XTR_INSTALLED && !port->attach_us)

@@ -62,6 +62,7 @@ struct xtr_port {
     bool is_acked;            /* the map has this version */
     bool is_due;              /* has to be registered (again) in this session */
     bool is_refused;
+    bool is_denied;         /* refused for what this node may do: asked again next session */
     bool is_plugged;        /* the data plane has its device */
     int device_err;         /* of the data plane; 0: fine or not told yet */
     uint32_t plane_network; /* in the map-cache under this network-id; 0: it is not */
@@ -124,6 +125,11 @@ void xtr_port_failed(struct xtr_port *port, int err);
 void xtr_port_unplugged(struct xtr_port *port);
 void xtr_port_acked(struct xtr_port *port, uint64_t epoch);
 void xtr_port_refuse(struct xtr_port *port, const char *why);
+/* Refused for what an operator lets this node do; what he thinks by the next session is for
+ * xtr_port_ask_again() to find out.  That is no fresh evidence: a port that has been taken
+ * over meanwhile stays where it is. */
+void xtr_port_deny(struct xtr_port *port, const char *why);
+void xtr_port_ask_again(struct xtr_port *port);
 
 /* The map shows the port.  True if it has moved on to another node: it is refused then. */
 bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id);

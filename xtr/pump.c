@@ -15,6 +15,16 @@ void xtr_pump_init(struct xtr_pump *pump, struct dataplane *plane, struct xtr_ma
     *pump = (struct xtr_pump){.plane = plane, .cache = cache, .ports = ports};
 }
 
+/* Why a network cannot be made is more telling than that its device is missing then. */
+static void tell_network(const struct xtr_pump *pump, const struct dp_op *op)
+{
+    for (uint32_t i = 0; i < pump->ports->n_items; i++) {
+        struct xtr_port *port = xtr_ports_at(pump->ports, i);
+        if (port && port->plane_network == op->network.id)
+            xtr_port_failed(port, op->err);
+    }
+}
+
 static bool is_of_device(const struct dp_op *op)
 {
     return op->verb == DP_PORT_PUT || op->verb == DP_LOCAL_PUT;
@@ -27,6 +37,8 @@ static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
     for (uint32_t i = 0; i < pump->ports->n_items; i++) {
         struct xtr_port *port = xtr_ports_at(pump->ports, i);
         if (!port || port->plane_network != op->network.id || strcmp(port->device, op->device))
+            continue;
+        if (op->err == -ENOENT && port->device_err)
             continue;
         if (op->verb == DP_PORT_PUT)
             xtr_port_plugged(port, op->err);
@@ -65,6 +77,8 @@ static void look_at(struct xtr_pump *pump, const struct dp_op *ops, size_t n)
             tell_ports(pump, &ops[i]);
         else if (ops[i].err)
             note_failure(pump, &ops[i]);
+        if (ops[i].err && ops[i].verb == DP_NETWORK_PUT)
+            tell_network(pump, &ops[i]);
         pump->is_shaken |= is_shaken(&ops[i]);
     }
 }

@@ -31,9 +31,13 @@ void xtr_registrar_up(struct xtr_registrar *registrar, struct xtr_ports *ports)
 {
     xtr_registrar_down(registrar);
     registrar->session = XTR_SESSION_BEGIN;
-    for (uint32_t i = 0; i < ports->n_items; i++)
-        if (ports->items[i])
-            ports->items[i]->is_due = !ports->items[i]->is_refused;
+    for (uint32_t i = 0; i < ports->n_items; i++) {
+        struct xtr_port *port = ports->items[i];
+        if (!port)
+            continue;
+        xtr_port_ask_again(port);
+        port->is_due = !port->is_refused;
+    }
 }
 
 void xtr_registrar_down(struct xtr_registrar *registrar)
@@ -151,7 +155,10 @@ static void refuse(struct xtr_port *port, const struct em_reply *reply)
     else
         snprintf(why, sizeof why, "%s",
                  reply->message && reply->message[0] ? reply->message : em_strerror(reply->err));
-    xtr_port_refuse(port, why);
+    if (reply->err == EM_E_DENIED)
+        xtr_port_deny(port, why);
+    else
+        xtr_port_refuse(port, why);
 }
 
 /* All or nothing: when one was refused the others are tried again without it. */

@@ -291,3 +291,29 @@ Test(ports, many_ports_come_and_go)
     }
     cr_assert(le(u32, ports.n_items, 128));
 }
+
+Test(ports, a_device_name_is_one_that_a_kernel_takes_and_a_log_can_show)
+{
+    static const char *const bad[] = {"",    ".",     "..",      "a/b",   "a:b",
+                                      "a b", "tap\n", "\x1b[2J", "a\x7f", "sixteen-letters."};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct xtr_wish w = wish("p1", "blue", bad[i], 1);
+        cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EINVAL), "\"%s\"", bad[i]);
+        cr_assert(strstr(why, "printable") != NULL);
+    }
+    struct xtr_wish w = wish("p1", "blue", "fifteen-letters", 1);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), 0));
+}
+
+Test(ports, a_refused_port_may_come_all_the_way_between_two_looks)
+{
+    struct xtr_port *port = installed();
+    xtr_port_refuse(port, "moved to h2");
+    xtr_port_update(port, &facts);
+    attach("p1", "blue", "tap0", 1);
+    xtr_port_plugged(port, 0);
+    xtr_port_acked(port, 50);
+    save();
+    cr_assert(xtr_port_update(port, &facts));
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+}

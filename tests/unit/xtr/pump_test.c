@@ -26,13 +26,14 @@ static void teardown(void)
     xtr_mapcache_free(cache);
 }
 
-/* A data plane whose every operation ends with 'err'. */
+/* A data plane whose every operation ends with 'err'; with -EMSGSIZE as the kernel would have
+ * it: the network is not made, and then everything else lacks it. */
 static int answer;
 
 static void refuse_all(struct dp *dp, struct dp_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        ops[i].err = answer;
+        ops[i].err = answer == -EMSGSIZE && ops[i].verb != DP_NETWORK_PUT ? -ENOENT : answer;
 }
 
 static int open_nothing(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
@@ -139,4 +140,25 @@ Test(pump, a_network_in_a_strangers_way_is_tried_again_and_an_entry_when_a_perso
     xtr_pump_forgive(&pump);
     cr_assert(eq(u64, pump.n_foreign, 0));
     cr_assert(lt(u64, xtr_mapcache_done(cache), xtr_mapcache_tail(cache)));
+}
+
+Test(pump, a_port_says_why_its_network_cannot_be_made)
+{
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
+    struct xtr_wish wish = {.network = "red", .device = "tap0", .eids = &mac, .n_eids = 1};
+    struct xtr_facts facts = {.is_up = true, .knows_map = true};
+    bool is_changed;
+    em_port_id_parse("p2", &wish.id, NULL);
+    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
+    xtr_port_network(port, 1, 100);
+    port->plane_network = 1;
+    open_network();
+    attach();
+    run(-EMSGSIZE);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(str, port->problem, "the mtu of network red does not fit the underlay"));
+    xtr_pump_retry(&pump);
+    run(0);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REGISTERING));
 }

@@ -250,3 +250,26 @@ Test(registrar, detaching_offline_leaves_it_to_the_next_announce)
     cr_assert(eq(int, next(), XTR_STEP_BEGIN));
     cr_assert(eq(int, next(), XTR_STEP_END));
 }
+
+Test(registrar, what_was_denied_is_asked_again_with_the_next_session_and_is_no_attach_then)
+{
+    struct xtr_port *port = add(1);
+    announce();
+    xtr_port_acked(port, 42);
+    struct xtr_port *late = add(2);
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER));
+    reply(EM_E_DENIED, 0);
+    cr_assert(late->is_refused);
+    cr_assert(eq(int, next(), XTR_STEP_NONE), "not in this session");
+    xtr_registrar_down(&registrar);
+    xtr_registrar_up(&registrar, &ports);
+    cr_assert(not(late->is_refused));
+    cr_assert(eq(int, next(), XTR_STEP_BEGIN));
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER));
+    cr_assert(eq(sz, n, 2));
+    cr_assert(not(claims[1].is_attach), "hours may have passed");
+    reply(EM_E_CONFLICT, 1);
+    xtr_registrar_down(&registrar);
+    xtr_registrar_up(&registrar, &ports);
+    cr_assert(late->is_refused, "a conflict waits for somebody to attach");
+}
