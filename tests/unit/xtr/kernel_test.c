@@ -1113,14 +1113,12 @@ Test(frames, restart_of_the_agent_loses_no_packet)
     free(pid);
 }
 
-/* Not asserted: the machine's figure, for the log. */
-Test(kernel, install_rate_is_shown)
+/* MAC and IPv4 each; ops are the caller's to free. */
+static struct dp_op *many_endpoints(uint32_t n)
 {
-    enum { N = 20000 };
-    struct dp_op *ops = em_calloc(2 * N, sizeof(*ops));
+    struct dp_op *ops = em_calloc(2 * n, sizeof(*ops));
 
-    put_basics();
-    for (uint32_t i = 0; i < N; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         ops[2 * i] = op_mac(1, M1, 1);
         memcpy(ops[2 * i].mac + 2, &i, sizeof(i));
         ops[2 * i].mac[1] = 0x44;
@@ -1128,6 +1126,16 @@ Test(kernel, install_rate_is_shown)
         memcpy(ops[2 * i + 1].ip.addr + 1, (uint8_t *)&i, 3);
         memcpy(ops[2 * i + 1].mac, ops[2 * i].mac, EM_MAC_SIZE);
     }
+    return ops;
+}
+
+/* Not asserted: the machine's figure, for the log. */
+Test(kernel, install_rate_is_shown)
+{
+    enum { N = 20000 };
+    struct dp_op *ops = many_endpoints(N);
+
+    put_basics();
     for (int pass = 0; pass < 2; pass++) {
         uint64_t start = em_now_us();
         apply_all(ops, 2 * N);
@@ -1135,5 +1143,45 @@ Test(kernel, install_rate_is_shown)
         fprintf(stderr, "%s %d endpoints (MAC + IPv4): %.0f/s\n", pass ? "unchanged" : "installed",
                 N, N * 1e6 / (double)(took ? took : 1));
     }
+    free(ops);
+}
+
+static uint64_t since(uint64_t *mark_us)
+{
+    uint64_t now = em_now_us(), took = now - *mark_us;
+    *mark_us = now;
+    return took / 1000;
+}
+
+/* Each of these holds the agent's loop: a heartbeat is due every five seconds, and a lease
+ * ends after three times that. */
+Test(kernel, ten_thousand_endpoints_hold_no_heartbeat_up)
+{
+    enum { N = 10000, LIMIT_MS = 2000 };
+    struct dp_op *ops = many_endpoints(N);
+    struct differences all = {0};
+    struct dp_target target = same_target();
+    uint64_t mark, adopt, check, repair, sweep;
+
+    put_basics();
+    apply_all(ops, 2 * N);
+    mark = em_now_us();
+    (void)dp_kernel.check(dp, false, collect, &all);
+    check = since(&mark);
+    cr_assert_eq(all.n, 0);
+    cr_assert(netns_ok("ip link del emb1; ip link del emx1"));
+    since(&mark);
+    (void)dp_kernel.check(dp, true, collect, &all);
+    repair = since(&mark);
+    restart();
+    adopt = since(&mark);
+    cr_assert_eq(apply(op_network(1, 100)), 0);
+    cr_assert_eq(apply(op_set(1, &target, 1)), 0);
+    since(&mark);
+    cr_assert_gt(dp_kernel.sweep(dp, 1), N);
+    sweep = since(&mark);
+    fprintf(stderr, "%d endpoints: check %d ms, repair %d ms, adoption %d ms, sweep %d ms\n", N,
+            (int)check, (int)repair, (int)adopt, (int)sweep);
+    cr_assert(check < LIMIT_MS && repair < LIMIT_MS && adopt < LIMIT_MS && sweep < LIMIT_MS);
     free(ops);
 }
