@@ -247,12 +247,6 @@ static void describe(const struct dp *dp, const struct dp_set *set, struct dp_se
     }
 }
 
-static bool is_same_target(const struct dp_target *a, const struct dp_target *b)
-{
-    return a->ip.size == b->ip.size && memcmp(a->ip.addr, b->ip.addr, a->ip.size) == 0 &&
-           a->udp_port == b->udp_port && a->segmentation_id == b->segmentation_id;
-}
-
 /* A group replace moves entries that name the group.  Those by address, and those that
  * have to change from one to the other, are sent again. */
 static int refit(struct dp *dp, uint32_t set_id)
@@ -311,8 +305,10 @@ int dp_set_put(struct dp *dp, const struct dp_set *set)
     rec->members = em_memdup(group.members, group.n_members * sizeof(group.members[0]));
     rec->flags = 0;
     describe(dp, set, rec);
+    /* A walk over all MACs for each of its sets would make a node's death slow. */
     bool has_moved = old.n_by_dst > 0 || rec->is_plain != old.is_plain ||
-                     rec->is_empty != old.is_empty || !is_same_target(&rec->first, &old.first);
+                     rec->is_empty != old.is_empty ||
+                     rec->first.segmentation_id != old.first.segmentation_id;
     drop_nexthops(dp, old.members, old.n_members);
     free(old.members);
     return rec->n_macs > 0 && has_moved ? refit(dp, set->id) : 0;
