@@ -51,7 +51,7 @@ static uint64_t cap_ms(const struct em_dialer *dialer)
 {
     uint64_t cap = dialer->times.first_ms;
     for (unsigned i = 0; i < dialer->n_rounds && cap < dialer->times.max_ms; i++)
-        cap *= 2;
+        cap += cap / 2; /* doubling would wait too long after a restart of a second or two */
     return cap < dialer->times.max_ms ? cap : dialer->times.max_ms;
 }
 

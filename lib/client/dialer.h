@@ -8,8 +8,8 @@
  *      +------------------+------ closed -------+-------------------+
  *
  * A session that ends leads to the next server at once; only when all servers have failed
- * in a row does a pause begin.  Pauses have full jitter, 0 .. cap, and the cap doubles with
- * each round, so that a thousand clients of a server that died do not come back in step. */
+ * in a row does a pause begin.  Pauses have full jitter, 0 .. cap, and the cap grows by half
+ * with each round, so that a thousand clients of a server that died do not come back in step. */
 #ifndef EM_DIALER_H
 #define EM_DIALER_H
 
