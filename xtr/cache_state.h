@@ -1,4 +1,5 @@
-/* What mapcache.c keeps and entries.c turns into operations.  For these two only. */
+/* What mapcache.c keeps, entries.c turns into operations and cache_view.c shows.  For these
+ * files only. */
 #ifndef XTR_CACHE_STATE_H
 #define XTR_CACHE_STATE_H
 

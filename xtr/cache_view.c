@@ -1,0 +1,98 @@
+/* The map-cache as people see it: counts and records, one by one.  Nothing changes here. */
+#include "cache_state.h"
+
+/* Local ports that the map shows too. */
+static uint32_t n_shadowed(const struct xtr_mapcache *cache, uint32_t slot)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < cache->locals.n_items; i++) {
+        const struct xtr_local *local = cache->locals.items[i];
+        if (local && local->network == slot)
+            n += xtr_table_find(&cache->nets[slot]->table, &local->id) != XTR_SLOT_NONE;
+    }
+    return n;
+}
+
+struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache)
+{
+    struct xtr_mapcache_counts counts = {.n_locals = cache->locals.n_used};
+    for (uint32_t i = 0; i < cache->n_nets; i++) {
+        const struct xtr_net *net = cache->nets[i];
+        if (!net || net->is_closed)
+            continue;
+        counts.n_open++;
+        counts.n_remote += net->table.n_used - n_shadowed(cache, i);
+        counts.memory += xtr_table_memory(&net->table);
+    }
+    return counts;
+}
+
+static void show_port(const struct xtr_mapcache *cache, const struct xtr_net *net, uint32_t slot,
+                      struct xtr_cursor *cursor, struct em_port *ret_port)
+{
+    const struct xtr_set *set = xtr_sets_get(&cache->sets, net->table.records[slot].set);
+    *ret_port = (struct em_port){.id = xtr_table_id(&net->table, slot),
+                                 .network_id = net->dp.id,
+                                 .eids = cursor->eids,
+                                 .n_eids = xtr_table_eids(&net->table, slot, cursor->eids),
+                                 .locations = cursor->locations,
+                                 .n_locations = set ? set->n_locations : 0};
+    for (size_t i = 0; i < ret_port->n_locations; i++)
+        cursor->locations[i] = xtr_setloc_show(&set->locations[i], &cache->nodes);
+}
+
+bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor *cursor,
+                            struct em_port *ret_port)
+{
+    for (; cursor->network < cache->n_nets; cursor->network++, cursor->slot = 0) {
+        const struct xtr_net *net = cache->nets[cursor->network];
+        if (!net || net->is_closed)
+            continue;
+        while (cursor->slot < net->table.n_records) {
+            uint32_t slot = cursor->slot++;
+            if (!(net->table.records[slot].flags & XTR_RECORD_USED))
+                continue;
+            show_port(cache, net, slot, cursor, ret_port);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool xtr_mapcache_next_node(const struct xtr_mapcache *cache, uint32_t *cursor,
+                            const struct em_node **ret_node)
+{
+    while (*cursor < cache->nodes.n_items) {
+        const struct xtr_node *node = cache->nodes.items[(*cursor)++];
+        if (node && node->record) {
+            *ret_node = node->record;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool xtr_mapcache_is_stranded(const struct xtr_mapcache *cache, const char *node_id)
+{
+    const struct xtr_node *node = xtr_nodes_find(&cache->nodes, node_id);
+    return node && node->is_stranded;
+}
+
+const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_t *cursor)
+{
+    while (*cursor < cache->nodes.n_items) {
+        const struct xtr_node *node = cache->nodes.items[(*cursor)++];
+        if (node && node->is_stranded && node->refs)
+            return node->id;
+    }
+    return NULL;
+}
+
+bool xtr_mapcache_next_network(const struct xtr_mapcache *cache, uint32_t *cursor,
+                               const struct em_network **ret_network)
+{
+    if (*cursor >= cache->n_known)
+        return false;
+    *ret_network = cache->known[(*cursor)++].record;
+    return true;
+}
