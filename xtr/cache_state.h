@@ -1,5 +1,6 @@
-/* What mapcache.c keeps, entries.c turns into operations and cache_view.c shows.  For these
- * files only. */
+/* What the map-cache keeps, entries.c turns into operations and cache_view.c shows.  For its
+ * files only: mapcache.c has the open networks with their ports, cache_zero.c nodes and
+ * networks, notes.c says what is to be looked at again. */
 #ifndef XTR_CACHE_STATE_H
 #define XTR_CACHE_STATE_H
 
@@ -78,5 +79,19 @@ static inline struct dp_target xtr_node_target(const struct xtr_mapcache *cache,
         .segmentation_id = segmentation_id,
     };
 }
+
+static inline uint64_t xtr_cache_number_hash(uint32_t id)
+{
+    return em_hash(&id, sizeof id);
+}
+
+/* mapcache.c: the slot of an open network, or XTR_SLOT_NONE; a record for the data plane;
+ * everything of a network once more. */
+uint32_t xtr_cache_slot(const struct xtr_mapcache *cache, uint32_t network_id);
+struct dp_network xtr_cache_describe(const struct em_network *record, uint32_t own_segment);
+void xtr_cache_queue_net(struct xtr_mapcache *cache, uint32_t slot);
+
+/* cache_zero.c: a page of network 0. */
+void xtr_cache_feed_zero(struct xtr_mapcache *cache, const struct em_feed *page);
 
 #endif

@@ -1,8 +1,9 @@
-/* What goes in: pages of the feed and local ports; entries.c has what comes out. */
+/* What goes in: pages of the feed and local ports; entries.c has what comes out.  Nodes and
+ * networks are cache_zero.c's. */
 #include "mapcache.h"
 
 #include "base/mem.h"
-#include "cache_state.h"
+#include "notes.h"
 #include "record.h"
 
 #include <assert.h>
@@ -59,111 +60,17 @@ void xtr_mapcache_free(struct xtr_mapcache *cache)
     free(cache);
 }
 
-/* Notes */
-
-/* The queue for what must not wait behind a burst of the feed.  A network that was opened
- * again while it waits to leave would overtake its own end there. */
-static struct xtr_queue *front_queue(struct xtr_mapcache *cache, uint32_t slot)
-{
-    if (cache->nets[slot]->is_second)
-        return &cache->queue;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_MARK, slot, 0});
-    return &cache->first;
-}
-
-static void note_network(struct xtr_mapcache *cache, uint32_t slot)
-{
-    cache->nets[slot]->n_notes++;
-    xtr_queue_push(front_queue(cache, slot), (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
-}
-
-/* Behind all that names the slot. */
-static void note_closed(struct xtr_mapcache *cache, uint32_t slot)
-{
-    cache->nets[slot]->n_notes++;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
-}
-
-static void note_set(struct xtr_mapcache *cache, struct xtr_set *set)
-{
-    if (set->refs && set->n_notes)
-        return;
-    set->n_notes++;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, set->id});
-}
-
-static void note_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
-{
-    struct xtr_record *record = &cache->nets[slot]->table.records[index];
-    if (record->flags & XTR_RECORD_QUEUED)
-        return;
-    record->flags |= XTR_RECORD_QUEUED;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_PORT, slot, index});
-}
-
-/* Addresses of the map's ports. */
-static void note_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
-                      size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct xtr_key key = {.kind = XTR_KEY_EID, .eid = eids[i]};
-        if (xtr_eid_is_entry(&eids[i]))
-            xtr_queue_push_key(&cache->queue, slot, &key);
-    }
-}
-
-/* Addresses of a local port; 'device' that they were behind, NULL: they are new. */
-static void note_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
-                        size_t n, const char *device)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct xtr_key key = {.kind = device ? XTR_KEY_LOCAL : XTR_KEY_EID, .eid = eids[i]};
-        if (!xtr_eid_is_entry(&eids[i]))
-            continue;
-        if (device)
-            memcpy(key.device, device, sizeof key.device);
-        xtr_queue_push_key(front_queue(cache, slot), slot, &key);
-    }
-}
-
-static void note_device(struct xtr_mapcache *cache, uint32_t slot, const char *device)
-{
-    struct xtr_key key = {.kind = XTR_KEY_DEVICE};
-    memcpy(key.device, device, sizeof key.device);
-    xtr_queue_push_key(front_queue(cache, slot), slot, &key);
-}
-
-static void note_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target)
-{
-    struct xtr_key key = {.kind = XTR_KEY_FLOOD, .target = *target};
-    xtr_queue_push_key(&cache->queue, slot, &key);
-}
-
-static void note_node_flood(struct xtr_mapcache *cache, uint32_t slot, const struct xtr_node *node,
-                            uint32_t segmentation_id)
-{
-    if (!node->is_usable)
-        return;
-    struct dp_target target = xtr_node_target(cache, node, segmentation_id);
-    note_flood(cache, slot, &target);
-}
-
 /* Open networks */
-
-static uint64_t number_hash(uint32_t id)
-{
-    return em_hash(&id, sizeof id);
-}
 
 static bool is_open_net(const void *aux, uint32_t slot, const void *key)
 {
     return ((const struct xtr_mapcache *)aux)->nets[slot]->dp.id == *(const uint32_t *)key;
 }
 
-static uint32_t net_slot(const struct xtr_mapcache *cache, uint32_t network_id)
+uint32_t xtr_cache_slot(const struct xtr_mapcache *cache, uint32_t network_id)
 {
-    uint32_t slot =
-        em_index_find(&cache->open_by_id, number_hash(network_id), is_open_net, cache, &network_id);
+    uint32_t slot = em_index_find(&cache->open_by_id, xtr_cache_number_hash(network_id),
+                                  is_open_net, cache, &network_id);
     return slot == EM_INDEX_NONE ? XTR_SLOT_NONE : slot;
 }
 
@@ -185,7 +92,7 @@ static bool is_leaving(const struct xtr_mapcache *cache, uint32_t network_id)
     return false;
 }
 
-static struct dp_network describe(const struct em_network *record, uint32_t own_segment)
+struct dp_network xtr_cache_describe(const struct em_network *record, uint32_t own_segment)
 {
     return (struct dp_network){
         .id = record->id,
@@ -200,28 +107,28 @@ int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t 
     const struct em_network *record = xtr_mapcache_network_by_id(cache, network_id);
     if (!record)
         return EM_E_NOT_FOUND;
-    if (net_slot(cache, network_id) != XTR_SLOT_NONE)
+    if (xtr_cache_slot(cache, network_id) != XTR_SLOT_NONE)
         return -EALREADY;
     struct xtr_net *net = em_calloc(1, sizeof *net);
-    net->dp = describe(record, segmentation_id);
+    net->dp = xtr_cache_describe(record, segmentation_id);
     net->own_segment = segmentation_id;
     net->is_second = is_leaving(cache, network_id);
     xtr_table_init(&net->table);
     uint32_t slot = free_net_slot(cache);
     cache->nets[slot] = net;
-    em_index_insert(&cache->open_by_id, number_hash(network_id), slot);
-    note_network(cache, slot);
+    em_index_insert(&cache->open_by_id, xtr_cache_number_hash(network_id), slot);
+    xtr_notes_network(cache, slot);
     return 0;
 }
 
 bool xtr_mapcache_is_open(const struct xtr_mapcache *cache, uint32_t network_id)
 {
-    return net_slot(cache, network_id) != XTR_SLOT_NONE;
+    return xtr_cache_slot(cache, network_id) != XTR_SLOT_NONE;
 }
 
 bool xtr_mapcache_has_locals(const struct xtr_mapcache *cache, uint32_t network_id)
 {
-    uint32_t slot = net_slot(cache, network_id);
+    uint32_t slot = xtr_cache_slot(cache, network_id);
     return slot != XTR_SLOT_NONE && cache->nets[slot]->n_locals;
 }
 
@@ -241,7 +148,7 @@ static void flood_ref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node
         net->floods = em_realloc(net->floods, net->floods_size * sizeof *net->floods);
     }
     net->floods[net->n_floods++] = (struct xtr_flood){node, segmentation_id, 1};
-    note_node_flood(cache, slot, node, segmentation_id);
+    xtr_notes_node_flood(cache, slot, node, segmentation_id);
 }
 
 static void flood_unref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node *node,
@@ -256,7 +163,7 @@ static void flood_unref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_no
     if (--net->floods[i].refs)
         return;
     net->floods[i] = net->floods[--net->n_floods];
-    note_node_flood(cache, slot, node, segmentation_id);
+    xtr_notes_node_flood(cache, slot, node, segmentation_id);
 }
 
 static uint32_t set_ref(struct xtr_mapcache *cache, uint32_t slot,
@@ -281,19 +188,19 @@ static void set_unref(struct xtr_mapcache *cache, uint32_t slot, uint32_t id)
     if (!cache->nets[slot]->is_closed)
         for (size_t i = 0; i < set->n_locations; i++)
             flood_unref(cache, slot, set->locations[i].node, set->locations[i].segmentation_id);
-    note_set(cache, set);
+    xtr_notes_set(cache, set);
 }
 
 void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
 {
-    uint32_t slot = net_slot(cache, network_id);
+    uint32_t slot = xtr_cache_slot(cache, network_id);
     if (slot == XTR_SLOT_NONE)
         return;
     struct xtr_net *net = cache->nets[slot];
     assert(!net->n_locals);
     net->is_closed = true;
-    em_index_remove(&cache->open_by_id, number_hash(network_id), slot);
-    note_closed(cache, slot);
+    em_index_remove(&cache->open_by_id, xtr_cache_number_hash(network_id), slot);
+    xtr_notes_closed(cache, slot);
     for (uint32_t i = 0; i < net->table.n_records; i++)
         if (net->table.records[i].flags & XTR_RECORD_USED)
             set_unref(cache, slot, net->table.records[i].set);
@@ -354,7 +261,7 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
     if (!same_eids(old, n_old, port->eids, n)) {
         for (size_t i = 0; i < n_old; i++)
             if (!has_eid(port->eids, n, &old[i]))
-                note_eids(cache, slot, &old[i], 1);
+                xtr_notes_eids(cache, slot, &old[i], 1);
         xtr_table_set_eids(&net->table, index, port->eids, n);
         is_changed = true;
     }
@@ -364,7 +271,7 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
         is_changed = is_changed || xtr_table_is_contested(&net->table, index);
     }
     if (is_changed)
-        note_port(cache, slot, index);
+        xtr_notes_port(cache, slot, index);
     set_unref(cache, slot, old_set);
 }
 
@@ -374,7 +281,7 @@ static void port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t inde
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(&net->table, index, eids);
     uint32_t set = net->table.records[index].set;
-    note_eids(cache, slot, eids, n);
+    xtr_notes_eids(cache, slot, eids, n);
     xtr_table_remove(&net->table, index);
     set_unref(cache, slot, set);
 }
@@ -398,7 +305,7 @@ static void sweep_ports(struct xtr_mapcache *cache, uint32_t slot)
 
 static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
 {
-    uint32_t slot = net_slot(cache, page->network_id);
+    uint32_t slot = xtr_cache_slot(cache, page->network_id);
     if (slot == XTR_SLOT_NONE)
         return;
     struct xtr_net *net = cache->nets[slot];
@@ -422,241 +329,6 @@ static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
         sweep_ports(cache, slot);
     net->is_in_pass = false;
     net->is_complete = true;
-}
-
-/* Nodes */
-
-/* What of a node its locations depend on. */
-struct sight {
-    bool is_usable, is_reachable;
-    struct em_ip ip;
-    uint16_t udp_port;
-};
-
-static struct sight look(const struct xtr_node *node)
-{
-    struct sight s = {.is_usable = node->is_usable, .is_reachable = xtr_node_is_reachable(node)};
-    if (s.is_usable) {
-        s.ip = node->ip;
-        s.udp_port = node->udp_port;
-    }
-    return s;
-}
-
-static bool same_place(const struct sight *a, const struct sight *b)
-{
-    return a->is_usable == b->is_usable && a->udp_port == b->udp_port && a->ip.size == b->ip.size &&
-           !memcmp(a->ip.addr, b->ip.addr, a->ip.size);
-}
-
-/* Of the sets that name the node, as it was or is. */
-static void note_node_floods(struct xtr_mapcache *cache, struct xtr_node *node,
-                             const struct sight *sight)
-{
-    struct xtr_node seen = {
-        .is_usable = sight->is_usable, .ip = sight->ip, .udp_port = sight->udp_port};
-    EM_FOREACH (loc, &node->locations, struct xtr_setloc, by_node)
-        if (loc->set->refs)
-            note_node_flood(cache, loc->set->network, &seen, loc->segmentation_id);
-}
-
-static void note_node_sets(struct xtr_mapcache *cache, struct xtr_node *node)
-{
-    EM_FOREACH (loc, &node->locations, struct xtr_setloc, by_node)
-        if (loc->set->is_sent)
-            note_set(cache, loc->set);
-}
-
-/* The labels of this node have changed: any set with a view may mean something else. */
-static void note_viewed_sets(struct xtr_mapcache *cache)
-{
-    for (uint32_t i = 0; i < cache->sets.n_items; i++) {
-        struct xtr_set *set = cache->sets.items[i];
-        bool has_view = false;
-        for (size_t k = 0; set && k < set->n_locations; k++)
-            has_view |= set->locations[k].label.key != NULL;
-        if (has_view && set->is_sent)
-            note_set(cache, set);
-    }
-}
-
-/* 'record' NULL: the map does not know the node any more. */
-static void node_update(struct xtr_mapcache *cache, const char *id, const struct em_node *record)
-{
-    struct xtr_node *node = xtr_nodes_ref(&cache->nodes, id);
-    struct sight before = look(node);
-    if (record)
-        xtr_nodes_put(&cache->nodes, record)->generation = cache->generation;
-    else
-        xtr_nodes_forget(&cache->nodes, node);
-    struct sight after = look(node);
-    bool is_elsewhere = !same_place(&before, &after);
-    if (is_elsewhere) {
-        note_node_floods(cache, node, &before);
-        note_node_floods(cache, node, &after);
-    }
-    if (is_elsewhere || before.is_reachable != after.is_reachable)
-        note_node_sets(cache, node);
-    if (node == cache->nodes.self)
-        note_viewed_sets(cache);
-    xtr_nodes_unref(&cache->nodes, node);
-}
-
-/* Networks */
-
-static uint64_t name_hash(const char *name)
-{
-    return em_hash(name, strlen(name));
-}
-
-static bool has_name(const void *aux, uint32_t i, const void *name)
-{
-    return !strcmp(((const struct xtr_mapcache *)aux)->known[i].record->name, name);
-}
-
-static bool has_number(const void *aux, uint32_t i, const void *id)
-{
-    return ((const struct xtr_mapcache *)aux)->known[i].record->id == *(const uint32_t *)id;
-}
-
-const struct em_network *xtr_mapcache_network(const struct xtr_mapcache *cache, const char *name)
-{
-    uint32_t i = em_index_find(&cache->known_by_name, name_hash(name), has_name, cache, name);
-    return i == EM_INDEX_NONE ? NULL : cache->known[i].record;
-}
-
-static uint32_t find_known(const struct xtr_mapcache *cache, uint32_t id)
-{
-    uint32_t i = em_index_find(&cache->known_by_id, number_hash(id), has_number, cache, &id);
-    return i == EM_INDEX_NONE ? XTR_SLOT_NONE : i;
-}
-
-const struct em_network *xtr_mapcache_network_by_id(const struct xtr_mapcache *cache, uint32_t id)
-{
-    uint32_t i = find_known(cache, id);
-    return i == XTR_SLOT_NONE ? NULL : cache->known[i].record;
-}
-
-static void queue_net(struct xtr_mapcache *cache, uint32_t slot)
-{
-    struct xtr_net *net = cache->nets[slot];
-    note_network(cache, slot);
-    for (uint32_t i = 0; i < net->n_floods; i++)
-        note_node_flood(cache, slot, net->floods[i].node, net->floods[i].segmentation_id);
-    for (uint32_t i = 0; i < net->table.n_records; i++)
-        if (net->table.records[i].flags & XTR_RECORD_USED)
-            note_port(cache, slot, i);
-    for (uint32_t i = 0; i < cache->locals.n_items; i++)
-        if (cache->locals.items[i] && cache->locals.items[i]->network == slot)
-            xtr_mapcache_touch(cache, &cache->locals.items[i]->id);
-}
-
-static void net_refresh(struct xtr_mapcache *cache, const struct em_network *record)
-{
-    uint32_t slot = net_slot(cache, record->id);
-    if (slot == XTR_SLOT_NONE)
-        return;
-    struct xtr_net *net = cache->nets[slot];
-    struct dp_network dp = describe(record, net->own_segment);
-    bool is_same = dp.segmentation_id == net->dp.segmentation_id && dp.mtu == net->dp.mtu &&
-                   dp.flood == net->dp.flood;
-    net->dp = dp;
-    if (!is_same)
-        queue_net(cache, slot);
-}
-
-static uint32_t add_known(struct xtr_mapcache *cache, uint32_t id)
-{
-    if (cache->n_known == cache->known_size) {
-        cache->known_size = cache->known_size ? cache->known_size * 2 : 8;
-        cache->known = em_realloc(cache->known, cache->known_size * sizeof *cache->known);
-    }
-    em_index_insert(&cache->known_by_id, number_hash(id), cache->n_known);
-    cache->known[cache->n_known].record = NULL;
-    return cache->n_known++;
-}
-
-/* Number 0 is the feed of nodes and networks: as a network it would be that feed's twin. */
-static void network_put(struct xtr_mapcache *cache, const struct em_network *record)
-{
-    if (!record->id)
-        return;
-    uint32_t i = find_known(cache, record->id);
-    if (i == XTR_SLOT_NONE)
-        i = add_known(cache, record->id);
-    struct em_network *old = cache->known[i].record, *copy = xtr_record_copy_network(record);
-    if (old)
-        em_index_remove(&cache->known_by_name, name_hash(old->name), i);
-    em_index_insert(&cache->known_by_name, name_hash(copy->name), i);
-    xtr_record_free_network(old);
-    cache->known[i] = (struct xtr_known_network){copy, cache->generation};
-    net_refresh(cache, copy);
-}
-
-static void network_gone(struct xtr_mapcache *cache, uint32_t id)
-{
-    uint32_t i = find_known(cache, id);
-    if (i == XTR_SLOT_NONE)
-        return;
-    struct em_network *record = cache->known[i].record;
-    em_index_remove(&cache->known_by_id, number_hash(id), i);
-    em_index_remove(&cache->known_by_name, name_hash(record->name), i);
-    xtr_record_free_network(record);
-    uint32_t last = --cache->n_known;
-    if (i == last)
-        return;
-    cache->known[i] = cache->known[last];
-    em_index_move(&cache->known_by_id, number_hash(cache->known[i].record->id), last, i);
-    em_index_move(&cache->known_by_name, name_hash(cache->known[i].record->name), last, i);
-}
-
-static void sweep_zero(struct xtr_mapcache *cache)
-{
-    for (uint32_t i = cache->n_known; i-- > 0;)
-        if (cache->known[i].generation != cache->generation)
-            network_gone(cache, cache->known[i].record->id);
-    for (uint32_t i = 0; i < cache->nodes.n_items; i++) {
-        struct xtr_node *node = cache->nodes.items[i];
-        if (node && node->record && node->generation != cache->generation)
-            node_update(cache, node->id, NULL);
-    }
-}
-
-static void change_zero(struct xtr_mapcache *cache, const struct em_change *change)
-{
-    switch (change->object) {
-    case EM_OBJECT_PORT:
-        break;
-    case EM_OBJECT_NODE:
-        if (!change->is_gone)
-            node_update(cache, change->node->id, change->node);
-        else
-            node_update(cache, change->gone_node, NULL);
-        break;
-    case EM_OBJECT_NETWORK:
-        if (change->is_gone)
-            network_gone(cache, change->gone_network);
-        else
-            network_put(cache, change->network);
-        break;
-    }
-}
-
-static void feed_zero(struct xtr_mapcache *cache, const struct em_feed *page)
-{
-    if (page->is_start_over) {
-        cache->generation++;
-        cache->is_in_pass = true;
-        cache->is_complete = false;
-    }
-    for (size_t i = 0; i < page->n_changes; i++)
-        change_zero(cache, &page->changes[i]);
-    if (!page->is_complete)
-        return;
-    if (cache->is_in_pass)
-        sweep_zero(cache);
-    cache->is_in_pass = false;
-    cache->is_complete = true;
 }
 
 /* Revisions */
@@ -692,7 +364,7 @@ void xtr_mapcache_feed(struct xtr_mapcache *cache, const struct em_feed *page)
     if (page->network_id)
         feed_ports(cache, page);
     else
-        feed_zero(cache, page);
+        xtr_cache_feed_zero(cache, page);
     if (page->revision > cache->revision)
         cache->revision = page->revision;
     if (all_complete(cache))
@@ -713,7 +385,7 @@ bool xtr_mapcache_is_complete(const struct xtr_mapcache *cache, uint32_t network
 {
     if (!network_id)
         return cache->is_complete;
-    uint32_t slot = net_slot(cache, network_id);
+    uint32_t slot = xtr_cache_slot(cache, network_id);
     return slot != XTR_SLOT_NONE && cache->nets[slot]->is_complete;
 }
 
@@ -749,7 +421,7 @@ static void set_local_flag(struct xtr_mapcache *cache, uint32_t slot, const stru
     table->records[index].flags &= (uint8_t)~XTR_RECORD_IS_LOCAL;
     if (is_local)
         table->records[index].flags |= XTR_RECORD_IS_LOCAL;
-    note_port(cache, slot, index);
+    xtr_notes_port(cache, slot, index);
 }
 
 static struct xtr_local *take_local(struct xtr_mapcache *cache, const struct em_port_id *id)
@@ -767,15 +439,15 @@ static void note_old_local(struct xtr_mapcache *cache, const struct xtr_local *o
 {
     if (!old)
         return;
-    note_locals(cache, old->network, old->eids, old->n_eids, old->device);
-    note_device(cache, old->network, old->device);
+    xtr_notes_locals(cache, old->network, old->eids, old->n_eids, old->device);
+    xtr_notes_device(cache, old->network, old->device);
 }
 
 void xtr_mapcache_attach(struct xtr_mapcache *cache, const struct em_port_id *id,
                          uint32_t network_id, const char *device, const struct em_eid *eids,
                          size_t n_eids)
 {
-    uint32_t slot = net_slot(cache, network_id);
+    uint32_t slot = xtr_cache_slot(cache, network_id);
     assert(slot != XTR_SLOT_NONE && strlen(device) < IFNAMSIZ);
     struct xtr_local *old = take_local(cache, id);
     struct xtr_local local = {
@@ -801,11 +473,25 @@ void xtr_mapcache_touch(struct xtr_mapcache *cache, const struct em_port_id *id)
     const struct xtr_local *local = xtr_locals_find(&cache->locals, id);
     if (!local)
         return;
-    note_device(cache, local->network, local->device);
-    note_locals(cache, local->network, local->eids, local->n_eids, NULL);
+    xtr_notes_device(cache, local->network, local->device);
+    xtr_notes_locals(cache, local->network, local->eids, local->n_eids, NULL);
 }
 
 /* Repeats */
+
+void xtr_cache_queue_net(struct xtr_mapcache *cache, uint32_t slot)
+{
+    struct xtr_net *net = cache->nets[slot];
+    xtr_notes_network(cache, slot);
+    for (uint32_t i = 0; i < net->n_floods; i++)
+        xtr_notes_node_flood(cache, slot, net->floods[i].node, net->floods[i].segmentation_id);
+    for (uint32_t i = 0; i < net->table.n_records; i++)
+        if (net->table.records[i].flags & XTR_RECORD_USED)
+            xtr_notes_port(cache, slot, i);
+    for (uint32_t i = 0; i < cache->locals.n_items; i++)
+        if (cache->locals.items[i] && cache->locals.items[i]->network == slot)
+            xtr_mapcache_touch(cache, &cache->locals.items[i]->id);
+}
 
 static void retry_eid(struct xtr_mapcache *cache, uint32_t slot, const struct dp_op *op)
 {
@@ -818,19 +504,19 @@ static void retry_eid(struct xtr_mapcache *cache, uint32_t slot, const struct dp
         memcpy(eid.addr, op->mac, EM_MAC_SIZE);
     }
     if (op->verb == DP_LOCAL_DELETE)
-        note_locals(cache, slot, &eid, 1, op->device);
+        xtr_notes_locals(cache, slot, &eid, 1, op->device);
     else
-        note_eids(cache, slot, &eid, 1);
+        xtr_notes_eids(cache, slot, &eid, 1);
 }
 
 void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
 {
-    uint32_t slot = net_slot(cache, op->network.id);
+    uint32_t slot = xtr_cache_slot(cache, op->network.id);
     struct xtr_set *set = xtr_sets_get(&cache->sets, op->set.id);
     switch (op->verb) {
     case DP_SET_PUT:
         if (set)
-            note_set(cache, set);
+            xtr_notes_set(cache, set);
         return;
     case DP_SET_DELETE:
     case DP_NETWORK_DELETE:
@@ -851,11 +537,11 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
     if (slot == XTR_SLOT_NONE)
         return;
     if (op->verb == DP_NETWORK_PUT)
-        queue_net(cache, slot);
+        xtr_cache_queue_net(cache, slot);
     else if (op->verb == DP_FLOOD_PUT || op->verb == DP_FLOOD_DELETE)
-        note_flood(cache, slot, &op->target);
+        xtr_notes_flood(cache, slot, &op->target);
     else if (op->verb == DP_PORT_PUT || op->verb == DP_PORT_DELETE)
-        note_device(cache, slot, op->device);
+        xtr_notes_device(cache, slot, op->device);
     else
         retry_eid(cache, slot, op);
 }
@@ -864,8 +550,8 @@ void xtr_mapcache_retry_all(struct xtr_mapcache *cache)
 {
     for (uint32_t i = 0; i < cache->n_nets; i++)
         if (cache->nets[i] && !cache->nets[i]->is_closed)
-            queue_net(cache, i);
+            xtr_cache_queue_net(cache, i);
     for (uint32_t i = 0; i < cache->sets.n_items; i++)
         if (cache->sets.items[i] && cache->sets.items[i]->is_sent)
-            note_set(cache, cache->sets.items[i]);
+            xtr_notes_set(cache, cache->sets.items[i]);
 }

@@ -1,0 +1,87 @@
+/* Two queues: what concerns local ports goes before a burst of the feed. */
+#include "notes.h"
+
+#include <string.h>
+
+/* The queue for what must not wait behind a burst of the feed.  A network that was opened
+ * again while it waits to leave would overtake its own end there. */
+static struct xtr_queue *front_queue(struct xtr_mapcache *cache, uint32_t slot)
+{
+    if (cache->nets[slot]->is_second)
+        return &cache->queue;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_MARK, slot, 0});
+    return &cache->first;
+}
+
+void xtr_notes_network(struct xtr_mapcache *cache, uint32_t slot)
+{
+    cache->nets[slot]->n_notes++;
+    xtr_queue_push(front_queue(cache, slot), (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
+}
+
+void xtr_notes_closed(struct xtr_mapcache *cache, uint32_t slot)
+{
+    cache->nets[slot]->n_notes++;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
+}
+
+void xtr_notes_set(struct xtr_mapcache *cache, struct xtr_set *set)
+{
+    if (set->refs && set->n_notes)
+        return;
+    set->n_notes++;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, set->id});
+}
+
+void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
+{
+    struct xtr_record *record = &cache->nets[slot]->table.records[index];
+    if (record->flags & XTR_RECORD_QUEUED)
+        return;
+    record->flags |= XTR_RECORD_QUEUED;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_PORT, slot, index});
+}
+
+void xtr_notes_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct xtr_key key = {.kind = XTR_KEY_EID, .eid = eids[i]};
+        if (xtr_eid_is_entry(&eids[i]))
+            xtr_queue_push_key(&cache->queue, slot, &key);
+    }
+}
+
+void xtr_notes_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
+                      size_t n, const char *device)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct xtr_key key = {.kind = device ? XTR_KEY_LOCAL : XTR_KEY_EID, .eid = eids[i]};
+        if (!xtr_eid_is_entry(&eids[i]))
+            continue;
+        if (device)
+            memcpy(key.device, device, sizeof key.device);
+        xtr_queue_push_key(front_queue(cache, slot), slot, &key);
+    }
+}
+
+void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *device)
+{
+    struct xtr_key key = {.kind = XTR_KEY_DEVICE};
+    memcpy(key.device, device, sizeof key.device);
+    xtr_queue_push_key(front_queue(cache, slot), slot, &key);
+}
+
+void xtr_notes_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target)
+{
+    struct xtr_key key = {.kind = XTR_KEY_FLOOD, .target = *target};
+    xtr_queue_push_key(&cache->queue, slot, &key);
+}
+
+void xtr_notes_node_flood(struct xtr_mapcache *cache, uint32_t slot, const struct xtr_node *node,
+                          uint32_t segmentation_id)
+{
+    if (!node->is_usable)
+        return;
+    struct dp_target target = xtr_node_target(cache, node, segmentation_id);
+    xtr_notes_flood(cache, slot, &target);
+}

@@ -1,0 +1,33 @@
+/* Notes for the data plane: "look at this again".  entries.c answers them. */
+#ifndef XTR_NOTES_H
+#define XTR_NOTES_H
+
+#include "cache_state.h"
+
+/* The open network in this slot has to be put; or it is closed, and goes behind all that
+ * names its slot. */
+void xtr_notes_network(struct xtr_mapcache *cache, uint32_t slot);
+void xtr_notes_closed(struct xtr_mapcache *cache, uint32_t slot);
+
+/* Once while it waits; a set without references as often as it lost the last one. */
+void xtr_notes_set(struct xtr_mapcache *cache, struct xtr_set *set);
+
+/* A record of the network's table; once while it waits. */
+void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
+
+/* Addresses of the map's ports. */
+void xtr_notes_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids, size_t n);
+
+/* Addresses of a local port; 'device' that they were behind, NULL: they are new. */
+void xtr_notes_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
+                      size_t n, const char *device);
+
+/* 'device' has room for IFNAMSIZ. */
+void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *device);
+
+/* A place for broadcast; of a node: nothing if frames cannot go there. */
+void xtr_notes_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target);
+void xtr_notes_node_flood(struct xtr_mapcache *cache, uint32_t slot, const struct xtr_node *node,
+                          uint32_t segmentation_id);
+
+#endif
