@@ -4,23 +4,14 @@
  *
  * A port is registered only after its device has been found: the map must not lead traffic
  * to a host that cannot deliver it. */
-#include "agent.h"
+#include "agent_state.h"
 
 #include "base/clock.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "pump.h"
-#include "registrar.h"
 #include "rloc.h"
-#include "save.h"
-#include "saver.h"
-#include "static.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <ev.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,64 +21,16 @@
 #define REPAIR_MS     10000 /* at least, between repairs that nobody asked for, ... */
 #define REPAIR_SHARE  50    /* ... and so many times as long as the last one took */
 #define MAX_TOLD      8     /* differences of one repair in the log */
-#define MAX_PROBLEMS  16
 
-/* The feed of a network that has local ports. */
-struct sub {
-    struct em_list item;
-    struct xtr_agent *agent;
-    uint32_t network_id;
-    int64_t request; /* 0: refused or over; asked for again */
-    bool has_end;    /* the snapshot has been shown to its end ... */
-    uint64_t end;    /* ... at this position, */
-    bool is_swept;   /* and what was adopted and is not in it has gone */
-};
-
-struct xtr_agent {
-    struct ev_loop *loop;
-    const struct xtr_config *config;
-    xtr_agent_port_fn *on_port;
-    void *aux;
-
-    struct em_rloc rlocs[2];
-    size_t n_rlocs;
-    struct dataplane *plane;
-    struct em_client *client;
-    struct xtr_mapcache *cache;
-    struct xtr_ports ports;
-    struct xtr_registrar registrar;
-    struct xtr_pump pump;
-    struct em_list subs;
-    int64_t zero;    /* the subscription of network 0 */
-    int64_t request; /* of the registrar, under way */
-    int64_t heartbeat;
-    bool is_swept; /* the whole data plane has been */
-
-    ev_prepare kick; /* never started, only fed */
-    ev_timer more;   /* at once, while the data plane has more to do */
-    ev_timer beat, tick;
-
-    struct xtr_saver saver;
-    bool is_unsaved; /* the state file is behind, apart from a write under way */
-    int save_err;
-
-    char *server, *down_why;
-    uint8_t cluster_id[16]; /* of the last session; all zero: none yet */
-    uint64_t boot_epoch, start_ms, down_ms, n_drift;
-    uint64_t repair_ms; /* not before */
-    char *problems[MAX_PROBLEMS];
-    struct xtr_agent_status status;
-};
-
-static void kick(struct xtr_agent *agent)
+void xtr_agent_kick(struct xtr_agent *agent)
 {
     ev_feed_event(agent->loop, &agent->kick, EV_CUSTOM);
 }
 
-static void save_soon(struct xtr_agent *agent)
+void xtr_agent_save_soon(struct xtr_agent *agent)
 {
     agent->is_unsaved = true;
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 /* A port that could not be saved is no reason to hold an attach back for ever: it is told
@@ -100,7 +43,7 @@ static void on_saved(void *aux, int err)
                  agent->config->state_dir, em_strerror(err));
     agent->save_err = err;
     xtr_ports_saved(&agent->ports);
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 static void save_now(struct xtr_agent *agent)
@@ -122,12 +65,6 @@ static void save_beside(struct xtr_agent *agent)
     xtr_saver_start_take(&agent->saver, &bytes);
 }
 
-static const char *id_text(const struct em_port_id *id)
-{
-    static char text[EM_PORT_ID_TEXT];
-    return em_port_id_format(id->bytes, id->size, text);
-}
-
 /* Feeds */
 
 static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
@@ -138,13 +75,8 @@ static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
             continue;
         struct xtr_port *port = xtr_ports_find(&agent->ports, &change->port->id);
         if (port && xtr_port_seen(port, change->port, agent->config->node_id))
-            save_soon(agent);
+            xtr_agent_save_soon(agent);
     }
-}
-
-static const char *family(const struct xtr_agent *agent)
-{
-    return agent->rlocs[0].ip.size == 16 ? "IPv6" : "IPv4";
 }
 
 /* Once for each change of such a node's record. */
@@ -156,7 +88,7 @@ static void tell_stranded(const struct xtr_agent *agent, const struct em_feed *p
             xtr_mapcache_is_stranded(agent->cache, change->node->id))
             em_warn_limited(
                 "node %s has no %s RLOC for vxlan: its ports are out of reach from here",
-                change->node->id, family(agent));
+                change->node->id, xtr_agent_family(agent));
     }
 }
 
@@ -170,19 +102,19 @@ static void on_zero(void *aux, const struct em_feed *page)
     }
     xtr_mapcache_feed(agent->cache, page);
     tell_stranded(agent, page);
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 static void on_feed(void *aux, const struct em_feed *page)
 {
-    struct sub *sub = aux;
+    struct xtr_sub *sub = aux;
     struct xtr_agent *agent = sub->agent;
     if (page->err || page->is_removed) {
         if (page->err)
             em_warn_limited("the feed of network %u is refused: %s", sub->network_id,
                             page->message);
         sub->request = 0;
-        kick(agent);
+        xtr_agent_kick(agent);
         return;
     }
     look_for_moves(agent, page);
@@ -191,7 +123,7 @@ static void on_feed(void *aux, const struct em_feed *page)
         sub->has_end = true;
         sub->end = xtr_mapcache_tail(agent->cache);
     }
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 static int64_t subscribe(struct xtr_agent *agent, uint32_t network_id, em_feed_fn *on_page,
@@ -208,14 +140,14 @@ static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t 
     int r = xtr_mapcache_open(agent->cache, network_id, segmentation_id);
     assert(!r);
     (void)r;
-    struct sub *sub = em_calloc(1, sizeof *sub);
+    struct xtr_sub *sub = em_calloc(1, sizeof *sub);
     sub->agent = agent;
     sub->network_id = network_id;
     sub->request = subscribe(agent, network_id, on_feed, sub);
     em_list_append(&agent->subs, &sub->item);
 }
 
-static void close_network(struct xtr_agent *agent, struct sub *sub)
+static void close_network(struct xtr_agent *agent, struct xtr_sub *sub)
 {
     if (sub->request)
         em_client_cancel(agent->client, sub->request);
@@ -226,7 +158,7 @@ static void close_network(struct xtr_agent *agent, struct sub *sub)
 
 /* Ports and the data plane */
 
-static void leave_plane(struct xtr_agent *agent, struct xtr_port *port)
+void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port)
 {
     if (!port->plane_network)
         return;
@@ -240,7 +172,7 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
     if (port->plane_network == port->network_id && port->plane_version == port->version)
         return;
     if (port->plane_network != port->network_id)
-        leave_plane(agent, port);
+        xtr_agent_leave_plane(agent, port);
     open_network(agent, port->network_id, xtr_config_segment(agent->config, port->network));
     xtr_mapcache_attach(agent->cache, &port->id, port->network_id, port->device, port->eids,
                         port->n_eids);
@@ -259,12 +191,12 @@ static void place_port(struct xtr_agent *agent, struct xtr_port *port)
     if (network && !port->is_refused)
         enter_plane(agent, port);
     else
-        leave_plane(agent, port);
+        xtr_agent_leave_plane(agent, port);
 }
 
 static void drop_unneeded(struct xtr_agent *agent)
 {
-    EM_FOREACH (sub, &agent->subs, struct sub, item)
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         if (!xtr_mapcache_has_locals(agent->cache, sub->network_id))
             close_network(agent, sub);
 }
@@ -282,13 +214,13 @@ static void place_ports(struct xtr_agent *agent)
 static void log_port(const struct xtr_port *port)
 {
     if (port->phase == XTR_REFUSED)
-        em_warn("port %s: refused: %s", id_text(&port->id), port->problem);
+        em_warn("port %s: refused: %s", xtr_agent_id_text(&port->id), port->problem);
     else if (port->phase == XTR_WAITING)
-        em_info("port %s: waiting: %s", id_text(&port->id), port->problem);
+        em_info("port %s: waiting: %s", xtr_agent_id_text(&port->id), port->problem);
     else if (port->phase == XTR_INSTALLED)
-        em_info("port %s: installed on %s", id_text(&port->id), port->device);
+        em_info("port %s: installed on %s", xtr_agent_id_text(&port->id), port->device);
     else
-        em_debug("port %s: %s", id_text(&port->id), xtr_phase_name(port->phase));
+        em_debug("port %s: %s", xtr_agent_id_text(&port->id), xtr_phase_name(port->phase));
 }
 
 static void update_ports(struct xtr_agent *agent)
@@ -324,8 +256,8 @@ static void on_registered(void *aux, const struct em_reply *reply)
     if (reply->err && em_error_is_retryable(reply->err))
         em_warn_limited("registering failed: %s; trying again", reply->message);
     xtr_registrar_registered(&agent->registrar, &agent->ports, reply, em_now_ms());
-    save_soon(agent);
-    kick(agent);
+    xtr_agent_save_soon(agent);
+    xtr_agent_kick(agent);
 }
 
 static void on_withdrawn(void *aux, const struct em_reply *reply)
@@ -333,7 +265,7 @@ static void on_withdrawn(void *aux, const struct em_reply *reply)
     struct xtr_agent *agent = aux;
     agent->request = 0;
     xtr_registrar_withdrawn(&agent->registrar, reply->err, em_now_ms());
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 static void on_ended(void *aux, const struct em_reply *reply)
@@ -343,7 +275,7 @@ static void on_ended(void *aux, const struct em_reply *reply)
     if (!reply->err && reply->n_withdrawn)
         em_info("%u locations of an earlier run were withdrawn", reply->n_withdrawn);
     xtr_registrar_ended(&agent->registrar, reply->err, em_now_ms());
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 /* The client takes no more for now: as if the server had answered so. */
@@ -395,7 +327,7 @@ static void run_registrar(struct xtr_agent *agent)
 
 /* Session */
 
-static void resubscribe(struct xtr_agent *agent, struct sub *sub)
+static void resubscribe(struct xtr_agent *agent, struct xtr_sub *sub)
 {
     if (sub->request)
         em_client_cancel(agent->client, sub->request);
@@ -417,7 +349,7 @@ static void meet_cluster(struct xtr_agent *agent, const struct em_welcome *welco
     if (agent->zero)
         em_client_cancel(agent->client, agent->zero);
     agent->zero = subscribe(agent, 0, on_zero, agent);
-    EM_FOREACH (sub, &agent->subs, struct sub, item)
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         resubscribe(agent, sub);
 }
 
@@ -435,7 +367,7 @@ static void on_up(void *aux, const struct em_welcome *welcome)
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_set(&agent->beat, 0, lease / 3);
     ev_timer_start(agent->loop, &agent->beat);
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 static void on_down(void *aux, int err, const char *why)
@@ -458,7 +390,7 @@ static void on_down(void *aux, int err, const char *why)
     agent->request = agent->heartbeat = 0;
     ev_timer_stop(agent->loop, &agent->beat);
     xtr_registrar_down(&agent->registrar);
-    kick(agent);
+    xtr_agent_kick(agent);
 }
 
 static void on_heartbeat(void *aux, const struct em_reply *reply)
@@ -485,7 +417,7 @@ static void sweep(struct xtr_agent *agent)
 {
     bool is_all =
         agent->registrar.session == XTR_SESSION_STEADY && xtr_mapcache_is_complete(agent->cache, 0);
-    EM_FOREACH (sub, &agent->subs, struct sub, item) {
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
         if (!sub->is_swept && sub->has_end && xtr_mapcache_done(agent->cache) >= sub->end) {
             int n = dataplane_sweep(agent->plane, sub->network_id);
             sub->is_swept = n >= 0;
@@ -558,126 +490,13 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     struct xtr_agent *agent = w->data;
     if (!agent->zero)
         agent->zero = subscribe(agent, 0, on_zero, agent);
-    EM_FOREACH (sub, &agent->subs, struct sub, item)
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         if (!sub->request)
             sub->request = subscribe(agent, sub->network_id, on_feed, sub);
     agent->is_unsaved |= agent->save_err != 0;
     repair(agent);
     xtr_pump_retry(&agent->pump);
     turn(agent);
-}
-
-/* Attach, detach */
-
-int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
-                     const struct xtr_port **ret_port, char *why)
-{
-    int r = xtr_ports_check(&agent->ports, wish, why);
-    if (r)
-        return r;
-    bool is_changed;
-    struct xtr_port *port = xtr_ports_attach(&agent->ports, wish, em_now_us(), &is_changed);
-    if (is_changed) {
-        save_soon(agent);
-        kick(agent);
-    }
-    *ret_port = port;
-    return 0;
-}
-
-static void detach(struct xtr_agent *agent, struct xtr_port *port)
-{
-    struct em_port_id id = port->id;
-    leave_plane(agent, port);
-    if (!port->is_refused)
-        xtr_registrar_withdraw(&agent->registrar, &id, port->is_acked ? port->epoch : 0);
-    em_info("port %s: detached", id_text(&id));
-    xtr_ports_remove(&agent->ports, port);
-    if (agent->on_port)
-        agent->on_port(agent->aux, &id, NULL);
-    save_soon(agent);
-    kick(agent);
-}
-
-int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id)
-{
-    struct xtr_port *port = xtr_ports_find(&agent->ports, id);
-    if (!port)
-        return EM_E_NOT_FOUND;
-    detach(agent, port);
-    return 0;
-}
-
-static uint64_t saved_epoch(const struct xtr_saved *saved, const struct em_port_id *id)
-{
-    for (size_t i = 0; saved && i < saved->n_ports; i++) {
-        const struct em_port_id *other = &saved->ports[i].wish.id;
-        if (other->size == id->size && !memcmp(other->bytes, id->bytes, id->size))
-            return saved->ports[i].epoch;
-    }
-    return 0;
-}
-
-static bool is_configured(const struct xtr_config *config, const struct em_port_id *id)
-{
-    for (size_t i = 0; i < config->n_ports; i++) {
-        struct em_port_id other;
-        if (!em_port_id_parse(config->ports[i].id, &other, NULL) && other.size == id->size &&
-            !memcmp(other.bytes, id->bytes, id->size))
-            return true;
-    }
-    return false;
-}
-
-/* 'saved' may be NULL: then this is a reload and every port that is new is an attach. */
-static void attach_configured(struct xtr_agent *agent, const struct xtr_config *config,
-                              const struct xtr_saved *saved)
-{
-    for (size_t i = 0; i < config->n_ports; i++) {
-        struct em_eid eids[XTR_PORT_EIDS];
-        struct xtr_wish wish;
-        const struct xtr_port *port;
-        char why[EM_ADDR_WHY] = "";
-        int r = xtr_static_wish(&config->ports[i], eids, &wish, why);
-        struct xtr_port *old = r ? NULL : xtr_ports_find(&agent->ports, &wish.id);
-        if (old && xtr_port_is_as_wished(old, &wish))
-            continue; /* reading a file again is no evidence that a port came back */
-        if (!r)
-            r = xtr_agent_attach(agent, &wish, &port, why);
-        if (r) {
-            em_error("ports[%zu] of the configuration: %s", i, why[0] ? why : em_strerror(r));
-            continue;
-        }
-        uint64_t epoch = saved_epoch(saved, &wish.id);
-        if (epoch)
-            xtr_port_restore(xtr_ports_find(&agent->ports, &wish.id), epoch);
-    }
-}
-
-static void restore_attached(struct xtr_agent *agent, const struct xtr_saved *saved)
-{
-    for (size_t i = 0; i < saved->n_ports; i++) {
-        const struct xtr_saved_port *from = &saved->ports[i];
-        const struct xtr_port *port;
-        char why[EM_ADDR_WHY];
-        if (from->wish.source == XTR_SOURCE_CONFIG || is_configured(agent->config, &from->wish.id))
-            continue;
-        if (xtr_agent_attach(agent, &from->wish, &port, why)) {
-            em_error("port %s of an earlier run: %s", id_text(&from->wish.id), why);
-            continue;
-        }
-        xtr_port_restore(xtr_ports_find(&agent->ports, &from->wish.id), from->epoch);
-    }
-}
-
-void xtr_agent_reload(struct xtr_agent *agent, const struct xtr_config *config)
-{
-    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
-        struct xtr_port *port = xtr_ports_at(&agent->ports, i);
-        if (port && port->source == XTR_SOURCE_CONFIG && !is_configured(config, &port->id))
-            detach(agent, port);
-    }
-    attach_configured(agent, config, NULL);
 }
 
 /* Life */
@@ -774,8 +593,8 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     read_saved(agent, &saved);
     r = open_client(agent, ret_why);
     if (!r) {
-        attach_configured(agent, config, &saved);
-        restore_attached(agent, &saved);
+        xtr_agent_attach_configured(agent, config, &saved);
+        xtr_agent_restore_attached(agent, &saved);
         save_now(agent);
     }
     xtr_saved_free(&saved);
@@ -800,13 +619,13 @@ void xtr_agent_free(struct xtr_agent *agent)
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_stop(agent->loop, &agent->tick);
     em_client_free(agent->client);
-    EM_FOREACH (sub, &agent->subs, struct sub, item)
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);
     xtr_registrar_fini(&agent->registrar);
     xtr_ports_fini(&agent->ports);
     xtr_mapcache_free(agent->cache);
     dataplane_close(agent->plane);
-    for (size_t i = 0; i < MAX_PROBLEMS; i++)
+    for (size_t i = 0; i < XTR_MAX_PROBLEMS; i++)
         free(agent->problems[i]);
     free(agent->server);
     free(agent->down_why);
@@ -817,103 +636,6 @@ void xtr_agent_watch(struct xtr_agent *agent, xtr_agent_port_fn *on_port, void *
 {
     agent->on_port = on_port;
     agent->aux = aux;
-}
-
-/* For people */
-
-static void add_problem(struct xtr_agent *agent, char *text_take)
-{
-    if (agent->status.n_problems == MAX_PROBLEMS) {
-        free(text_take);
-        return;
-    }
-    char **place = &agent->problems[agent->status.n_problems++];
-    free(*place);
-    *place = text_take;
-}
-
-static void find_problems(struct xtr_agent *agent)
-{
-    agent->status.n_problems = 0;
-    if (!agent->server)
-        add_problem(agent, em_asprintf("no map server reachable: %s",
-                                       agent->down_why ? agent->down_why : "not yet connected"));
-    if (agent->save_err)
-        add_problem(agent, em_asprintf("ports cannot be saved in %s: %s", agent->config->state_dir,
-                                       em_strerror(agent->save_err)));
-    if (agent->pump.n_failed)
-        add_problem(agent, em_asprintf("%zu operations failed and are tried again each second",
-                                       agent->pump.n_failed));
-    if (agent->pump.n_foreign)
-        add_problem(agent,
-                    em_asprintf("%llu entries were not made: a stranger's entry is in the way; "
-                                "see 'mapctl xtr check'",
-                                (unsigned long long)agent->pump.n_foreign));
-    const char *node;
-    for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
-        add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
-                                       family(agent)));
-    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
-        const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
-        if (port && port->problem[0])
-            add_problem(agent, em_asprintf("port %s: %s", id_text(&port->id), port->problem));
-    }
-}
-
-const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
-{
-    uint64_t now = em_now_ms();
-    find_problems(agent);
-    agent->status.node_id = agent->config->node_id;
-    agent->status.rlocs = agent->rlocs;
-    agent->status.n_rlocs = agent->n_rlocs;
-    agent->status.server = agent->server ? agent->server : "";
-    agent->status.headless_ms = agent->server ? 0 : now - agent->down_ms;
-    agent->status.n_drift = agent->n_drift;
-    agent->status.uptime_ms = now - agent->start_ms;
-    agent->status.problems = (const char *const *)agent->problems;
-    return &agent->status;
-}
-
-const struct xtr_ports *xtr_agent_ports(const struct xtr_agent *agent)
-{
-    return &agent->ports;
-}
-
-const struct xtr_mapcache *xtr_agent_cache(const struct xtr_agent *agent)
-{
-    return agent->cache;
-}
-
-struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent)
-{
-    return dataplane_stats(agent->plane);
-}
-
-struct repairs {
-    struct xtr_agent *agent;
-    bool is_repair;
-    dp_visit_fn *visit;
-    void *aux;
-};
-
-static void on_difference(void *aux, const struct dp_difference *difference)
-{
-    struct repairs *repairs = aux;
-    if (repairs->is_repair && strcmp(difference->kind, "foreign"))
-        repairs->agent->n_drift++;
-    repairs->visit(repairs->aux, difference);
-}
-
-int64_t xtr_agent_check(struct xtr_agent *agent, bool is_repair, dp_visit_fn *visit, void *aux)
-{
-    struct repairs repairs = {agent, is_repair, visit, aux};
-    int64_t n = dataplane_check(agent->plane, is_repair, on_difference, &repairs);
-    if (is_repair) {
-        xtr_pump_forgive(&agent->pump);
-        kick(agent);
-    }
-    return n;
 }
 
 int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why)

@@ -1,0 +1,119 @@
+/* Ports as they come and go: by the control socket, the configuration, and what an earlier run
+ * has saved.  Here they are only noted; the next turn does the rest. */
+#include "agent_state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "static.h"
+
+#include <string.h>
+
+int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
+                     const struct xtr_port **ret_port, char *why)
+{
+    int r = xtr_ports_check(&agent->ports, wish, why);
+    if (r)
+        return r;
+    bool is_changed;
+    struct xtr_port *port = xtr_ports_attach(&agent->ports, wish, em_now_us(), &is_changed);
+    if (is_changed) {
+        xtr_agent_save_soon(agent);
+        xtr_agent_kick(agent);
+    }
+    *ret_port = port;
+    return 0;
+}
+
+static void detach(struct xtr_agent *agent, struct xtr_port *port)
+{
+    struct em_port_id id = port->id;
+    xtr_agent_leave_plane(agent, port);
+    if (!port->is_refused)
+        xtr_registrar_withdraw(&agent->registrar, &id, port->is_acked ? port->epoch : 0);
+    em_info("port %s: detached", xtr_agent_id_text(&id));
+    xtr_ports_remove(&agent->ports, port);
+    if (agent->on_port)
+        agent->on_port(agent->aux, &id, NULL);
+    xtr_agent_save_soon(agent);
+    xtr_agent_kick(agent);
+}
+
+int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id)
+{
+    struct xtr_port *port = xtr_ports_find(&agent->ports, id);
+    if (!port)
+        return EM_E_NOT_FOUND;
+    detach(agent, port);
+    return 0;
+}
+
+static uint64_t saved_epoch(const struct xtr_saved *saved, const struct em_port_id *id)
+{
+    for (size_t i = 0; saved && i < saved->n_ports; i++) {
+        const struct em_port_id *other = &saved->ports[i].wish.id;
+        if (other->size == id->size && !memcmp(other->bytes, id->bytes, id->size))
+            return saved->ports[i].epoch;
+    }
+    return 0;
+}
+
+static bool is_configured(const struct xtr_config *config, const struct em_port_id *id)
+{
+    for (size_t i = 0; i < config->n_ports; i++) {
+        struct em_port_id other;
+        if (!em_port_id_parse(config->ports[i].id, &other, NULL) && other.size == id->size &&
+            !memcmp(other.bytes, id->bytes, id->size))
+            return true;
+    }
+    return false;
+}
+
+void xtr_agent_attach_configured(struct xtr_agent *agent, const struct xtr_config *config,
+                                 const struct xtr_saved *saved)
+{
+    for (size_t i = 0; i < config->n_ports; i++) {
+        struct em_eid eids[XTR_PORT_EIDS];
+        struct xtr_wish wish;
+        const struct xtr_port *port;
+        char why[EM_ADDR_WHY] = "";
+        int r = xtr_static_wish(&config->ports[i], eids, &wish, why);
+        struct xtr_port *old = r ? NULL : xtr_ports_find(&agent->ports, &wish.id);
+        if (old && xtr_port_is_as_wished(old, &wish))
+            continue; /* reading a file again is no evidence that a port came back */
+        if (!r)
+            r = xtr_agent_attach(agent, &wish, &port, why);
+        if (r) {
+            em_error("ports[%zu] of the configuration: %s", i, why[0] ? why : em_strerror(r));
+            continue;
+        }
+        uint64_t epoch = saved_epoch(saved, &wish.id);
+        if (epoch)
+            xtr_port_restore(xtr_ports_find(&agent->ports, &wish.id), epoch);
+    }
+}
+
+void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved *saved)
+{
+    for (size_t i = 0; i < saved->n_ports; i++) {
+        const struct xtr_saved_port *from = &saved->ports[i];
+        const struct xtr_port *port;
+        char why[EM_ADDR_WHY];
+        if (from->wish.source == XTR_SOURCE_CONFIG || is_configured(agent->config, &from->wish.id))
+            continue;
+        if (xtr_agent_attach(agent, &from->wish, &port, why)) {
+            em_error("port %s of an earlier run: %s", xtr_agent_id_text(&from->wish.id), why);
+            continue;
+        }
+        xtr_port_restore(xtr_ports_find(&agent->ports, &from->wish.id), from->epoch);
+    }
+}
+
+void xtr_agent_reload(struct xtr_agent *agent, const struct xtr_config *config)
+{
+    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
+        struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+        if (port && port->source == XTR_SOURCE_CONFIG && !is_configured(config, &port->id))
+            detach(agent, port);
+    }
+    xtr_agent_attach_configured(agent, config, NULL);
+}

@@ -1,0 +1,115 @@
+/* What people see of the agent, and the check that they ask for. */
+#include "agent_state.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *xtr_agent_id_text(const struct em_port_id *id)
+{
+    static char text[EM_PORT_ID_TEXT];
+    return em_port_id_format(id->bytes, id->size, text);
+}
+
+const char *xtr_agent_family(const struct xtr_agent *agent)
+{
+    return agent->rlocs[0].ip.size == 16 ? "IPv6" : "IPv4";
+}
+
+static void add_problem(struct xtr_agent *agent, char *text_take)
+{
+    if (agent->status.n_problems == XTR_MAX_PROBLEMS) {
+        free(text_take);
+        return;
+    }
+    char **place = &agent->problems[agent->status.n_problems++];
+    free(*place);
+    *place = text_take;
+}
+
+static void find_problems(struct xtr_agent *agent)
+{
+    agent->status.n_problems = 0;
+    if (!agent->server)
+        add_problem(agent, em_asprintf("no map server reachable: %s",
+                                       agent->down_why ? agent->down_why : "not yet connected"));
+    if (agent->save_err)
+        add_problem(agent, em_asprintf("ports cannot be saved in %s: %s", agent->config->state_dir,
+                                       em_strerror(agent->save_err)));
+    if (agent->pump.n_failed)
+        add_problem(agent, em_asprintf("%zu operations failed and are tried again each second",
+                                       agent->pump.n_failed));
+    if (agent->pump.n_foreign)
+        add_problem(agent,
+                    em_asprintf("%llu entries were not made: a stranger's entry is in the way; "
+                                "see 'mapctl xtr check'",
+                                (unsigned long long)agent->pump.n_foreign));
+    const char *node;
+    for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
+        add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
+                                       xtr_agent_family(agent)));
+    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
+        const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+        if (port && port->problem[0])
+            add_problem(agent,
+                        em_asprintf("port %s: %s", xtr_agent_id_text(&port->id), port->problem));
+    }
+}
+
+const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
+{
+    uint64_t now = em_now_ms();
+    find_problems(agent);
+    agent->status.node_id = agent->config->node_id;
+    agent->status.rlocs = agent->rlocs;
+    agent->status.n_rlocs = agent->n_rlocs;
+    agent->status.server = agent->server ? agent->server : "";
+    agent->status.headless_ms = agent->server ? 0 : now - agent->down_ms;
+    agent->status.n_drift = agent->n_drift;
+    agent->status.uptime_ms = now - agent->start_ms;
+    agent->status.problems = (const char *const *)agent->problems;
+    return &agent->status;
+}
+
+const struct xtr_ports *xtr_agent_ports(const struct xtr_agent *agent)
+{
+    return &agent->ports;
+}
+
+const struct xtr_mapcache *xtr_agent_cache(const struct xtr_agent *agent)
+{
+    return agent->cache;
+}
+
+struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent)
+{
+    return dataplane_stats(agent->plane);
+}
+
+struct repairs {
+    struct xtr_agent *agent;
+    bool is_repair;
+    dp_visit_fn *visit;
+    void *aux;
+};
+
+static void on_difference(void *aux, const struct dp_difference *difference)
+{
+    struct repairs *repairs = aux;
+    if (repairs->is_repair && strcmp(difference->kind, "foreign"))
+        repairs->agent->n_drift++;
+    repairs->visit(repairs->aux, difference);
+}
+
+int64_t xtr_agent_check(struct xtr_agent *agent, bool is_repair, dp_visit_fn *visit, void *aux)
+{
+    struct repairs repairs = {agent, is_repair, visit, aux};
+    int64_t n = dataplane_check(agent->plane, is_repair, on_difference, &repairs);
+    if (is_repair) {
+        xtr_pump_forgive(&agent->pump);
+        xtr_agent_kick(agent);
+    }
+    return n;
+}
