@@ -89,8 +89,8 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
         if (!port || !port->is_due || !port->network_id || !port->is_plugged)
             continue;
         claims[n] = claim_of(port, &locations[n]);
-        registrar->ids[n] = port->id;
-        registrar->versions[n++] = port->version;
+        registrar->sent[n++] =
+            (struct xtr_sent){port->id, port->version, port->network_id, port->segmentation_id};
         port->is_due = false;
     }
     registrar->n = n;
@@ -98,17 +98,15 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
 }
 
 /* Can it still turn out that the port belongs into the announce? */
-static bool is_undecided(const struct xtr_port *port, bool knows_map)
+static bool is_undecided(const struct xtr_port *port)
 {
-    if (port->is_refused)
-        return false;
-    return port->network_id ? !port->is_plugged && !port->device_err : !knows_map;
+    return !port->is_refused && port->network_id && !port->is_plugged && !port->device_err;
 }
 
-static bool has_undecided(const struct xtr_ports *ports, bool knows_map)
+static bool has_undecided(const struct xtr_ports *ports)
 {
     for (uint32_t i = 0; i < ports->n_items; i++)
-        if (ports->items[i] && is_undecided(ports->items[i], knows_map))
+        if (ports->items[i] && is_undecided(ports->items[i]))
             return true;
     return false;
 }
@@ -135,12 +133,14 @@ enum xtr_step xtr_registrar_next(struct xtr_registrar *registrar, struct xtr_por
         registrar->is_busy = true;
         return XTR_STEP_WITHDRAW;
     }
+    if (!knows_map)
+        return XTR_STEP_NONE;
     *ret_n = take_batch(registrar, ports, ret_claims, ret_locations);
     if (*ret_n) {
         registrar->is_busy = true;
         return XTR_STEP_REGISTER;
     }
-    if (registrar->session == XTR_SESSION_ANNOUNCE && !has_undecided(ports, knows_map)) {
+    if (registrar->session == XTR_SESSION_ANNOUNCE && !has_undecided(ports)) {
         registrar->is_busy = true;
         return XTR_STEP_END;
     }
@@ -161,6 +161,13 @@ static void refuse(struct xtr_port *port, const struct em_reply *reply)
         xtr_port_refuse(port, why);
 }
 
+/* One that has changed meanwhile is due again, whatever became of the claim. */
+static bool is_as_sent(const struct xtr_port *port, const struct xtr_sent *sent)
+{
+    return port->version == sent->version && port->network_id == sent->network_id &&
+           port->segmentation_id == sent->segmentation_id;
+}
+
 /* All or nothing: when one was refused the others are tried again without it. */
 void xtr_registrar_registered(struct xtr_registrar *registrar, struct xtr_ports *ports,
                               const struct em_reply *reply, uint64_t now_ms)
@@ -169,8 +176,9 @@ void xtr_registrar_registered(struct xtr_registrar *registrar, struct xtr_ports 
     registrar->is_busy = false;
     bool is_later = em_error_is_retryable(reply->err) || reply->err == EM_E_NOT_FOUND;
     for (size_t i = 0; i < registrar->n; i++) {
-        struct xtr_port *port = xtr_ports_find(ports, &registrar->ids[i]);
-        if (!port || port->version != registrar->versions[i])
+        const struct xtr_sent *sent = &registrar->sent[i];
+        struct xtr_port *port = xtr_ports_find(ports, &sent->id);
+        if (!port || !is_as_sent(port, sent))
             continue;
         if (!reply->err && i < reply->n_epochs)
             xtr_port_acked(port, reply->epochs[i]);

@@ -22,13 +22,20 @@ enum xtr_step {
 
 enum xtr_session { XTR_SESSION_DOWN, XTR_SESSION_BEGIN, XTR_SESSION_ANNOUNCE, XTR_SESSION_STEADY };
 
+/* What a claim was made of. */
+struct xtr_sent {
+    struct em_port_id id;
+    uint32_t version;
+    uint32_t network_id;
+    uint32_t segmentation_id;
+};
+
 struct xtr_registrar {
     enum xtr_session session;
     bool is_busy;      /* a request is under way */
     uint64_t retry_ms; /* not before; 0: at once */
     /* of the request under way */
-    struct em_port_id ids[XTR_BATCH];
-    uint32_t versions[XTR_BATCH];
+    struct xtr_sent sent[XTR_BATCH];
     size_t n;
     /* that wait to be withdrawn */
     struct em_port_ref *gone;
@@ -50,7 +57,8 @@ void xtr_registrar_withdraw(struct xtr_registrar *registrar, const struct em_por
 
 /* The next step.  After REGISTER and WITHDRAW the request is in the arguments: claims, whose
  * pointers are lent until a port changes, or refs; *ret_n of them.  The caller sends it and
- * reports the answer.  'knows_map': no network that a port names can still turn up. */
+ * reports the answer.  'knows_map': network 0 has been shown to its end; before that a
+ * network's number may be one of an older map, so nothing is registered. */
 enum xtr_step xtr_registrar_next(struct xtr_registrar *registrar, struct xtr_ports *ports,
                                  bool knows_map, uint64_t now_ms,
                                  struct em_claim ret_claims[XTR_BATCH],

@@ -273,3 +273,27 @@ Test(registrar, what_was_denied_is_asked_again_with_the_next_session_and_is_no_a
     xtr_registrar_up(&registrar, &ports);
     cr_assert(late->is_refused, "a conflict waits for somebody to attach");
 }
+
+Test(registrar, a_network_that_changes_under_a_claim_is_told_again)
+{
+    announce();
+    struct xtr_port *port = add(1);
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER));
+    xtr_port_network(port, 7, 200);
+    reply(0, 0);
+    cr_assert(not(port->is_acked));
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER));
+    cr_assert(eq(u32, locations[0].segmentation_id, 200));
+    reply(0, 0);
+    cr_assert(port->is_acked);
+    cr_assert(eq(int, next(), XTR_STEP_NONE));
+}
+
+Test(registrar, nothing_is_registered_under_the_numbers_of_an_older_map)
+{
+    add(1);
+    xtr_registrar_up(&registrar, &ports);
+    cr_assert(eq(int, next_at(1, false), XTR_STEP_BEGIN));
+    cr_assert(eq(int, next_at(1, false), XTR_STEP_NONE));
+    cr_assert(eq(int, next_at(1, true), XTR_STEP_REGISTER));
+}
