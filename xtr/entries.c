@@ -214,6 +214,7 @@ static void emit_set_note(struct sink *sink, uint32_t id)
     xtr_sets_free(&cache->sets, &cache->nodes, set);
 }
 
+/* All that a closed network has goes with it, but a device may be waited for by another. */
 static bool answer(struct sink *sink, const struct xtr_queue *queue, const struct xtr_note *note)
 {
     struct xtr_mapcache *cache = sink->cache;
@@ -228,7 +229,7 @@ static bool answer(struct sink *sink, const struct xtr_queue *queue, const struc
     case XTR_NOTE_PORT:
         return !net || net->is_closed || emit_port(sink, note->network, note->index);
     case XTR_NOTE_KEY:
-        if (net && !net->is_closed)
+        if (net && (!net->is_closed || xtr_queue_key(queue, note)->kind == XTR_KEY_DEVICE))
             emit_key(sink, note->network, xtr_queue_key(queue, note));
         return true;
     case XTR_NOTE_MARK:

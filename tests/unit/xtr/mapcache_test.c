@@ -466,6 +466,30 @@ Test(mapcache, a_node_with_addresses_of_the_other_family_only_is_told)
     cr_assert(not(xtr_mapcache_is_stranded(cache, "h3")));
 }
 
+Test(mapcache, a_device_leaves_its_old_network_before_it_enters_another)
+{
+    two_networks();
+    attach_local(1);
+    drain(SIZE_MAX);
+    struct em_port_id id = port_id("p99");
+    xtr_mapcache_detach(cache, &id);
+    attach_local(2);
+    xtr_mapcache_close(cache, 1);
+    struct dp_op ops[XTR_OPS_MAX];
+    size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX), put = n, gone = n;
+    for (size_t i = n; i-- > 0;)
+        if (ops[i].verb == DP_PORT_PUT)
+            put = i;
+        else if (ops[i].verb == DP_PORT_DELETE)
+            gone = i;
+    cr_assert(put < n && gone < put, "out at %zu, in at %zu of %zu", gone, put, n);
+    cr_assert(eq(u32, ops[gone].network.id, 1));
+    tables_apply(tables, ops, n);
+    xtr_mapcache_applied(cache);
+    stands("dev 2 tap0\nip 2 10.0.0.99 02:00:00:00:00:99\nlocal 2 02:00:00:00:00:99 tap0\n"
+           "net 2 vni 200\n");
+}
+
 Test(mapcache, names_prefixes_and_services_are_kept_and_give_no_entry)
 {
     two_networks();
