@@ -12,7 +12,10 @@
  *
  * Failures: no server, and all goes on as it is, with ports that wait; a feed that is
  * refused is asked for again each second; an operation that the data plane refuses is tried
- * again each second, and shown as a problem. */
+ * again each second, and shown as a problem; what somebody takes out of the kernel is made
+ * again within seconds, and the log says what it was; a server with another database is
+ * followed from that one's beginning; a state file that cannot be written holds no port
+ * back, but is the problem of each until it can. */
 #ifndef XTR_AGENT_H
 #define XTR_AGENT_H
 

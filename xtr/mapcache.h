@@ -7,7 +7,9 @@
  * Positions count what was queued: when the data plane has been told everything up to the
  * position that xtr_mapcache_tail() gave, all that had gone in by then stands.
  *
- * A local port hides the map's view of the same port-id, and of each address it has.
+ * A local port hides the map's view of the same port-id, and of each address it has.  Its
+ * operations come out before all that the feed has queued: it is registered only when its
+ * device is in place, and others learn of it only then.
  * Nothing blocks, nothing does I/O; one thread. */
 #ifndef XTR_MAPCACHE_H
 #define XTR_MAPCACHE_H
