@@ -528,9 +528,14 @@ static enum ctl_exit run_attach(struct ctl *ctl)
     return code;
 }
 
+/* The xTR withdraws it from the map by itself, at once or when a server is there again: the
+ * revision in the reply is that of before. */
 static bool show_detached(struct talk *talk, const Eidmap__Envelope *reply)
 {
-    ctl_report(talk->ctl, "detached", reply->done->revision);
+    struct ctl *ctl = talk->ctl;
+    if (ctl->is_json)
+        ctl_report(ctl, "detached", reply->done->revision);
+    ctl_say(ctl, "%s: detached", ctl->subject);
     return true;
 }
 

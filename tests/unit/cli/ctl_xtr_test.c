@@ -291,7 +291,7 @@ Test(ctl_xtr, attach_without_network_or_device_is_a_usage_error)
 Test(ctl_xtr, detach_reports_and_unknown_port_is_code_1)
 {
     struct ctl_run run = succeed("xtr detach web-1 -S @");
-    cr_assert_str_eq(run.out, "port web-1: detached, revision 53\n");
+    cr_assert_str_eq(run.out, "port web-1: detached\n");
     refuse = EM_E_NOT_FOUND;
     run = ctl_run("xtr detach web-1 -S @");
     ctl_assert_error(&run, CTL_REFUSED, "port web-1: there is no such port here");
