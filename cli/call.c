@@ -289,3 +289,15 @@ enum ctl_exit ctl_snapshot(struct ctl *ctl, uint32_t network_id, const char *net
     free(s.hashes);
     return code;
 }
+
+enum ctl_exit ctl_show(struct ctl *ctl, ctl_visit_fn *visit, void *aux, const bool *is_found)
+{
+    enum ctl_exit code = ctl_open(ctl);
+    if (code)
+        return code;
+    code = ctl_snapshot(ctl, 0, NULL, visit, aux);
+    if (!code && !*is_found)
+        code = ctl_not_found(ctl);
+    ctl_close(ctl);
+    return code;
+}

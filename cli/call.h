@@ -40,6 +40,9 @@ enum ctl_exit ctl_not_found(struct ctl *ctl);
 /* Shows one record of a network as it is; true: that is enough. */
 typedef bool ctl_visit_fn(void *aux, const struct em_change *change);
 
+/* Opens, looks for one node or network, and closes: 'visit' shows it and sets *is_found. */
+enum ctl_exit ctl_show(struct ctl *ctl, ctl_visit_fn *visit, void *aux, const bool *is_found);
+
 /* Visits each object of a network once, as it was when it was read, in feed order.  Network
  * 0 (with 'network' NULL) has the nodes and networks. */
 enum ctl_exit ctl_snapshot(struct ctl *ctl, uint32_t network_id, const char *network,

@@ -109,14 +109,7 @@ static enum ctl_exit run_show(struct ctl *ctl)
 {
     struct edit edit = {.ctl = ctl};
     ctl_subject(ctl, "node %s", ctl->words[0]);
-    enum ctl_exit code = ctl_open(ctl);
-    if (code)
-        return code;
-    code = ctl_snapshot(ctl, 0, NULL, show_it, &edit);
-    if (!code && !edit.is_found)
-        code = ctl_not_found(ctl);
-    ctl_close(ctl);
-    return code;
+    return ctl_show(ctl, show_it, &edit, &edit.is_found);
 }
 
 static void drop_label(struct edit *edit, const char *key)
