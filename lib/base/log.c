@@ -1,6 +1,5 @@
 #include "base/log.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,18 +41,6 @@ static const char *level_name(enum em_log_level level)
         return "debug";
     }
     return "?";
-}
-
-int em_log_level_parse(const char *text, enum em_log_level *ret_level)
-{
-    static const enum em_log_level all[] = {EM_LOG_ERROR, EM_LOG_WARN, EM_LOG_INFO, EM_LOG_DEBUG};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        if (strcmp(text, level_name(all[i])) == 0) {
-            *ret_level = all[i];
-            return 0;
-        }
-    }
-    return -EINVAL;
 }
 
 void em_log(enum em_log_level level, const char *format, ...)

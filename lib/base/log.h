@@ -18,9 +18,6 @@ void em_log_init(const char *program);
 void em_log_set_level(enum em_log_level level);
 bool em_log_is_on(enum em_log_level level);
 
-/* "error", "warn", "info", "debug"; 0 or -EINVAL. */
-int em_log_level_parse(const char *text, enum em_log_level *ret_level);
-
 /* One line, at most 1 KiB; control characters are shown as '?', so that what a
  * peer sent cannot forge a line.  Any thread. */
 void em_log(enum em_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -500,13 +500,3 @@ bool em_conn_was_resumed(const struct em_conn *conn)
 {
     return conn->tls && em_tls_was_resumed(conn->tls);
 }
-
-void *em_conn_aux(const struct em_conn *conn)
-{
-    return conn->aux;
-}
-
-struct em_net *em_conn_net(const struct em_conn *conn)
-{
-    return conn->net;
-}

@@ -78,7 +78,5 @@ void em_conn_resume(struct em_conn *conn);
 void em_conn_set_idle(struct em_conn *conn, uint32_t idle_ms);
 const struct em_peer *em_conn_peer(const struct em_conn *conn);
 bool em_conn_was_resumed(const struct em_conn *conn); /* of a TLS session */
-void *em_conn_aux(const struct em_conn *conn);
-struct em_net *em_conn_net(const struct em_conn *conn);
 
 #endif

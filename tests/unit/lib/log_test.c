@@ -68,16 +68,6 @@ Test(log, level_decides_what_is_written)
     cr_assert_not_null(strstr(read_line(), "debug: seen"));
 }
 
-Test(log, level_names_are_parsed)
-{
-    enum em_log_level level = EM_LOG_ERROR;
-    cr_assert_eq(em_log_level_parse("debug", &level), 0);
-    cr_assert_eq(level, EM_LOG_DEBUG);
-    cr_assert_eq(em_log_level_parse("Debug", &level), -EINVAL);
-    cr_assert_eq(em_log_level_parse("", &level), -EINVAL);
-    cr_assert_eq(level, EM_LOG_DEBUG, "the result was touched");
-}
-
 Test(log, limit_lets_a_burst_through_and_counts_the_rest)
 {
     struct em_log_limit limit = {0};
