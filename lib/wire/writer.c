@@ -6,8 +6,9 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#define WIRE_VARINT 0
-#define WIRE_BYTES  2
+#define WIRE_VARINT  0
+#define WIRE_FIXED64 1
+#define WIRE_BYTES   2
 #define VARINT_MAX  10
 /* An embedded message's length is written behind its content, in as many bytes as the
  * largest needs: protobuf takes a padded varint. */
@@ -91,4 +92,15 @@ void em_put_bytes(struct em_buf *out, uint32_t number, const void *data, size_t 
     put_tag(out, number, WIRE_BYTES);
     em_buf_commit(out, put_varint(em_buf_reserve(out, VARINT_MAX), size));
     em_buf_append(out, data, size);
+}
+
+void em_put_fixed64(struct em_buf *out, uint32_t number, uint64_t value)
+{
+    uint8_t bytes[8];
+    if (!value)
+        return;
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(value >> 8 * i);
+    put_tag(out, number, WIRE_FIXED64);
+    em_buf_append(out, bytes, sizeof(bytes));
 }
