@@ -193,13 +193,13 @@ static void list_member(void *aux, const struct ms_member *member)
 }
 
 static void fill_status(struct ms_front *front, const struct ms_stats *stats,
-                        Eidmap__StatusReply *reply)
+                        uint8_t cluster_id[MS_CLUSTER_ID_SIZE], Eidmap__StatusReply *reply)
 {
     eidmap__status_reply__init(reply);
     reply->server_id = (char *)front->config.server_id;
     reply->software = (char *)"mapserver " EM_VERSION;
-    reply->cluster_id =
-        (ProtobufCBinaryData){MS_CLUSTER_ID_SIZE, (uint8_t *)ms_store_cluster_id(front->store)};
+    ms_store_cluster_id(front->store, cluster_id);
+    reply->cluster_id = (ProtobufCBinaryData){MS_CLUSTER_ID_SIZE, cluster_id};
     reply->revision = stats->revision;
     reply->horizon = stats->horizon;
     reply->uptime_ms = em_wall_ms() - front->started_ms;
@@ -223,13 +223,14 @@ void ms_read_status(struct ms_session *session, const Eidmap__Envelope *request)
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__StatusReply reply;
     struct ms_stats stats;
+    uint8_t cluster_id[MS_CLUSTER_ID_SIZE];
     struct listing listing = {.arena = &session->worker->arena};
     int r = ms_store_stats(front->store, &stats);
     if (r) {
         ms_session_refuse(session, request->id, r, NULL);
         return;
     }
-    fill_status(front, &stats, &reply);
+    fill_status(front, &stats, cluster_id, &reply);
     reply.n_problems = ms_front_problems(front, &stats, &reply.problems);
     if (request->status->with_sessions) {
         listing.size = reply.n_sessions < SESSIONS_MAX ? reply.n_sessions : SESSIONS_MAX;

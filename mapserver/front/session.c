@@ -226,11 +226,12 @@ static void welcome(struct ms_session *session, uint64_t id)
     struct ms_front *front = session->worker->front;
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__Welcome body = EIDMAP__WELCOME__INIT;
+    uint8_t cluster_id[MS_CLUSTER_ID_SIZE];
     body.protocol = EM_PROTOCOL;
     body.software = (char *)"mapserver " EM_VERSION;
     body.server_id = (char *)front->config.server_id;
-    body.cluster_id =
-        (ProtobufCBinaryData){MS_CLUSTER_ID_SIZE, (uint8_t *)ms_store_cluster_id(front->store)};
+    ms_store_cluster_id(front->store, cluster_id);
+    body.cluster_id = (ProtobufCBinaryData){sizeof(cluster_id), cluster_id};
     body.revision = front->revision;
     body.role = (Eidmap__Role)session->member.identity.role;
     body.lease_ms = session->lease_ms;

@@ -9,16 +9,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void leave(struct ms_reader *reader)
+{
+    if (!reader->txn.env)
+        return;
+    if (reader->eid)
+        mdb_cursor_close(reader->eid);
+    mdb_txn_abort(reader->txn.mdb);
+    ms_store_leave(reader->txn.store, reader->txn.env);
+    reader->eid = NULL;
+    reader->txn.env = NULL;
+}
+
+/* Into the current environment, out of the one before it. */
+static int enter(struct ms_reader *reader)
+{
+    struct ms_env *env = ms_store_enter(reader->txn.store);
+    MDB_txn *mdb;
+    int r = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &mdb);
+    if (r) {
+        ms_store_leave(reader->txn.store, env);
+        return ms_txn_error(r);
+    }
+    mdb_txn_reset(mdb);
+    leave(reader);
+    reader->txn.env = env;
+    reader->txn.mdb = mdb;
+    return 0;
+}
+
 int ms_reader_new(struct ms_store *store, struct ms_reader **ret_reader)
 {
     struct ms_reader *reader = em_calloc(1, sizeof(*reader));
     reader->txn.store = store;
-    int r = mdb_txn_begin(ms_store_env(store), NULL, MDB_RDONLY, &reader->txn.mdb);
+    int r = enter(reader);
     if (r) {
         free(reader);
-        return ms_txn_error(r);
+        return r;
     }
-    mdb_txn_reset(reader->txn.mdb);
     *ret_reader = reader;
     return 0;
 }
@@ -27,15 +55,17 @@ void ms_reader_free(struct ms_reader *reader)
 {
     if (!reader)
         return;
-    if (reader->eid)
-        mdb_cursor_close(reader->eid);
-    mdb_txn_abort(reader->txn.mdb);
+    leave(reader);
     free(reader);
 }
 
 int ms_reader_begin(struct ms_reader *reader)
 {
-    int r = ms_txn_error(mdb_txn_renew(reader->txn.mdb));
+    int r = 0;
+    if (reader->txn.env->generation != ms_store_generation(reader->txn.store))
+        r = enter(reader);
+    if (!r)
+        r = ms_txn_error(mdb_txn_renew(reader->txn.mdb));
     if (r)
         return r;
     reader->txn.err = 0;

@@ -21,7 +21,8 @@ struct ms_blob {
 };
 
 struct ms_store_config {
-    const char *dir;       /* data directory; the map is in its "state"; both are made, mode 0700 */
+    const char *dir;       /* data directory, made with mode 0700; the map is in its "state" */
+    uint64_t generation;   /* or, above 0, in "state-<generation>" */
     uint64_t map_size;     /* bytes the map may grow to; 0: 8 GiB.  The file is sparse */
     uint64_t disk_reserve; /* bytes of disk that writes leave free; 0: 64 MiB */
     unsigned max_readers;  /* threads that read, 0: 64 */
@@ -38,15 +39,30 @@ struct ms_stats {
     uint64_t disk_free;  /* bytes */
 };
 
-/* Opens, or makes with a new cluster id.  On failure *ret_why is a sentence that says what
- * to do (free() it).  Locks the directory: a second process gets -EBUSY. */
+/* Opens the generation, or makes generation 0 with a new cluster id.  On failure *ret_why is
+ * a sentence that says what to do (free() it).  Locks the directory: a second process gets
+ * -EBUSY.  Removes the maps of other generations, and half-made ones. */
 int ms_store_open(const struct ms_store_config *config, struct ms_store **ret_store,
                   char **ret_why);
 
 /* Every reader must be freed before.  NULL is fine. */
 void ms_store_close(struct ms_store *store);
 
-const uint8_t *ms_store_cluster_id(const struct ms_store *store);
+/* Makes all that was committed durable; before, a power loss may take the last commits.  Not
+ * during ms_store_switch().  0, EM_E_NO_SPACE or EM_E_STORAGE. */
+int ms_store_sync(struct ms_store *store);
+
+/* Makes "state-<generation>" (state/snapshot.h) the current map.  Readers that have begun go
+ * on in the old one and find the new one at their next begin.  When the last has left, the
+ * old one is closed and removed: whatever tells the next start which generation to open must
+ * be durable before the call, and a reader that may be idle for long should begin and end
+ * once.  Nobody writes during the call; other threads may do all else.  On failure the old
+ * one stays. */
+int ms_store_switch(struct ms_store *store, uint64_t generation, char **ret_why);
+uint64_t ms_store_generation(const struct ms_store *store);
+
+/* Any thread; it changes with the map. */
+void ms_store_cluster_id(struct ms_store *store, uint8_t ret_id[MS_CLUSTER_ID_SIZE]);
 
 /* May be called by any thread, costs a walk of the list of free pages. */
 int ms_store_stats(struct ms_store *store, struct ms_stats *ret_stats);

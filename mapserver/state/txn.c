@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define N_META (sizeof(struct ms_meta) / sizeof(uint64_t))
-
 static const struct ms_blob meta_key = {(const uint8_t *)"counters", 8};
 
 int ms_txn_error(int mdb_err)
@@ -40,35 +38,66 @@ int ms_txn_fail(struct ms_txn *txn, int err)
     return txn->err;
 }
 
-/* The counters are eight big-endian numbers; one that an older program did not write is 0. */
+struct ms_blob ms_meta_key(void)
+{
+    return meta_key;
+}
+
+/* Big-endian numbers; one that an older program did not write is 0. */
+struct ms_meta ms_meta_unpack(struct ms_blob row)
+{
+    uint64_t fields[MS_N_META] = {0};
+    struct ms_meta meta;
+    for (size_t i = 0; i < MS_N_META && (i + 1) * 8 <= row.size; i++)
+        fields[i] = ms_read_u64(row.data + i * 8);
+    memcpy(&meta, fields, sizeof(meta));
+    return meta;
+}
+
+void ms_meta_pack(const struct ms_meta *meta, uint8_t ret_row[MS_N_META * 8])
+{
+    uint64_t fields[MS_N_META];
+    memcpy(fields, meta, sizeof(fields));
+    for (size_t i = 0; i < MS_N_META; i++)
+        ms_write_u64(ret_row + i * 8, fields[i]);
+}
+
 int ms_meta_load(struct ms_txn *txn)
 {
-    struct ms_blob value;
-    int r = ms_txn_get(txn, MS_DB_META, meta_key, &value);
-    if (r)
-        return r;
-    uint64_t fields[N_META] = {0};
-    for (size_t i = 0; i < N_META && (i + 1) * 8 <= value.size; i++)
-        fields[i] = ms_read_u64(value.data + i * 8);
-    memcpy(&txn->meta, fields, sizeof(fields));
-    return 0;
+    struct ms_blob row;
+    int r = ms_txn_get(txn, MS_DB_META, meta_key, &row);
+    if (!r)
+        txn->meta = ms_meta_unpack(row);
+    return r;
 }
 
 static void store_meta(struct ms_txn *txn)
 {
-    uint64_t fields[N_META];
-    uint8_t bytes[sizeof(fields)];
-    memcpy(fields, &txn->meta, sizeof(fields));
-    for (size_t i = 0; i < N_META; i++)
-        ms_write_u64(bytes + i * 8, fields[i]);
-    ms_txn_put(txn, MS_DB_META, meta_key, ms_blob(bytes, sizeof(bytes)));
+    uint8_t row[MS_N_META * 8];
+    ms_meta_pack(&txn->meta, row);
+    ms_txn_put(txn, MS_DB_META, meta_key, ms_blob(row, sizeof(row)));
+}
+
+int ms_txn_look(struct ms_env *env, struct ms_txn *ret_txn)
+{
+    *ret_txn = (struct ms_txn){.env = env};
+    int r = ms_txn_error(mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &ret_txn->mdb));
+    if (r)
+        return r;
+    r = ms_meta_load(ret_txn);
+    if (r && r != EM_E_NOT_FOUND) {
+        ms_txn_abort(ret_txn);
+        return r;
+    }
+    return 0;
 }
 
 int ms_txn_begin(struct ms_store *store, struct ms_txn *parent, struct ms_touched *touched,
                  struct ms_txn *ret_txn)
 {
-    *ret_txn = (struct ms_txn){.store = store, .parent = parent, .touched = touched};
-    int r = mdb_txn_begin(ms_store_env(store), parent ? parent->mdb : NULL, 0, &ret_txn->mdb);
+    struct ms_env *env = parent ? parent->env : ms_store_env(store);
+    *ret_txn = (struct ms_txn){.store = store, .env = env, .parent = parent, .touched = touched};
+    int r = mdb_txn_begin(env->mdb, parent ? parent->mdb : NULL, 0, &ret_txn->mdb);
     if (r)
         return ms_txn_error(r);
     if (parent) {
@@ -132,7 +161,7 @@ int ms_txn_get(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_
     if (key.size == 0 || key.size > MS_KEY_SIZE)
         return EM_E_NOT_FOUND; /* to LMDB it would be an error */
     MDB_val k = to_val(key), v;
-    int r = mdb_get(txn->mdb, ms_store_dbi(txn->store, db), &k, &v);
+    int r = mdb_get(txn->mdb, txn->env->dbis[db], &k, &v);
     if (r == MDB_NOTFOUND)
         return EM_E_NOT_FOUND;
     if (r)
@@ -146,7 +175,7 @@ void ms_txn_put(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms
     if (txn->err)
         return;
     MDB_val k = to_val(key), v = to_val(value);
-    int r = mdb_put(txn->mdb, ms_store_dbi(txn->store, db), &k, &v, 0);
+    int r = mdb_put(txn->mdb, txn->env->dbis[db], &k, &v, 0);
     if (r)
         ms_txn_fail(txn, ms_txn_error(r));
     txn->is_dirty = true;
@@ -157,7 +186,7 @@ uint8_t *ms_txn_reserve(struct ms_txn *txn, enum ms_db db, struct ms_blob key, s
     if (txn->err)
         return NULL;
     MDB_val k = to_val(key), v = {size, NULL};
-    int r = mdb_put(txn->mdb, ms_store_dbi(txn->store, db), &k, &v, MDB_RESERVE);
+    int r = mdb_put(txn->mdb, txn->env->dbis[db], &k, &v, MDB_RESERVE);
     txn->is_dirty = true;
     if (!r)
         return v.mv_data;
@@ -170,7 +199,7 @@ void ms_txn_delete(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct
     if (txn->err)
         return;
     MDB_val k = to_val(key), v = to_val(value);
-    int r = mdb_del(txn->mdb, ms_store_dbi(txn->store, db), &k, value.data ? &v : NULL);
+    int r = mdb_del(txn->mdb, txn->env->dbis[db], &k, value.data ? &v : NULL);
     if (r == MDB_NOTFOUND)
         return;
     if (r)
@@ -196,7 +225,7 @@ MDB_cursor *ms_txn_cursor(struct ms_txn *txn, enum ms_db db)
     MDB_cursor *cursor = NULL;
     if (txn->err)
         return NULL;
-    int r = mdb_cursor_open(txn->mdb, ms_store_dbi(txn->store, db), &cursor);
+    int r = mdb_cursor_open(txn->mdb, txn->env->dbis[db], &cursor);
     if (r)
         ms_txn_fail(txn, ms_txn_error(r));
     return cursor;

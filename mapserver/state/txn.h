@@ -6,35 +6,22 @@
 #ifndef MS_TXN_H
 #define MS_TXN_H
 
-#include "state/store.h"
+#include "state/env.h"
 
 #include "eidmap/error.h"
 
-#include <lmdb.h>
-
-enum ms_db {
-    MS_DB_META,    /* text -> bytes */
-    MS_DB_PORT,    /* port-id -> Port */
-    MS_DB_EID,     /* key.h -> port-ids, the lowest answers */
-    MS_DB_NAME,    /* key.h -> port-ids */
-    MS_DB_NODE,    /* node-id -> Node */
-    MS_DB_NETWORK, /* network-id -> Network */
-    MS_DB_NETKEY,  /* 'n' name, 'v' VNI -> network-id: both are unique */
-    MS_DB_RLOC,    /* address -> node-id: an RLOC belongs to one node */
-    MS_DB_LOC,     /* node-id -> port-ids that have a location there */
-    MS_DB_FEED,    /* network-id, revision -> kind, gone, id */
-    MS_DB_TOMB,    /* revision -> network-id of each tombstone in the feed */
-    MS_DB_SESSION, /* node-id -> instance, boot epoch, highest seq applied */
-    MS_N_DBS,
-};
-
+/* Stored as one row, in this order: new ones go to the end. */
 struct ms_meta {
-    uint64_t applied;
+    uint64_t applied; /* index of the last log entry in the map */
     uint64_t revision;
     uint64_t horizon;
     uint64_t last_network; /* highest network-id ever given; none is used twice */
     uint64_t n_networks, n_nodes, n_ports, n_eids;
+    uint64_t applied_term;
+    uint64_t members_index; /* log entry that the row "members" came with */
 };
+
+#define MS_N_META (sizeof(struct ms_meta) / sizeof(uint64_t))
 
 /* Network-ids whose feeds have grown; may hold one more than once. */
 struct ms_touched {
@@ -44,6 +31,7 @@ struct ms_touched {
 
 struct ms_txn {
     struct ms_store *store;
+    struct ms_env *env;
     struct ms_txn *parent; /* of a nested one */
     MDB_txn *mdb;
     int err; /* the first EM_E_STORAGE, EM_E_NO_SPACE...; nothing is written after it */
@@ -53,14 +41,17 @@ struct ms_txn {
 };
 
 struct ms_reader {
-    struct ms_txn txn;
-    MDB_cursor *eid; /* over MS_DB_EID, renewed when first used after begin */
+    struct ms_txn txn; /* in the environment that it has entered */
+    MDB_cursor *eid;   /* over MS_DB_EID, renewed when first used after begin */
     bool is_eid_fresh;
 };
 
 /* Write transactions; 'parent' NULL or the one that it is nested in. */
 int ms_txn_begin(struct ms_store *store, struct ms_txn *parent, struct ms_touched *touched,
                  struct ms_txn *ret_txn);
+
+/* A read transaction for once, ended by ms_txn_abort(). */
+int ms_txn_look(struct ms_env *env, struct ms_txn *ret_txn);
 
 /* Ends it.  0 or why nothing was kept; a nested failure fails the parent too. */
 int ms_txn_commit(struct ms_txn *txn);
@@ -104,9 +95,13 @@ int ms_txn_seek(struct ms_txn *txn, MDB_cursor *cursor, MDB_cursor_op op, struct
  * in static storage. */
 int ms_store_check_room(struct ms_store *store, const char **ret_why);
 
-/* For store.c and txn.c alone. */
-MDB_env *ms_store_env(struct ms_store *store);
-MDB_dbi ms_store_dbi(const struct ms_store *store, enum ms_db db);
+/* The cluster's configuration, as of this log index; no bytes: there is none. */
+void ms_txn_set_members(struct ms_txn *txn, uint64_t index, struct ms_blob members);
+
+/* The row of counters. */
+struct ms_blob ms_meta_key(void);
 int ms_meta_load(struct ms_txn *txn);
+struct ms_meta ms_meta_unpack(struct ms_blob row);
+void ms_meta_pack(const struct ms_meta *meta, uint8_t ret_row[MS_N_META * 8]);
 
 #endif

@@ -243,7 +243,7 @@ Test(files, a_directory_of_another_user_is_refused)
 {
     let_nobody_in();
     make_dirs();
-    expect_refusal_of_nobody("state");
+    expect_refusal_of_nobody("cannot open the directory");
     expect_refusal_of_nobody("ermission");
 }
 

@@ -1,0 +1,71 @@
+/* One LMDB environment: a whole map in a directory of its own.
+ *
+ * For the files of this folder.  store.c says which environment is the current one; it may
+ * be replaced while readers are in it, so each reader and each long walk holds a reference
+ * (ms_store_enter()) and takes the databases' handles from the environment it is in. */
+#ifndef MS_ENV_H
+#define MS_ENV_H
+
+#include "state/store.h"
+
+#include <lmdb.h>
+
+enum ms_db {
+    MS_DB_META,    /* text -> bytes */
+    MS_DB_PORT,    /* port-id -> Port */
+    MS_DB_EID,     /* key.h -> port-ids, the lowest answers */
+    MS_DB_NAME,    /* key.h -> port-ids */
+    MS_DB_NODE,    /* node-id -> Node */
+    MS_DB_NETWORK, /* network-id -> Network */
+    MS_DB_NETKEY,  /* 'n' name, 'v' VNI -> network-id: both are unique */
+    MS_DB_RLOC,    /* address -> node-id: an RLOC belongs to one node */
+    MS_DB_LOC,     /* node-id -> port-ids that have a location there */
+    MS_DB_FEED,    /* network-id, revision -> kind, gone, id */
+    MS_DB_TOMB,    /* revision -> network-id of each tombstone in the feed */
+    MS_DB_SESSION, /* node-id -> instance, boot epoch, highest seq applied */
+    MS_N_DBS,
+};
+
+struct ms_env {
+    MDB_env *mdb;
+    MDB_dbi dbis[MS_N_DBS];
+    char *path;
+    uint64_t generation;
+    uint8_t cluster_id[MS_CLUSTER_ID_SIZE]; /* under the store's lock */
+    unsigned n_refs;                        /* under the store's lock */
+};
+
+const char *ms_db_name(enum ms_db db);
+bool ms_db_is_multiple(enum ms_db db); /* several values under a key, in order (MDB_DUPSORT) */
+
+/* Opens the map in 'path'; the directory must exist.  An absent file is made, with a new
+ * cluster id. */
+int ms_env_open(const char *path, uint64_t map_size, unsigned max_readers, struct ms_env **ret_env,
+                char **ret_why);
+
+/* Opens an empty one without locks or syncs, to be filled by one thread before anybody else
+ * sees it; a crash may leave it damaged.  It is a map when it has an identity. */
+int ms_env_build(const char *path, uint64_t map_size, struct ms_env **ret_env, char **ret_why);
+
+/* NULL is fine. */
+void ms_env_close(struct ms_env *env);
+
+/* Bytes of the map in use, as one transaction sees it. */
+int ms_env_used(struct ms_env *env, MDB_txn *txn, uint64_t *ret_used);
+
+/* What is in the directory survives a power loss.  0 or -errno. */
+int ms_env_sync_dir(const char *path);
+
+/* Removes the directory if it holds an environment and nothing else. */
+void ms_env_remove(const char *path);
+
+/* The current environment: with a reference, or for the writer, during whose transactions
+ * nothing is switched. */
+struct ms_env *ms_store_enter(struct ms_store *store);
+void ms_store_leave(struct ms_store *store, struct ms_env *env);
+struct ms_env *ms_store_env(struct ms_store *store);
+
+const struct ms_store_config *ms_store_config(const struct ms_store *store);
+void ms_store_note_cluster(struct ms_store *store, const uint8_t id[MS_CLUSTER_ID_SIZE]);
+
+#endif
