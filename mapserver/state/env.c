@@ -7,10 +7,12 @@
 
 #include "base/mem.h"
 #include "state/identity.h"
+#include "state/txn.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,13 @@ const char *ms_db_name(enum ms_db db)
 bool ms_db_is_multiple(enum ms_db db)
 {
     return dbs[db].flags & MDB_DUPSORT;
+}
+
+char *ms_env_path(const char *dir, uint64_t generation)
+{
+    if (generation == 0)
+        return em_asprintf("%s/state", dir);
+    return em_asprintf("%s/state-%" PRIu64, dir, generation);
 }
 
 int ms_env_sync_dir(const char *path)
@@ -76,7 +85,7 @@ void ms_env_remove(const char *path)
     closedir(dir);
 }
 
-static int explain_open(const char *path, int mdb_err, char **ret_why)
+int ms_env_explain(const char *path, int mdb_err, char **ret_why)
 {
     if (mdb_err == MDB_INVALID || mdb_err == MDB_CORRUPTED || mdb_err == MDB_VERSION_MISMATCH ||
         mdb_err == MDB_PAGE_NOTFOUND || mdb_err == MDB_INCOMPATIBLE)
@@ -242,7 +251,7 @@ static int make_file(const char *dir, char **ret_why)
     if (!r)
         r = -ms_env_sync_dir(dir);
     if (r)
-        r = explain_open(dir, r, ret_why);
+        r = ms_env_explain(dir, r, ret_why);
 out:
     free(path);
     free(fresh);
@@ -281,7 +290,7 @@ int ms_env_open(const char *path, uint64_t map_size, unsigned max_readers, struc
     }
     ms_env_close(env);
     if (schema <= MS_SCHEMA_STORED)
-        return explain_open(path, r, ret_why);
+        return ms_env_explain(path, r, ret_why);
     *ret_why = em_asprintf("%s/data.mdb was written by a newer eidmap (schema %u, this program "
                            "knows up to %d): install that version again",
                            path, schema, MS_SCHEMA_STORED);
@@ -311,7 +320,7 @@ int ms_env_build(const char *path, uint64_t map_size, struct ms_env **ret_env, c
         return 0;
     }
     ms_env_close(env);
-    return explain_open(path, r, ret_why);
+    return ms_env_explain(path, r, ret_why);
 }
 
 void ms_env_close(struct ms_env *env)

@@ -26,6 +26,9 @@ enum ms_db {
     MS_N_DBS,
 };
 
+#define MS_MAP_SIZE     (8ull << 30)  /* by default */
+#define MS_DISK_RESERVE (64ull << 20) /* by default */
+
 struct ms_env {
     MDB_env *mdb;
     MDB_dbi dbis[MS_N_DBS];
@@ -37,6 +40,12 @@ struct ms_env {
 
 const char *ms_db_name(enum ms_db db);
 bool ms_db_is_multiple(enum ms_db db); /* several values under a key, in order (MDB_DUPSORT) */
+
+/* Where a generation lies: "<dir>/state", "<dir>/state-7".  To be freed. */
+char *ms_env_path(const char *dir, uint64_t generation);
+
+/* Translates an LMDB code, and makes the sentence for a map that cannot be opened. */
+int ms_env_explain(const char *path, int mdb_err, char **ret_why);
 
 /* Opens the map in 'path'; the directory must exist.  An absent file is made, with a new
  * cluster id. */

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "state/key.h"
+#include "state/txn.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,10 +4,12 @@
 #ifndef MS_IDENTITY_H
 #define MS_IDENTITY_H
 
-#include "state/txn.h"
+#include "state/store.h"
 
 #define MS_SCHEMA_STORED 1 /* highest schema of a stored map that is known here */
 #define MS_MEMBERS_MAX   ((size_t)1 << 20)
+
+struct ms_txn;
 
 struct ms_identity {
     uint8_t cluster_id[MS_CLUSTER_ID_SIZE];

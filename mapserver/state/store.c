@@ -23,8 +23,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEFAULT_MAP     (8ull << 30)
-#define DEFAULT_RESERVE (64ull << 20)
 #define DEFAULT_READERS 64u
 
 struct ms_store {
@@ -64,14 +62,7 @@ static int lock_dir(struct ms_store *store, char **ret_why)
 
 /* ------------------------------------------------------------------- generations */
 
-static char *path_of(const struct ms_store *store, uint64_t generation)
-{
-    if (generation == 0)
-        return em_asprintf("%s/state", store->config.dir);
-    return em_asprintf("%s/state-%" PRIu64, store->config.dir, generation);
-}
-
-/* Is this the name of a map's directory, as path_of() makes it, or of one half-made? */
+/* Is this the name of a map's directory, as ms_env_path() makes it, or of one half-made? */
 static bool is_map_name(const char *name, uint64_t *ret_generation, bool *ret_is_half)
 {
     char *end = (char *)name + strlen("state");
@@ -168,7 +159,7 @@ static int open_map(struct ms_store *store, const char *path, uint64_t generatio
 
 static int open_current(struct ms_store *store, char **ret_why)
 {
-    char *path = path_of(store, store->config.generation);
+    char *path = ms_env_path(store->config.dir, store->config.generation);
     int r = find_map(store, path, ret_why);
     if (!r)
         r = open_map(store, path, store->config.generation, &store->env, ret_why);
@@ -182,8 +173,8 @@ static struct ms_store_config complete(const struct ms_store_config *config)
 {
     struct ms_store_config full = *config;
     full.dir = em_strdup(config->dir);
-    full.map_size = config->map_size ? config->map_size : DEFAULT_MAP;
-    full.disk_reserve = config->disk_reserve ? config->disk_reserve : DEFAULT_RESERVE;
+    full.map_size = config->map_size ? config->map_size : MS_MAP_SIZE;
+    full.disk_reserve = config->disk_reserve ? config->disk_reserve : MS_DISK_RESERVE;
     full.max_readers = config->max_readers ? config->max_readers : DEFAULT_READERS;
     return full;
 }
@@ -275,7 +266,7 @@ void ms_store_leave(struct ms_store *store, struct ms_env *env)
 int ms_store_switch(struct ms_store *store, uint64_t generation, char **ret_why)
 {
     struct ms_env *env, *old;
-    char *path = path_of(store, generation);
+    char *path = ms_env_path(store->config.dir, generation);
     int r = 0;
     assert(generation != store->config.generation);
     if (!has_map(path)) {

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "wire/convert.h"
@@ -19,7 +18,8 @@ static void *take(struct map *map, size_t size)
 
 static void open_all(struct map *map, uint64_t map_size)
 {
-    struct ms_store_config config = {.dir = map->dir, .map_size = map_size, .disk_reserve = 4096};
+    struct ms_store_config config = {
+        .dir = map->dir, .generation = map->generation, .map_size = map_size, .disk_reserve = 4096};
     char *why = NULL;
     int r = ms_store_open(&config, &map->store, &why);
     cr_assert_eq(r, 0, "%s", why ? why : "");
@@ -56,14 +56,11 @@ void map_attach(struct map *map, const char *dir)
 
 void map_close(struct map *map)
 {
-    static const char *const files[] = {"/state/data.mdb", "/state/lock.mdb", "/state", ""};
-    char path[256];
     close_all(map);
     em_arena_fini(&map->arena);
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        snprintf(path, sizeof(path), "%s%s", map->dir, files[i]);
-        remove(path);
-    }
+    char *command = em_asprintf("rm -rf %s", map->dir);
+    cr_assert_eq(system(command), 0);
+    free(command);
 }
 
 void map_reopen(struct map *map)

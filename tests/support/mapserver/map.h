@@ -13,6 +13,7 @@
 
 struct map {
     char dir[128];
+    uint64_t generation; /* that map_reopen() opens */
     struct ms_store *store;
     struct ms_apply *apply;
     struct ms_reader *reader;
