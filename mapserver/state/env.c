@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,6 +61,22 @@ int ms_env_sync_dir(const char *path)
     if (fd >= 0)
         close(fd);
     return r;
+}
+
+void ms_walk_note(struct ms_walk *walk, const void *data, size_t size)
+{
+    uintptr_t at = (uintptr_t)data;
+    if (walk->low == 0 || at < walk->low)
+        walk->low = at;
+    if (at + size > walk->high)
+        walk->high = at + size;
+}
+
+void ms_walk_give_back(struct ms_walk *walk)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), low = walk->low / page * page;
+    if (walk->high > low)
+        madvise((void *)low, walk->high - low, MADV_DONTNEED);
 }
 
 static bool is_file_of_env(const char *name)

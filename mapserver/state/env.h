@@ -62,6 +62,15 @@ void ms_env_close(struct ms_env *env);
 /* Bytes of the map in use, as one transaction sees it. */
 int ms_env_used(struct ms_env *env, MDB_txn *txn, uint64_t *ret_used);
 
+/* Mapped pages that a long walk has touched stay resident; these are given back to the
+ * kernel's cache now and then.  Whoever reads them too notices minor faults only. */
+struct ms_walk {
+    uintptr_t low, high; /* where values were found; 0, 0: nowhere yet */
+};
+
+void ms_walk_note(struct ms_walk *walk, const void *data, size_t size);
+void ms_walk_give_back(struct ms_walk *walk);
+
 /* What is in the directory survives a power loss.  0 or -errno. */
 int ms_env_sync_dir(const char *path);
 

@@ -28,6 +28,7 @@ struct load {
     unsigned n_rows;
     size_t n_bytes;
     uint64_t n_db_rows[MS_N_DBS];
+    struct ms_walk walk;
     char **ret_why;
 };
 
@@ -54,6 +55,17 @@ static int begin(struct load *load)
     load->n_bytes = 0;
     int r = mdb_txn_begin(load->env->mdb, NULL, 0, &load->txn.mdb);
     return r ? failed(load, ms_txn_error(r)) : 0;
+}
+
+/* Where the next row goes.  Only before the first row of a transaction: what it has changed
+ * already is in the heap. */
+static void give_back(struct load *load)
+{
+    MDB_val key, value;
+    if (mdb_cursor_get(load->cursor, &key, &value, MDB_LAST))
+        return;
+    ms_walk_note(&load->walk, value.mv_data, value.mv_size);
+    ms_walk_give_back(&load->walk);
 }
 
 static bool has_room(struct load *load, uint64_t bytes)
@@ -104,8 +116,11 @@ static int on_row(void *aux, enum ms_db db, struct ms_blob key, struct ms_blob v
     }
     if (load->cursor && load->db != db)
         close_cursor(load);
-    if (!load->cursor)
+    if (!load->cursor) {
         r = mdb_cursor_open(load->txn.mdb, load->env->dbis[db], &load->cursor);
+        if (!r && load->n_rows == 0)
+            give_back(load);
+    }
     load->db = db;
     if (!r)
         r = mdb_cursor_put(load->cursor, &k, &v, is_more ? MDB_APPENDDUP : MDB_APPEND);

@@ -1,8 +1,7 @@
 /* One read transaction over all databases.
  *
- * LMDB's pages are mapped memory: walking the map once would make all of it resident.  They
- * are given back to the kernel's cache as the walk goes on, which other readers notice as
- * minor faults only. */
+ * LMDB's pages are mapped memory: walking the map once would make all of it resident, so they
+ * are given back as the walk goes on. */
 #include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -15,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -34,7 +32,7 @@ struct writer {
     uint64_t n_db_rows[MS_N_DBS];
     uint64_t n_rows, n_bytes;
     uint64_t next_check, n_since_given;
-    uintptr_t low, high; /* where rows were found in memory */
+    struct ms_walk walk;
     char **ret_why;
 };
 
@@ -138,25 +136,6 @@ static int write_head(struct writer *w, const struct ms_identity *identity)
     return r;
 }
 
-static void give_back(struct writer *w)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t low = w->low / page * page;
-    if (w->high > low)
-        madvise((void *)low, w->high - low, MADV_DONTNEED);
-    w->low = UINTPTR_MAX;
-    w->high = 0;
-    w->n_since_given = 0;
-}
-
-static void note_place(struct writer *w, struct ms_blob value)
-{
-    uintptr_t at = (uintptr_t)value.data;
-    w->low = at < w->low ? at : w->low;
-    w->high = at + value.size > w->high ? at + value.size : w->high;
-    w->n_since_given += value.size;
-}
-
 static int flush(struct writer *w)
 {
     if (em_buf_size(&w->block) == 0)
@@ -164,8 +143,10 @@ static int flush(struct writer *w)
     em_digest_add(w->digest, em_buf_head(&w->block) + 1, em_buf_size(&w->block) - 1);
     int r = write_piece(w, MS_SNAP_ROWS, &w->block);
     em_buf_take(&w->block, em_buf_size(&w->block));
-    if (w->n_since_given >= GIVE_BACK)
-        give_back(w);
+    if (w->n_since_given >= GIVE_BACK) {
+        ms_walk_give_back(&w->walk);
+        w->n_since_given = 0;
+    }
     return r ? r : ms_snap_report(w->job, w->n_bytes, w->n_rows, w->ret_why);
 }
 
@@ -231,7 +212,8 @@ static int write_db(struct writer *w, enum ms_db db)
     if (!cursor)
         return w->txn.err;
     while ((r = ms_txn_seek(&w->txn, cursor, MDB_NEXT, &key, &value)) == 0) {
-        note_place(w, value);
+        ms_walk_note(&w->walk, value.data, value.size);
+        w->n_since_given += value.size;
         if (db == MS_DB_META)
             r = write_meta_row(w, key, value, &has_counters);
         else
@@ -301,7 +283,6 @@ int ms_snapshot_write(struct ms_store *store, const char *path, bool is_durable,
         .path = path,
         .disk_reserve = ms_store_config(store)->disk_reserve,
         .job = job,
-        .low = UINTPTR_MAX,
         .ret_why = &why,
     };
     int r = ms_txn_look(env, &w.txn);
