@@ -1,4 +1,5 @@
 #include "base/crc32c.h"
+#include "mapserver/copy_sums.h"
 #include "mapserver/map.h"
 #include "state/identity.h"
 #include "state/snapshot.h"
@@ -498,6 +499,69 @@ Test(snapshot, a_newer_format_is_refused_by_its_number)
     expect_refusal(data, size, EM_E_UNSUPPORTED, "newer eidmap (format 9");
     data[15] = 0;
     expect_refusal(data, size, EM_E_MALFORMED, "damaged");
+    free(data);
+}
+
+/* As a program that errs, or means harm, would write it: with sums that are right. */
+static void expect_refusal_of_change(unsigned piece, size_t offset, uint8_t byte, int err,
+                                     const char *sentence)
+{
+    size_t size, n;
+    write_copy(copy);
+    uint8_t *data = read_file(copy, &size);
+    uint8_t *content = copy_piece(data, size, piece, &n);
+    cr_assert(content && offset < n, "no byte %zu in piece %u", offset, piece);
+    cr_assert_neq(content[offset], byte);
+    content[offset] = byte;
+    copy_set_sums(data, size);
+    expect_refusal(data, size, err, sentence);
+    free(data);
+}
+
+Test(snapshot, right_sums_alone_do_not_make_a_copy)
+{
+    enum { HEAD, META, PORTS, EIDS, N_DBS_AT = 64, ROW = 1, KEY = 7 };
+    static const struct {
+        unsigned piece;
+        size_t offset;
+        uint8_t byte;
+        int err;
+        const char *sentence;
+    } changes[] = {
+        {HEAD, 3, 9, EM_E_UNSUPPORTED, "newer eidmap (schema 9"},
+        {HEAD, 51, 99, EM_E_MALFORMED, "counters belong to another map"},
+        {HEAD, 60, 0xff, EM_E_MALFORMED, "members are not whole"},
+        {HEAD, N_DBS_AT, 0, EM_E_MALFORMED, "something follows the head"},
+        {HEAD, N_DBS_AT, 200, EM_E_MALFORMED, "head is not whole"},
+        {HEAD, N_DBS_AT + 1, 1, EM_E_MALFORMED, "of another kind"},
+        {HEAD, N_DBS_AT + 3, 'X', EM_E_UNSUPPORTED, "the database \"Xeta\""},
+        {META, 0, 200, EM_E_MALFORMED, "its database is wrong"},
+        {META, KEY, 'X', EM_E_MALFORMED, "row of counters is missing"},
+        {PORTS, 0, 0, EM_E_MALFORMED, "missing or too many"},
+        {PORTS, ROW, 0xff, EM_E_MALFORMED, "a wrong size"},
+        {PORTS, ROW + 1, 0, EM_E_MALFORMED, "a wrong size"},
+        {PORTS, ROW + 2, 0xff, EM_E_MALFORMED, "a wrong size"},
+        {PORTS, ROW + 4, 0xff, EM_E_MALFORMED, "a row is not whole"},
+        {PORTS, KEY, 'z', EM_E_MALFORMED, "not in order"},
+        {EIDS, 0, 1, EM_E_MALFORMED, "not in order"},
+        {EIDS, ROW + 5, 0, EM_E_MALFORMED, "a wrong size"},
+    };
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+        expect_refusal_of_change(changes[i].piece, changes[i].offset, changes[i].byte,
+                                 changes[i].err, changes[i].sentence);
+}
+
+Test(snapshot, an_identity_among_the_rows_is_refused)
+{
+    size_t size, n;
+    write_copy(copy);
+    uint8_t *data = read_file(copy, &size), *rows = copy_piece(data, size, 1, &n);
+    cr_assert_eq(memcmp(rows + 7, "counters", 8), 0);
+    memcpy(rows + 1, (uint8_t[]){0, 6, 0, 0}, 4);
+    rows[6] = (uint8_t)(n - 7 - 6);
+    memcpy(rows + 7, "schema", 6);
+    copy_set_sums(data, size);
+    expect_refusal(data, size, EM_E_MALFORMED, "identity stands among the rows");
     free(data);
 }
 

@@ -1,4 +1,6 @@
 #include "mapserver/map.h"
+#include "state/identity.h"
+#include "state/txn.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -177,6 +179,118 @@ Test(store, visits_go_in_order_and_stop_when_told)
     cr_assert_eq(n, 2);
     cr_assert_str_eq(nodes, "ab");
 }
+
+/* --------------------------------------------------------------------- the directory */
+
+static void make_dir(const char *name, const char *file)
+{
+    char command[512];
+    snprintf(command, sizeof(command), "mkdir %s/%s && cp %s/state/data.mdb %s/%s/%s", m.dir, name,
+             m.dir, m.dir, name, file);
+    cr_assert_eq(system(command), 0);
+}
+
+static bool is_there(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", m.dir, name);
+    return access(path, F_OK) == 0;
+}
+
+Test(store, maps_of_other_generations_and_half_made_ones_are_removed_at_the_start)
+{
+    make_dir("state-3", "data.mdb");
+    make_dir("state-12", "lock.mdb");
+    make_dir("state-4.tmp", "data.mdb");
+    make_dir("state-5", "notes");
+    make_dir("state-06", "data.mdb");
+    make_dir("state-x", "data.mdb");
+    make_dir("statement", "data.mdb");
+    make_dir("log", "data.mdb");
+    map_reopen(&m);
+    cr_assert_not(is_there("state-3"));
+    cr_assert_not(is_there("state-12"));
+    cr_assert_not(is_there("state-4.tmp"));
+    cr_assert(is_there("state-5/notes"), "what is not clearly ours stays");
+    cr_assert(is_there("state-06"));
+    cr_assert(is_there("state-x"));
+    cr_assert(is_there("statement"));
+    cr_assert(is_there("log"));
+    cr_assert(is_there("state"));
+}
+
+Test(store, a_generation_is_opened_by_its_number)
+{
+    map_network(&m, "blue", NULL, NULL);
+    uint64_t revision = map_revision(&m);
+    make_dir("state-3", "data.mdb");
+    m.generation = 3;
+    map_reopen(&m);
+    cr_assert_eq(map_revision(&m), revision);
+    cr_assert_eq(ms_store_generation(m.store), 3);
+    cr_assert(is_there("state-3"));
+    cr_assert_not(is_there("state"));
+}
+
+static void expect_lost(uint64_t generation, const char *sentence)
+{
+    struct ms_store *store;
+    char *why = NULL, dir[160], command[512];
+    snprintf(dir, sizeof(dir), "%s-copy", m.dir);
+    snprintf(command, sizeof(command), "mkdir %s && cp -r %s/state %s/state-4", dir, m.dir, dir);
+    cr_assert_eq(system(command), 0);
+    const struct ms_store_config config = {.dir = dir, .generation = generation};
+    cr_assert_eq(ms_store_open(&config, &store, &why), EM_E_STORAGE);
+    cr_assert_not_null(strstr(why, sentence), "%s", why);
+    free(why);
+    snprintf(command, sizeof(command), "test -f %s/state-4/data.mdb && rm -r %s", dir, dir);
+    cr_assert_eq(system(command), 0, "what is there is left as it is");
+}
+
+Test(store, a_map_that_is_lost_is_no_reason_to_begin_anew)
+{
+    expect_lost(0, "state-4 has");
+    expect_lost(7, "state-7 has no map");
+}
+
+Test(store, identity_and_members_last)
+{
+    struct ms_identity identity = {
+        .cluster_id = {9}, .recovery = 2, .applied = 50, .applied_term = 4, .members_index = 44};
+    struct ms_txn txn;
+    uint8_t id[MS_CLUSTER_ID_SIZE];
+    cr_assert_eq(ms_identity_set(m.store, &identity), 0);
+    ms_store_cluster_id(m.store, id);
+    cr_assert_eq(id[0], 9, "known at once");
+    cr_assert_eq(ms_txn_begin(m.store, NULL, NULL, &txn), 0);
+    ms_txn_set_members(&txn, 51, ms_blob("m1 m2 m3", 8));
+    txn.meta.applied = 51;
+    txn.meta.applied_term = 5;
+    cr_assert_eq(ms_txn_commit(&txn), 0);
+    cr_assert_eq(ms_store_sync(m.store), 0);
+    map_reopen(&m);
+    cr_assert_eq(ms_identity_get(m.store, &identity), 0);
+    cr_assert_eq(identity.cluster_id[0], 9);
+    cr_assert_eq(identity.recovery, 2);
+    cr_assert_eq(identity.applied, 51);
+    cr_assert_eq(identity.applied_term, 5);
+    cr_assert_eq(identity.members_index, 51);
+    cr_assert_eq(identity.members_size, 8);
+    cr_assert_arr_eq(identity.members, "m1 m2 m3", 8);
+    ms_identity_fini(&identity);
+    cr_assert_null(identity.members);
+}
+
+Test(store, a_new_map_has_no_members_and_was_never_recovered)
+{
+    struct ms_identity identity;
+    cr_assert_eq(ms_identity_get(m.store, &identity), 0);
+    cr_assert_null(identity.members);
+    cr_assert_eq(identity.recovery, 0);
+    cr_assert_eq(identity.applied, 0);
+}
+
+/* ------------------------------------------------------------------------ damage */
 
 static void overwrite(const char *path)
 {
