@@ -142,6 +142,7 @@ static int trim(struct ms_command *c, const Eidmap__Trim *body)
     uint32_t max = body->max_entries ? body->max_entries : UINT32_MAX;
     c->result->is_more = ms_feed_trim(c->txn, body->below, max);
     c->result->is_changed = horizon != c->txn->meta.horizon;
+    c->result->is_more |= ms_session_trim(c, max);
     return c->txn->err;
 }
 
@@ -200,6 +201,8 @@ static void run(struct ms_apply *apply, struct ms_txn *txn, const Eidmap__Comman
     int r = check_origin(&c, command);
     if (!r)
         r = dispatch(&c, command);
+    if (!r && result->is_changed)
+        ms_session_put(&c);
     if (r)
         set_error(result, r, c.fault.message, c.fault.field);
     assert(!r || !result->is_changed || txn->err);

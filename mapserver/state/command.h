@@ -44,8 +44,21 @@ bool ms_withdraw_node(struct ms_command *c, const char *node_id, uint32_t max);
  * nothing; then the result has the epochs. */
 bool ms_register_is_noop(struct ms_command *c, const Eidmap__Register *body);
 
-/* Exactly once: has this request of this agent been applied already? */
+/* Exactly once: has this request, of a node's agent or of an operator's program, been applied
+ * already?  It has from ms_session_put() on. */
 bool ms_session_has(struct ms_command *c);
 void ms_session_put(struct ms_command *c);
+
+/* EM_E_SUPERSEDED: the command is of an agent that has been replaced. */
+int ms_session_check(struct ms_command *c);
+
+/* NodeUp: the agent speaks for its node from now on.  EM_E_SUPERSEDED: one that was started
+ * later does. */
+int ms_session_check_start(struct ms_command *c);
+void ms_session_start(struct ms_command *c);
+
+/* Forgets up to 'max' programs of operators whose last write is an hour older than this
+ * command.  True: more are left. */
+bool ms_session_trim(struct ms_command *c, uint32_t max);
 
 #endif

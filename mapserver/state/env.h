@@ -22,7 +22,7 @@ enum ms_db {
     MS_DB_LOC,     /* node-id -> port-ids that have a location there */
     MS_DB_FEED,    /* network-id, revision -> kind, gone, id */
     MS_DB_TOMB,    /* revision -> network-id of each tombstone in the feed */
-    MS_DB_SESSION, /* node-id -> instance, boot epoch, highest seq applied */
+    MS_DB_SESSION, /* session.c: who writes, and what was applied of it */
     MS_N_DBS,
 };
 

@@ -172,15 +172,39 @@ static int draft(struct ms_command *c, const Eidmap__Network *want, const Eidmap
     return r ? r : set_vni(c, old, ret_network, want->segmentation_id);
 }
 
+static int show(struct ms_command *c, uint32_t id)
+{
+    Eidmap__Network *network;
+    int r = ms_network_get(c->txn, id, c->keep, &network);
+    if (!r)
+        c->result->network = network;
+    return r;
+}
+
+/* The request was applied before its reply was lost.  Who creates a network knows its name
+ * alone. */
+static int answer_again(struct ms_command *c, const Eidmap__Network *want)
+{
+    uint32_t id = want->id;
+    int r = id ? 0 : ms_name_holder(c->txn, want->name, &id);
+    if (!r)
+        r = show(c, id);
+    return r == EM_E_NOT_FOUND ? ms_refuse(&c->fault, r, "network.name",
+                                           "network %s was stored, and removed since", want->name)
+                               : r;
+}
+
 int ms_network_change(struct ms_command *c, const Eidmap__PutNetwork *body)
 {
-    Eidmap__Network *old, *stored, network;
+    Eidmap__Network *old, network;
     const Eidmap__Network *want = body->network;
     em_arena_reset(c->scratch);
     if (!want)
         return ms_refuse(&c->fault, EM_E_MALFORMED, "network",
                          "there is no network in the request");
     int r = check_fields(c, want);
+    if (!r && ms_session_has(c))
+        return answer_again(c, want);
     if (!r)
         r = find(c, want, &old);
     if (!r)
@@ -193,10 +217,7 @@ int ms_network_change(struct ms_command *c, const Eidmap__PutNetwork *body)
         ms_network_put(c->txn, old, &network);
         c->result->is_changed = true;
     }
-    r = ms_network_get(c->txn, network.id, c->keep, &stored);
-    if (!r)
-        c->result->network = stored;
-    return r;
+    return show(c, network.id);
 }
 
 int ms_network_remove(struct ms_command *c, const Eidmap__RemoveNetwork *body)
@@ -204,6 +225,8 @@ int ms_network_remove(struct ms_command *c, const Eidmap__RemoveNetwork *body)
     Eidmap__Network *network;
     uint32_t id = body->network_id;
     em_arena_reset(c->scratch);
+    if (ms_session_has(c))
+        return 0;
     int r = id ? 0 : ms_name_holder(c->txn, body->network_name, &id);
     if (!r)
         r = ms_network_get(c->txn, id, c->scratch, &network);

@@ -162,7 +162,9 @@ int ms_node_up(struct ms_command *c, const Eidmap__NodeUp *body)
 {
     Eidmap__Node *old, node;
     em_arena_reset(c->scratch);
-    int r = draft(c, c->origin->name, &old, &node);
+    int r = ms_session_check_start(c);
+    if (!r)
+        r = draft(c, c->origin->name, &old, &node);
     if (r)
         return r;
     if (node.disabled)
@@ -176,7 +178,10 @@ int ms_node_up(struct ms_command *c, const Eidmap__NodeUp *body)
     node.version = (char *)ms_format(c->scratch, "%.*s", VERSION_SIZE, body->version);
     set_state(c, &node, EIDMAP__NODE_STATE__NODE_REACHABLE);
     r = store(c, old, &node);
-    return r ? r : show(c, c->origin->name);
+    if (r)
+        return r;
+    ms_session_start(c);
+    return show(c, c->origin->name);
 }
 
 int ms_node_down(struct ms_command *c, const Eidmap__NodeDown *body)
@@ -270,6 +275,13 @@ int ms_node_change(struct ms_command *c, const Eidmap__PutNode *body)
     if (!want || em_ident_check(want->id, why))
         return ms_refuse(&c->fault, EM_E_MALFORMED, "node.id", "%s",
                          want ? why : "there is no node in the request");
+    if (ms_session_has(c)) {
+        int shown = show(c, want->id);
+        return shown == EM_E_NOT_FOUND
+                   ? ms_refuse(&c->fault, shown, "node.id",
+                               "node %s was changed, and removed since", want->id)
+                   : shown;
+    }
     int r = draft_change(c, want, &old, &node);
     if (r)
         return r;
@@ -285,6 +297,8 @@ int ms_node_remove(struct ms_command *c, const Eidmap__RemoveNode *body)
 {
     Eidmap__Node *node;
     em_arena_reset(c->scratch);
+    if (ms_session_has(c))
+        return 0;
     int r = ms_node_get(c->txn, body->node_id, c->scratch, &node);
     if (r == EM_E_NOT_FOUND)
         return ms_refuse(&c->fault, r, "node_id", "there is no node %.63s", body->node_id);

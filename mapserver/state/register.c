@@ -175,7 +175,8 @@ static int check_request(struct ms_command *c, const Eidmap__Register *body)
     if (body->n_claims > MS_CLAIMS_MAX)
         return ms_refuse(&c->fault, EM_E_LIMIT, "claims", "at most %d claims, not %zu",
                          MS_CLAIMS_MAX, body->n_claims);
-    return check_node_record(c);
+    int r = ms_session_check(c);
+    return r ? r : check_node_record(c);
 }
 
 /* A fault of claim 'i' becomes one of the command. */
@@ -230,28 +231,37 @@ static int walk_all_or_nothing(struct walk *w, uint64_t *epochs)
     return r;
 }
 
+/* Whose location's epoch the answer shows.  NULL: the claim has none, an operator's may. */
+static const char *claimed_node(const struct ms_command *c, const Eidmap__Claim *claim)
+{
+    if (ms_command_is_by(c, EIDMAP__ROLE__ROLE_NODE))
+        return c->origin->name;
+    return claim->port && claim->port->n_locations ? claim->port->locations[0]->node_id : NULL;
+}
+
 /* The request was applied before its reply was lost: what holds now is the answer. */
 static int answer_again(struct ms_command *c, const Eidmap__Register *body, uint64_t *epochs)
 {
     for (size_t i = 0; i < body->n_claims; i++) {
         Eidmap__Port *port = NULL;
         const Eidmap__Location *here = NULL;
+        const char *node_id = claimed_node(c, body->claims[i]);
         em_arena_reset(c->scratch);
         if (body->claims[i]->port)
             ms_port_get(c->txn, body->claims[i]->port->id.data, body->claims[i]->port->id.len,
                         c->scratch, &port);
         if (c->txn->err)
             return c->txn->err;
-        if (port)
-            here = ms_port_location(port, c->origin->name);
-        if (!here) {
+        if (port && node_id)
+            here = ms_port_location(port, node_id);
+        if (!port || (node_id && !here)) {
             c->result->record = (uint32_t)i;
             if (port)
                 show_current(c, c->txn, ms_blob_of(port->id));
             return ms_refuse(&c->fault, EM_E_MOVED, ms_format(c->keep, "claims[%zu].port", i),
-                             "the port has left node %s since", c->origin->name);
+                             "the port has left node %s since", node_id ? node_id : "\"\"");
         }
-        epochs[i] = here->epoch;
+        epochs[i] = here ? here->epoch : 0;
     }
     return 0;
 }
@@ -266,8 +276,6 @@ static int register_claims(struct walk *w)
     int r = ms_session_has(c) ? answer_again(c, w->body, epochs) : walk_all_or_nothing(w, epochs);
     if (r)
         return r;
-    if (c->result->is_changed)
-        ms_session_put(c);
     c->result->epochs = epochs;
     c->result->n_epochs = n;
     return 0;

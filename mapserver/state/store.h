@@ -85,6 +85,9 @@ int ms_reader_node(struct ms_reader *reader, const char *id, struct ms_blob *ret
 int ms_reader_network(struct ms_reader *reader, uint32_t id, struct ms_blob *ret_network);
 int ms_reader_network_id(struct ms_reader *reader, const char *name, uint32_t *ret_id);
 
+/* Which agent speaks for the node: its Hello.instance.  EM_E_NOT_FOUND: none has said so yet. */
+int ms_reader_agent(struct ms_reader *reader, const char *node_id, struct ms_blob *ret_instance);
+
 /* Visits the port-ids that have a location on this node, in order; stops when the visitor
  * returns other than 0, and returns that. */
 typedef int ms_port_id_fn(void *aux, const uint8_t *id, size_t size);

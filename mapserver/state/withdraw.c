@@ -65,12 +65,11 @@ int ms_withdraw(struct ms_command *c, const Eidmap__Withdraw *body)
     if (body->n_ports > MS_CLAIMS_MAX)
         return ms_refuse(&c->fault, EM_E_LIMIT, "ports", "at most %d ports, not %zu", MS_CLAIMS_MAX,
                          body->n_ports);
-    if (ms_session_has(c))
-        return 0;
+    int r = ms_session_check(c);
+    if (r || ms_session_has(c))
+        return r;
     for (size_t i = 0; i < body->n_ports && !c->txn->err; i++)
         withdraw_one(c, body->ports[i], node_id);
-    if (c->result->is_changed)
-        ms_session_put(c);
     return c->txn->err;
 }
 

@@ -95,6 +95,14 @@ Eidmap__Command map_command(struct map *map, const char *node)
     return command;
 }
 
+void map_sign(struct map *map, Eidmap__Command *command, uint8_t instance, uint64_t seq)
+{
+    Eidmap__Origin *origin = command->origin;
+    origin->seq = seq;
+    origin->instance = (ProtobufCBinaryData){16, take(map, 16)};
+    origin->instance.data[0] = instance;
+}
+
 static Eidmap__Eid *eid_msg(struct map *map, const char *text)
 {
     struct em_eid *eid = take(map, sizeof(*eid));
@@ -124,9 +132,9 @@ uint32_t map_network(struct map *map, const char *name, const char *subnet, cons
     return result->network->id;
 }
 
-const struct ms_result *map_node_up(struct map *map, const char *node, const char *rloc)
+static const struct ms_result *run_node_up(struct map *map, Eidmap__Command *command,
+                                           const char *rloc)
 {
-    Eidmap__Command command = map_command(map, node);
     Eidmap__NodeUp body = EIDMAP__NODE_UP__INIT;
     Eidmap__Rloc msg = EIDMAP__RLOC__INIT, *list[] = {&msg};
     struct em_ip ip;
@@ -136,9 +144,24 @@ const struct ms_result *map_node_up(struct map *map, const char *node, const cha
     body.rlocs = list;
     body.n_rlocs = 1;
     body.version = (char *)"xtr 0.1.0";
-    command.body_case = EIDMAP__COMMAND__BODY_NODE_UP;
-    command.node_up = &body;
-    return map_run(map, &command);
+    command->body_case = EIDMAP__COMMAND__BODY_NODE_UP;
+    command->node_up = &body;
+    return map_run(map, command);
+}
+
+const struct ms_result *map_node_up(struct map *map, const char *node, const char *rloc)
+{
+    Eidmap__Command command = map_command(map, node);
+    return run_node_up(map, &command, rloc);
+}
+
+const struct ms_result *map_agent_up(struct map *map, const char *node, const char *rloc,
+                                     uint8_t instance, uint64_t boot_epoch)
+{
+    Eidmap__Command command = map_command(map, node);
+    map_sign(map, &command, instance, 0);
+    command.origin->boot_epoch = boot_epoch;
+    return run_node_up(map, &command, rloc);
 }
 
 const struct ms_result *map_node_down(struct map *map, const char *node, uint64_t time_ms)
@@ -205,13 +228,6 @@ Eidmap__Claim *map_claim(struct map *map, const struct reg *reg)
     return claim;
 }
 
-static void set_instance(struct map *map, Eidmap__Origin *origin, const struct reg *reg)
-{
-    origin->seq = reg->seq;
-    origin->instance = (ProtobufCBinaryData){16, take(map, 16)};
-    origin->instance.data[0] = reg->instance;
-}
-
 const struct ms_result *map_register(struct map *map, const struct reg *regs, size_t n)
 {
     Eidmap__Command command = map_command(map, regs[0].by ? regs[0].by : "");
@@ -220,7 +236,7 @@ const struct ms_result *map_register(struct map *map, const struct reg *regs, si
     body.n_claims = n;
     for (size_t i = 0; i < n; i++)
         body.claims[i] = map_claim(map, &regs[i]);
-    set_instance(map, command.origin, &regs[0]);
+    map_sign(map, &command, regs[0].instance, regs[0].seq);
     command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
     command.register_ = &body;
     return map_run(map, &command);

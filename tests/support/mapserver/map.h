@@ -32,8 +32,13 @@ const struct ms_result *map_run(struct map *map, Eidmap__Command *command);
 /* A command from a node, or from an operator ("") with nothing else set. */
 Eidmap__Command map_command(struct map *map, const char *node);
 
+/* The command is request 'seq' of the process with this first byte of the instance. */
+void map_sign(struct map *map, Eidmap__Command *command, uint8_t instance, uint64_t seq);
+
 uint32_t map_network(struct map *map, const char *name, const char *subnet, const char *subnet2);
 const struct ms_result *map_node_up(struct map *map, const char *node, const char *rloc);
+const struct ms_result *map_agent_up(struct map *map, const char *node, const char *rloc,
+                                     uint8_t instance, uint64_t boot_epoch);
 const struct ms_result *map_node_down(struct map *map, const char *node, uint64_t time_ms);
 
 /* One claim. */

@@ -305,6 +305,7 @@ Test(reg, a_node_has_no_more_ports_than_the_limit)
 
 Test(reg, sent_again_is_not_applied_again)
 {
+    map_agent_up(&m, "a", "192.0.2.1", 1, 10);
     uint64_t epoch = REGISTER(&m, "a", "p", net, {MAC1}, .seq = 5, .instance = 1)->epochs[0];
     const struct ms_result *r =
         REGISTER(&m, "a", "p", net, {MAC1}, .seq = 5, .instance = 1, .attach = true);
@@ -314,6 +315,7 @@ Test(reg, sent_again_is_not_applied_again)
     r = REGISTER(&m, "a", "p", net, {MAC1}, .seq = 5, .instance = 1, .attach = true);
     cr_assert_eq(r->err, EM_E_MOVED, "a late repetition must not take the port back");
     cr_assert_str_eq(r->current->locations[0]->node_id, "b");
+    map_agent_up(&m, "a", "192.0.2.1", 2, 11);
     r = REGISTER(&m, "a", "p", net, {MAC1}, .seq = 1, .instance = 2, .attach = true);
     cr_assert_eq(r->err, 0, "a new process of the agent counts from the start");
 }
