@@ -19,8 +19,10 @@
 /* Of one session: above either it is not read, so that it cannot fill the core's queue. */
 #define PROPOSALS_HIGH      1024
 #define PROPOSALS_HIGH_SIZE (4u << 20)
-#define SILENT_LEASES       3 /* a node's connection that is silent for so many leases is dead */
+#define SILENT_LEASES       3 /* a connection that is silent for so many leases is dead */
 #define RETRY_MS            200
+
+static const char replaced[] = "another agent speaks for this node by now";
 
 static void on_open(struct em_conn *conn, void *aux)
 {
@@ -47,7 +49,7 @@ static void log_close(const struct ms_session *session, int err, const char *why
     if (session->is_ready)
         em_info("%s %s (%s) has gone: %s", em_role_name(who->role), who->name, session->member.peer,
                 why);
-    else if (err)
+    else if (err && !session->is_warm)
         em_warn_limited("connection from %s refused: %s", session->member.peer, why);
 }
 
@@ -107,11 +109,10 @@ void ms_session_origin(const struct ms_session *session, uint64_t seq, Eidmap__O
     const struct ms_member *member = &session->member;
     eidmap__origin__init(ret_origin);
     ret_origin->name = (char *)member->identity.name;
-    if (member->identity.role == EM_ROLE_OPERATOR) {
-        ret_origin->role = EIDMAP__ROLE__ROLE_OPERATOR;
+    ret_origin->role =
+        ms_session_is_operator(session) ? EIDMAP__ROLE__ROLE_OPERATOR : EIDMAP__ROLE__ROLE_NODE;
+    if (!session->has_instance)
         return;
-    }
-    ret_origin->role = EIDMAP__ROLE__ROLE_NODE;
     ret_origin->instance = (ProtobufCBinaryData){MS_INSTANCE_SIZE, (uint8_t *)member->instance};
     ret_origin->boot_epoch = member->boot_epoch;
     ret_origin->seq = seq;
@@ -209,6 +210,8 @@ void ms_session_result(struct ms_pending *pending)
     }
     if (pending->finish)
         pending->finish(pending);
+    if (session->is_ready && pending->err == EM_E_SUPERSEDED)
+        ms_session_close(session, EM_E_SUPERSEDED, replaced);
     if (session->conn)
         ms_write_settled(session);
     if (session->conn && session->is_paused && !has_too_many(session, 2)) {
@@ -221,7 +224,7 @@ void ms_session_result(struct ms_pending *pending)
 
 /* ---- Hello ------------------------------------------------------------------------- */
 
-static void welcome(struct ms_session *session, uint64_t id)
+static void send_welcome(struct ms_session *session, uint64_t id)
 {
     struct ms_front *front = session->worker->front;
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
@@ -240,13 +243,25 @@ static void welcome(struct ms_session *session, uint64_t id)
     envelope.id = id;
     envelope.body_case = EIDMAP__ENVELOPE__BODY_WELCOME;
     envelope.welcome = &body;
+    ms_session_send(session, &envelope);
+}
+
+static void welcome(struct ms_session *session, uint64_t id)
+{
     session->is_greeting = false;
     session->is_ready = true;
     bool is_node = !ms_session_is_operator(session);
     em_conn_set_idle(session->conn, is_node ? session->lease_ms * SILENT_LEASES : 0);
     em_info("%s %s (%s) is here: %s", em_role_name(session->member.identity.role),
             session->member.identity.name, session->member.peer, session->member.software);
-    ms_session_send(session, &envelope);
+    send_welcome(session, id);
+}
+
+static void keep_warm(struct ms_session *session, uint64_t id)
+{
+    session->is_warm = true;
+    em_conn_set_idle(session->conn, session->lease_ms * SILENT_LEASES);
+    send_welcome(session, id);
 }
 
 /* Core's thread: the sentence of a refusal. */
@@ -327,9 +342,9 @@ static void remember_hello(struct ms_session *session, const Eidmap__Hello *hell
     struct ms_member *member = &session->member;
     snprintf(member->software, sizeof(member->software), "%s", hello->software);
     member->connected_ms = em_wall_ms();
-    session->lease_ms = session->worker->front->lease_ms;
     member->boot_epoch = hello->boot_epoch;
-    if (hello->instance.len == MS_INSTANCE_SIZE)
+    session->has_instance = hello->instance.len == MS_INSTANCE_SIZE;
+    if (session->has_instance)
         memcpy(member->instance, hello->instance.data, MS_INSTANCE_SIZE);
 }
 
@@ -376,6 +391,12 @@ static int hello(struct ms_session *session, const Eidmap__Envelope *request)
     if (session->member.identity.role == EM_ROLE_NODE && hello->instance.len != MS_INSTANCE_SIZE)
         goto refuse;
     struct ms_member *displaced;
+    session->lease_ms = session->worker->front->lease_ms;
+    if (hello->warm) {
+        keep_warm(session, request->id);
+        return 0;
+    }
+    session->is_warm = false;
     remember_hello(session, hello);
     why = "another agent with this node-id is connected and was started later; "
           "two hosts must not share a node-id";
@@ -401,15 +422,32 @@ static bool is_node_reachable(struct ms_session *session)
 {
     struct ms_worker *worker = session->worker;
     struct ms_blob blob;
-    if (ms_reader_begin(worker->reader))
-        return true; /* not the node's fault */
     const Eidmap__Node *node = NULL;
     int r = ms_reader_node(worker->reader, session->member.identity.name, &blob);
     if (r == 0)
         node = em_msg_unpack_as(&worker->arena, &eidmap__node__descriptor, blob.data, blob.size);
-    ms_reader_end(worker->reader);
     return r == 0 ? node && !node->disabled && node->state == EIDMAP__NODE_STATE__NODE_REACHABLE
                   : r != EM_E_NOT_FOUND;
+}
+
+/* False: another agent has come up, which may be at another map server. */
+static bool is_agent(struct ms_session *session)
+{
+    const struct ms_member *member = &session->member;
+    struct ms_blob instance;
+    return ms_reader_agent(session->worker->reader, member->identity.name, &instance) ||
+           memcmp(instance.data, member->instance, MS_INSTANCE_SIZE) == 0;
+}
+
+/* Does the map still have this session?  0, or what to close it with. */
+static int check_node(struct ms_session *session, const char **ret_why)
+{
+    if (ms_session_is_operator(session) || ms_reader_begin(session->worker->reader))
+        return 0; /* a reader that fails is not the node's fault */
+    bool has_agent = is_agent(session), is_reachable = is_node_reachable(session);
+    ms_reader_end(session->worker->reader);
+    *ret_why = has_agent ? "the node is not reachable in the map any more" : replaced;
+    return !has_agent ? EM_E_SUPERSEDED : !is_reachable ? EM_E_CLOSED : 0;
 }
 
 static void heartbeat(struct ms_session *session, const Eidmap__Envelope *request)
@@ -417,9 +455,11 @@ static void heartbeat(struct ms_session *session, const Eidmap__Envelope *reques
     struct ms_front *front = session->worker->front;
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__HeartbeatReply body = EIDMAP__HEARTBEAT_REPLY__INIT;
+    const char *why;
     session->member.installed_revision = request->heartbeat->installed_revision;
-    if (!ms_session_is_operator(session) && !is_node_reachable(session)) {
-        ms_session_close(session, EM_E_CLOSED, "the node is not reachable in the map any more");
+    int r = check_node(session, &why);
+    if (r) {
+        ms_session_close(session, r, why);
         return;
     }
     if (!ms_session_is_operator(session) && ms_registry_is_live(front->registry, &session->member))

@@ -1,9 +1,14 @@
 /* One client's connection: who it is, what it may ask, what it is waiting for.
  *
  *   accepted --Hello--> greeting --NodeUp committed--> ready --close--> closed
+ *      |                   ^
+ *      `--warm Hello--> warm --Hello
+ *                        `--warm Hello--> warm
  *
- * Operators are ready at once.  A closed session lives on until its last proposal is
- * answered.  Everything here runs on the worker's thread. */
+ * Operators are ready at once.  A warm connection waits until its client loses the session
+ * that it has at another server: the client is known and welcome, and nothing else has
+ * happened.  It says its warm Hello again and again to show that it lives.  A closed session lives
+ * on until its last proposal is answered.  Everything here runs on the worker's thread. */
 #ifndef MS_SESSION_H
 #define MS_SESSION_H
 
@@ -21,8 +26,10 @@ struct ms_session {
     struct em_list link;
     struct ms_member member;
     bool is_open; /* the handshake is done */
+    bool is_warm;
     bool is_greeting;
     bool is_ready;
+    bool has_instance; /* its Hello had one: a request that comes again is known */
     bool is_paused;    /* too many proposals wait: not reading */
     uint32_t lease_ms; /* as its Welcome said */
     unsigned n_proposals;

@@ -1,11 +1,13 @@
 #include "mapserver/scene.h"
 
 #include "base/mem.h"
+#include "front/context.h"
 
 #include <criterion/criterion.h>
 #include <ev.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +124,27 @@ void scene_restart(struct scene *scene)
 {
     stop(scene);
     start(scene);
+}
+
+static void on_applied(void *aux, const struct ms_result *result)
+{
+    if (result->err) {
+        fprintf(stderr, "command refused: %s\n", result->message);
+        abort();
+    }
+    sem_post(aux);
+}
+
+void scene_apply(struct scene *scene, const Eidmap__Command *command)
+{
+    sem_t done;
+    size_t size = eidmap__command__get_packed_size(command);
+    uint8_t *bytes = em_malloc(size);
+    eidmap__command__pack(command, bytes);
+    sem_init(&done, 0, 0);
+    cr_assert_eq(ms_core_propose(scene->front->core, bytes, size, on_applied, &done), 0);
+    sem_wait(&done);
+    sem_destroy(&done);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

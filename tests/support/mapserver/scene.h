@@ -5,6 +5,7 @@
 
 #include "eidmap.h"
 #include "front/front.h"
+#include "wire/msg.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,9 @@ void scene_set_lease(struct scene *scene, uint32_t lease_ms);
 
 /* Stops it and removes the directory. */
 void scene_stop(struct scene *scene);
+
+/* A command that came in elsewhere: applies it, and returns when it is visible. */
+void scene_apply(struct scene *scene, const Eidmap__Command *command);
 
 /* "unix:PATH" of the server. */
 const char *scene_address(const struct scene *scene);
