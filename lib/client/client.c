@@ -1,4 +1,5 @@
-/* A client's life: dial, say Hello, send what waits, hand out what comes, and begin again.
+/* A client's life: dial, say Hello, send what waits, hand out what comes, and begin again: on
+ * the warm connection, if it is ready.
  *
  * Everything that calls back happens from the loop: public calls only queue, and an event
  * that they feed to the loop ('kick') does the rest in the same turn.  So a caller never
@@ -8,7 +9,10 @@
  * How a session ends: what err says goes to on_down.
  *   EM_E_CLOSED, -errno, EM_E_TLS, EM_E_TIMEOUT   the connection; next server
  *   EM_E_MALFORMED                                the server sends nonsense; next server
- *   what an Error without a request says          Hello refused, or superseded later */
+ *   what an Error without a request says          Hello refused, or superseded later
+ *
+ * DENIED and SUPERSEDED are for us, not for this server: no other is bothered for a while.
+ * Anything else that a server says, NOT_LEADER too, leads to the next one. */
 #include "client/client.h"
 
 #include "base/buf.h"
@@ -16,6 +20,7 @@
 #include "base/mem.h"
 #include "client/reply.h"
 #include "client/servers.h"
+#include "client/warm.h"
 #include "net/conn.h"
 #include "net/net.h"
 
@@ -34,12 +39,14 @@ struct em_client {
     uint32_t timeout_ms;
     struct em_dialer dialer;
     struct em_conn *conn; /* NULL while the dialer waits */
+    struct em_warm warm;
     struct em_pending_table pending;
     struct em_arena in;  /* the message at hand and its records */
     struct em_arena out; /* a request that is being built */
     struct em_buf pack;
     uint64_t sync_id; /* of the announce that began in this session */
     bool is_announcing;
+    bool wants_warm;
     bool is_refused; /* the end of this session was the server's wish */
     bool is_leaving; /* em_client_fail_over() was called */
     bool is_closing; /* em_client_free() was called */
@@ -48,7 +55,7 @@ struct em_client {
     ev_prepare kick; /* never started, only fed */
 };
 
-static uint64_t random_number(void)
+uint64_t em_client_random(void)
 {
     uint64_t number;
     if (getrandom(&number, sizeof(number), 0) != sizeof(number))
@@ -60,6 +67,7 @@ static void destroy(struct em_client *client)
 {
     assert(!client->conn && !client->depth);
     ev_clear_pending(client->loop, &client->kick);
+    em_warm_fini(&client->warm);
     em_net_free(client->net);
     em_pending_fini(&client->pending);
     em_servers_fini(&client->servers);
@@ -164,19 +172,24 @@ static bool announce_stands(struct em_client *client, const struct em_pending *r
     return client->is_announcing && client->sync_id == request->sync_id;
 }
 
-static void send_one(struct em_client *client, struct em_pending *request)
+static void put(struct em_client *client, struct em_pending *request)
 {
     struct em_buf *out = em_conn_out(client->conn);
-    em_pending_set_sent(&client->pending, request);
-    if (!announce_stands(client, request)) {
-        give_up(client, request, EM_E_CLOSED, "the session in which the announce began is gone");
-        return;
-    }
     if (request->kind == EM_PENDING_FEED)
         append_subscribe(out, request);
     else
         em_buf_append(out, request->frame, request->size);
     em_conn_sent(client->conn);
+}
+
+static void send_one(struct em_client *client, struct em_pending *request)
+{
+    em_pending_set_sent(&client->pending, request);
+    if (!announce_stands(client, request)) {
+        give_up(client, request, EM_E_CLOSED, "the session in which the announce began is gone");
+        return;
+    }
+    put(client, request);
     if (request->flags & EM_PENDING_FORGET)
         em_pending_remove(&client->pending, request);
 }
@@ -387,6 +400,8 @@ static int be_welcome(struct em_client *client, const Eidmap__Welcome *msg)
         memcpy(welcome.cluster_id, msg->cluster_id.data, sizeof(welcome.cluster_id));
     em_dialer_welcomed(&client->dialer, em_now_ms());
     em_conn_set_idle(client->conn, 0);
+    if (client->wants_warm)
+        em_warm_start(&client->warm, client->dialer.server);
     if (client->events.on_up)
         client->events.on_up(client->aux, &welcome);
     send_waiting(client);
@@ -399,10 +414,12 @@ static int take_envelope(struct em_client *client, const Eidmap__Envelope *envel
         be_refused(client, envelope->error);
         return 0;
     }
-    if (client->dialer.state == EM_DIALER_GREETING)
-        return envelope->body_case == EIDMAP__ENVELOPE__BODY_WELCOME
-                   ? be_welcome(client, envelope->welcome)
-                   : EM_E_MALFORMED;
+    if (client->dialer.state == EM_DIALER_GREETING) {
+        if (envelope->body_case != EIDMAP__ENVELOPE__BODY_WELCOME)
+            return EM_E_MALFORMED;
+        /* A warm Hello's answer may have been under way when the connection was needed. */
+        return envelope->id == EM_WARM_ID ? 0 : be_welcome(client, envelope->welcome);
+    }
     if (envelope->id <= EM_HELLO_ID || envelope->id > (uint64_t)client->pending.sent_id)
         return EM_E_MALFORMED;
     struct em_pending *request = em_pending_find(&client->pending, (int64_t)envelope->id);
@@ -426,7 +443,7 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     em_arena_reset(&client->in);
     const Eidmap__Envelope *envelope = em_msg_unpack(&client->in, data, size);
     int r = envelope ? take_envelope(client, envelope) : EM_E_MALFORMED;
-    if (r && client->conn)
+    if (r && client->conn == conn)
         em_conn_close(conn, r, "the server's message is malformed or out of place");
     client->depth--;
     return 0;
@@ -442,12 +459,17 @@ static void on_drain(struct em_conn *conn, void *aux)
 
 /* ---- sessions begin and end ---- */
 
+static void say_hello(struct em_client *client)
+{
+    em_buf_append(em_conn_out(client->conn), client->servers.hello, client->servers.hello_size);
+    em_conn_sent(client->conn);
+}
+
 static void on_open(struct em_conn *conn, void *aux)
 {
     struct em_client *client = aux;
     em_dialer_opened(&client->dialer);
-    em_buf_append(em_conn_out(conn), client->servers.hello, client->servers.hello_size);
-    em_conn_sent(conn);
+    say_hello(client);
 }
 
 /* What was of the ended session only. */
@@ -465,6 +487,29 @@ static void fail_session_requests(struct em_client *client)
     }
 }
 
+static void on_close(struct em_conn *conn, void *aux, int err, const char *why);
+static const struct em_conn_events conn_events = {on_open, on_frame, on_drain, on_close};
+
+/* Begins the next session, on the warm connection or with the dialer's next server. */
+static void move_on(struct em_client *client)
+{
+    size_t server;
+    struct em_conn *warm = NULL;
+    if (client->is_refused)
+        em_warm_stop(&client->warm);
+    else
+        warm = em_warm_take(&client->warm, &server);
+    if (!warm) {
+        arm(client, &client->dial, client->dialer.due_ms);
+        return;
+    }
+    em_dialer_adopt(&client->dialer, server);
+    client->conn = warm;
+    em_conn_hand_over(warm, &conn_events, client);
+    em_conn_set_idle(warm, EM_WELCOME_MS);
+    say_hello(client);
+}
+
 /* The session, or the attempt, is over.  State first, callbacks last: they may free. */
 static void lost(struct em_client *client, int err, const char *why)
 {
@@ -472,9 +517,9 @@ static void lost(struct em_client *client, int err, const char *why)
     if (client->is_refused)
         em_dialer_refused(&client->dialer, em_now_ms());
     else
-        em_dialer_closed(&client->dialer, em_now_ms(), random_number());
-    arm(client, &client->dial, client->dialer.due_ms);
-    client->is_announcing = client->is_leaving = false;
+        em_dialer_closed(&client->dialer, em_now_ms(), em_client_random());
+    move_on(client);
+    client->is_refused = client->is_announcing = client->is_leaving = false;
     fail_session_requests(client);
     em_pending_rewind(&client->pending);
     if (client->is_closing || !client->events.on_down)
@@ -500,11 +545,9 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
 
 static void dial(struct em_client *client)
 {
-    static const struct em_conn_events events = {on_open, on_frame, on_drain, on_close};
     assert(!client->conn);
     em_dialer_dial(&client->dialer);
-    client->is_refused = false;
-    int r = em_servers_connect(&client->servers, client->dialer.server, client->net, &events,
+    int r = em_servers_connect(&client->servers, client->dialer.server, client->net, &conn_events,
                                client, &client->conn);
     if (r)
         lost(client, r, em_strerror(r));
@@ -561,7 +604,9 @@ int em_client_new_timed(struct ev_loop *loop, const struct em_client_config *con
     em_arena_init(&client->in, 0);
     em_arena_init(&client->out, 0);
     init_watchers(client);
-    em_dialer_init(&client->dialer, times, servers.len, em_now_ms(), random_number());
+    client->wants_warm = config->is_warm && servers.len > 1;
+    em_warm_init(&client->warm, loop, client->net, &client->servers, times);
+    em_dialer_init(&client->dialer, times, servers.len, em_now_ms(), em_client_random());
     arm(client, &client->dial, client->dialer.due_ms);
     *ret_client = client;
     return 0;
@@ -582,6 +627,7 @@ void em_client_free(struct em_client *client)
     client->is_closing = true;
     ev_timer_stop(client->loop, &client->dial);
     ev_timer_stop(client->loop, &client->expire);
+    em_warm_stop(&client->warm);
     if (client->conn)
         em_conn_close(client->conn, 0, NULL);
     if (client->depth)

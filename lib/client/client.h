@@ -12,6 +12,9 @@ int em_client_new_timed(struct ev_loop *loop, const struct em_client_config *con
                         const struct em_dialer_times *times, const struct em_client_events *events,
                         void *aux, struct em_client **ret_client, char **ret_why);
 
+/* A number for jitter. */
+uint64_t em_client_random(void);
+
 /* Queues a request: 'proto' has kind, flags, callback and what the answer must look like;
  * id, body and deadline are set here, in the envelope too.  A FEED is packed when it is sent, and
  * its envelope may be NULL; cursor.network is taken.  Returns the id; EM_E_LIMIT: the message is

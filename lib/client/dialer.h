@@ -1,4 +1,5 @@
-/* Which server a client tries next, and when: the states of one client's session.
+/* Which server a client tries next, and when: the states of one client's session, and of the
+ * connection that waits beside it (warm.h).
  *
  * Pure: time and randomness are parameters, nothing here touches a socket.  The client
  * tells what happened and does what the state asks for.
@@ -6,6 +7,7 @@
  *   WAITING --dial--> CONNECTING --opened--> GREETING --welcomed--> UP
  *      ^                  |                     |                   |
  *      +------------------+------ closed -------+-------------------+
+ *      `------------------------ adopt ---------^
  *
  * A session that ends leads to the next server at once; only when all servers have failed
  * in a row does a pause begin.  Pauses have full jitter, 0 .. cap, and the cap grows by half
@@ -28,7 +30,10 @@ struct em_dialer_times {
     uint32_t max_ms;     /* of the last */
     uint32_t refused_ms; /* pause after a refusal that trying again does not cure */
     uint32_t stable_ms;  /* a session that stood so long makes up for earlier failures */
+    uint32_t spread_ms;  /* a warm connection begins within so long after the session */
 };
+
+#define EM_DIALER_NONE SIZE_MAX
 
 extern const struct em_dialer_times em_dialer_default_times;
 
@@ -37,6 +42,7 @@ struct em_dialer {
     enum em_dialer_state state;
     size_t n_servers;
     size_t server;     /* index of the current or next one */
+    size_t avoid;      /* is never tried; EM_DIALER_NONE: all are */
     size_t n_failed;   /* servers that failed since the last pause */
     unsigned n_rounds; /* pauses since the last stable session */
     uint64_t due_ms;   /* WAITING: when to dial */
@@ -58,5 +64,16 @@ void em_dialer_closed(struct em_dialer *dialer, uint64_t now_ms, uint64_t random
 
 /* As above, and the server said that this client is not wanted. */
 void em_dialer_refused(struct em_dialer *dialer, uint64_t now_ms);
+
+/* As em_dialer_closed(), but it was our own wish: no failure, and due at once. */
+void em_dialer_left(struct em_dialer *dialer, uint64_t now_ms);
+
+/* WAITING ends: there is a connection to this server already, and Hello is sent. */
+void em_dialer_adopt(struct em_dialer *dialer, size_t server);
+
+/* WAITING: for a connection beside the session at 'server', of several.  Not due before a
+ * part of spread_ms: the clients of a server that died come to the others all at once, and
+ * sessions go first. */
+void em_dialer_beside(struct em_dialer *dialer, size_t server, uint64_t now_ms, uint64_t random);
 
 #endif

@@ -16,8 +16,9 @@
 /* All that a client may hold, with what it takes to hold it. */
 #define EM_PENDING_MAX_SIZE (16u << 20)
 
-/* Hello is id 1 on every connection, so that ids grow there too. */
-#define EM_HELLO_ID 1
+/* Ids grow on every connection: a warm Hello, the Hello of the session, requests. */
+#define EM_WARM_ID  1
+#define EM_HELLO_ID 2
 
 enum em_pending_flag {
     EM_PENDING_KEEP = 1,    /* lives on after its first answer */
@@ -53,7 +54,7 @@ struct em_pending {
     size_t n_records;        /* claims of a Register, EIDs of a Resolve */
     uint64_t sync_id;        /* AnnounceBegin, AnnounceEnd */
     uint64_t due_ms;
-    size_t size; /* of 'frame'; a FEED has none, it is packed when it is sent */
+    size_t size;       /* of 'frame'; a FEED has none, it is packed when it is sent */
     uint8_t frame[];
 };
 

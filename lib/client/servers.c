@@ -1,6 +1,6 @@
 /* Each server has its own TLS session ticket, since a ticket of one means nothing to another;
- * the certificate is read once.  Hello is packed once too: its instance tells a server that
- * requests of two connections come from one process. */
+ * the certificate is read once.  Hello is packed once too, in both of its forms: its instance
+ * tells a server that requests of two connections come from one process. */
 #include "client/servers.h"
 
 #include "base/buf.h"
@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define WELCOME_MS  10000 /* a server that takes a Hello answers in this time */
-#define INSTANCE    16    /* bytes of Hello.instance */
+#define INSTANCE    16 /* bytes of Hello.instance */
 #define MAX_SERVERS 64
 #define MAX_RLOCS   8 /* of a node: proto/eidmap.proto */
 
@@ -78,8 +77,21 @@ static int check_node(const struct em_client_config *config, char **ret_why)
     return 0;
 }
 
-static int append_hello(struct em_buf *out, const struct em_client_config *config,
-                        struct em_arena *arena)
+static int pack(const Eidmap__Envelope *envelope, uint8_t **ret_frame, size_t *ret_size)
+{
+    struct em_buf out;
+    em_buf_init(&out);
+    int r = em_msg_append(&out, envelope);
+    if (r == 0) {
+        *ret_size = em_buf_size(&out);
+        *ret_frame = em_memdup(em_buf_head(&out), *ret_size);
+    }
+    em_buf_fini(&out);
+    return r;
+}
+
+static int make_hellos(struct em_servers *servers, const struct em_client_config *config,
+                       struct em_arena *arena)
 {
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__Hello hello = EIDMAP__HELLO__INIT;
@@ -100,22 +112,20 @@ static int append_hello(struct em_buf *out, const struct em_client_config *confi
     envelope.id = EM_HELLO_ID;
     envelope.body_case = EIDMAP__ENVELOPE__BODY_HELLO;
     envelope.hello = &hello;
-    return em_msg_append(out, &envelope);
+    int r = pack(&envelope, &servers->hello, &servers->hello_size);
+    if (r)
+        return r;
+    envelope.id = EM_WARM_ID;
+    hello.warm = true;
+    return pack(&envelope, &servers->warm_hello, &servers->warm_hello_size);
 }
 
-static int pack_hello(struct em_servers *servers, const struct em_client_config *config)
+static int pack_hellos(struct em_servers *servers, const struct em_client_config *config)
 {
-    struct em_buf out;
     struct em_arena arena;
-    em_buf_init(&out);
     em_arena_init(&arena, 0);
-    int r = append_hello(&out, config, &arena);
-    if (r == 0) {
-        servers->hello_size = em_buf_size(&out);
-        servers->hello = em_memdup(em_buf_head(&out), servers->hello_size);
-    }
+    int r = make_hellos(servers, config, &arena);
     em_arena_fini(&arena);
-    em_buf_fini(&out);
     return r;
 }
 
@@ -130,7 +140,7 @@ int em_servers_init(struct em_servers *servers, const struct em_client_config *c
     if (r == 0)
         r = check_node(config, &why);
     if (r == 0)
-        r = pack_hello(servers, config);
+        r = pack_hellos(servers, config);
     if (r) {
         em_servers_fini(servers);
         *ret_why = why ? why : em_strdup(em_strerror(r));
@@ -147,6 +157,7 @@ void em_servers_fini(struct em_servers *servers)
     free(servers->list);
     em_tls_free(servers->tls);
     free(servers->hello);
+    free(servers->warm_hello);
     *servers = (struct em_servers){0};
 }
 
@@ -164,7 +175,7 @@ int em_servers_connect(const struct em_servers *servers, size_t i, struct em_net
         .tls = server->address.transport == EM_TLS ? servers->tls : NULL,
         .resume = server->resume,
         .is_client = true,
-        .idle_ms = WELCOME_MS,
+        .idle_ms = EM_WELCOME_MS,
     };
     int fd = em_socket_connect(&server->address);
     if (fd < 0)

@@ -11,7 +11,11 @@ struct em_servers {
     struct em_tls *tls; /* NULL when no server needs it */
     uint8_t *hello;     /* the same frame on every connection */
     size_t hello_size;
+    uint8_t *warm_hello; /* as that, but no session begins */
+    size_t warm_hello_size;
 };
+
+#define EM_WELCOME_MS 10000 /* a server that takes a Hello answers in this time */
 
 /* Everything of 'config' that names servers or ourselves, copied.  On failure 'servers' is
  * empty and *ret_why a sentence. */

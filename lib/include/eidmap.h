@@ -3,8 +3,9 @@
  * A client keeps one connection to one of a list of servers, says Hello, and sends
  * requests on it; answers come as callbacks from the caller's libev loop.  When the
  * connection breaks it goes to the next server with exponential backoff and full
- * jitter (0.2 .. 30 s), and sends again every request that has no answer yet: writes
- * are idempotent.  Subscriptions resume from their last revision, watches are set again.
+ * jitter (0.2 .. 30 s), and sends again every request that has no answer yet: servers
+ * know one that was done already, and do it once.  Subscriptions resume from their last
+ * revision, watches are set again.
  *
  * Threads: a client belongs to the thread that runs its loop.  No call here blocks,
  * but for em_call_*(), which run a private loop until the answer is there.
@@ -40,6 +41,10 @@ struct em_client_config {
     const struct em_rloc *rlocs;
     size_t n_rlocs;
     uint32_t timeout_ms; /* per request before it is given up with EM_E_TIMEOUT; 0: never */
+    /* Hold a second connection to another of several servers, ready for when the session is
+     * lost: its successor then costs one round trip and no handshake.  For what runs for long;
+     * each server sees twice the connections. */
+    bool is_warm;
 };
 
 /* What the server said when the session began. */

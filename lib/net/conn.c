@@ -478,6 +478,13 @@ void em_conn_resume(struct em_conn *conn)
     em_net_queue_ready(conn->net, &conn->ready);
 }
 
+void em_conn_hand_over(struct em_conn *conn, const struct em_conn_events *events, void *aux)
+{
+    assert(conn->state == OPEN);
+    conn->events = events;
+    conn->aux = aux;
+}
+
 void em_conn_set_idle(struct em_conn *conn, uint32_t idle_ms)
 {
     struct ev_loop *loop = em_net_loop(conn->net);

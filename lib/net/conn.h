@@ -75,6 +75,9 @@ size_t em_conn_pending(const struct em_conn *conn);
 void em_conn_pause(struct em_conn *conn);
 void em_conn_resume(struct em_conn *conn);
 
+/* Another owner's callbacks from here on.  Not from the connection's own callbacks. */
+void em_conn_hand_over(struct em_conn *conn, const struct em_conn_events *events, void *aux);
+
 void em_conn_set_idle(struct em_conn *conn, uint32_t idle_ms);
 const struct em_peer *em_conn_peer(const struct em_conn *conn);
 bool em_conn_was_resumed(const struct em_conn *conn); /* of a TLS session */

@@ -6,7 +6,7 @@
 struct scene scene;
 
 const struct em_dialer_times scene_times = {
-    .first_ms = 5, .max_ms = 20, .refused_ms = 60, .stable_ms = 10000};
+    .first_ms = 5, .max_ms = 20, .refused_ms = 60, .stable_ms = 10000, .spread_ms = 5};
 const struct em_client_events scene_events = {scene_on_up, scene_on_down};
 
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)

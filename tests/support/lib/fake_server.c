@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void welcome(struct fake_server *server, uint64_t id)
+void fake_welcome(struct fake_server *server, uint64_t id)
 {
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__Welcome msg = EIDMAP__WELCOME__INIT;
@@ -21,7 +21,7 @@ static void welcome(struct fake_server *server, uint64_t id)
     msg.server_id = server->path;
     msg.cluster_id = (ProtobufCBinaryData){sizeof(cluster), cluster};
     msg.revision = 7;
-    msg.lease_ms = 15000;
+    msg.lease_ms = server->lease_ms ? server->lease_ms : 15000;
     envelope.id = id;
     envelope.body_case = EIDMAP__ENVELOPE__BODY_WELCOME;
     envelope.welcome = &msg;
@@ -46,7 +46,7 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     } else if (server->hello_error) {
         fake_send_error(server, envelope->id, server->hello_error, "you are not wanted here");
     } else if (!server->is_silent) {
-        welcome(server, envelope->id);
+        fake_welcome(server, envelope->id);
     }
     return 0;
 }
@@ -141,6 +141,7 @@ void fake_send_error(struct fake_server *server, uint64_t id, int code, const ch
     Eidmap__Envelope envelope;
     Eidmap__Error error;
     em_msg_error(&envelope, &error, id, code, message);
+    error.retry_after_ms = server->retry_after_ms;
     fake_send(server, &envelope);
 }
 

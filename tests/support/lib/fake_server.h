@@ -21,8 +21,10 @@ struct fake_server {
     unsigned n_accepted;
     const Eidmap__Envelope *log[FAKE_LOG]; /* of all sessions, good until fake_stop() */
     size_t n_log;
-    int hello_error; /* not 0: the answer to Hello */
-    bool is_silent;  /* Hello gets no answer */
+    int hello_error;         /* not 0: the answer to Hello */
+    bool is_silent;          /* Hello gets no answer */
+    uint32_t lease_ms;       /* of its Welcome; 0: 15 s */
+    uint32_t retry_after_ms; /* of its errors */
     void (*handler)(struct fake_server *server, const Eidmap__Envelope *envelope);
     void *aux; /* the test's */
     struct em_arena *arena;
@@ -37,6 +39,7 @@ void fake_stop(struct fake_server *server);
 /* Ends the session, if there is one. */
 void fake_cut(struct fake_server *server);
 
+void fake_welcome(struct fake_server *server, uint64_t id);
 void fake_send(struct fake_server *server, Eidmap__Envelope *envelope);
 void fake_send_bytes(struct fake_server *server, const void *data, size_t size);
 void fake_send_error(struct fake_server *server, uint64_t id, int code, const char *message);

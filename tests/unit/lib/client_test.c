@@ -381,7 +381,7 @@ Test(client, end_of_an_announce_that_was_refused_is_sent_again)
     em_client_announce_begin(scene.client, 77);
     int64_t id = em_client_announce_end(scene.client, 77, scene_on_reply, NULL);
     UNTIL(scene.one.n_log == 3);
-    fake_send_error(&scene.one, (uint64_t)id, EM_E_BUSY, "busy");
+    fake_send_error(&scene.one, (uint64_t)id, EM_E_NO_SPACE, "no space");
     UNTIL(scene.seen.n_replies == 1);
     em_client_announce_end(scene.client, 77, scene_on_reply, NULL);
     UNTIL(scene.one.n_log == 4);
@@ -464,12 +464,12 @@ Test(client, answer_to_a_request_never_made_ends_the_session)
 
 Test(client, answer_of_the_wrong_kind_ends_the_session)
 {
-    check_hostile("\0\0\0\4\x08\x02\x6a\0", 8, EM_E_MALFORMED); /* id 2, HeartbeatReply */
+    check_hostile("\0\0\0\4\x08\x03\x6a\0", 8, EM_E_MALFORMED); /* id 3, HeartbeatReply */
 }
 
 Test(client, second_welcome_ends_the_session)
 {
-    check_hostile("\0\0\0\4\x08\x01\x5a\0", 8, EM_E_MALFORMED);
+    check_hostile("\0\0\0\4\x08\x02\x5a\0", 8, EM_E_MALFORMED);
 }
 
 Test(client, answer_before_the_welcome_ends_the_session)

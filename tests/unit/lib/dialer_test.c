@@ -114,6 +114,86 @@ Test(dialer, refusal_waits_thirty_seconds_and_tries_another)
     cr_assert_eq(dialer.server, 1);
 }
 
+/* ---- the connection beside ---- */
+
+Test(dialer, adopted_connection_needs_no_dialing)
+{
+    struct em_dialer dialer = start(3, 0);
+    em_dialer_adopt(&dialer, 2);
+    cr_assert_eq(dialer.state, EM_DIALER_GREETING);
+    em_dialer_welcomed(&dialer, 5000);
+    cr_assert_eq(dialer.state, EM_DIALER_UP);
+    em_dialer_closed(&dialer, 5001, 0);
+    cr_assert_eq(dialer.server, 0, "it goes on from there");
+}
+
+Test(dialer, adopting_does_not_wait_for_a_pause_to_end)
+{
+    struct em_dialer dialer = start(1, 0);
+    fail(&dialer, 150);
+    cr_assert_eq(dialer.due_ms, 1150);
+    em_dialer_adopt(&dialer, 0);
+    cr_assert_eq(dialer.state, EM_DIALER_GREETING);
+}
+
+Test(dialer, beside_a_session_its_server_is_left_out)
+{
+    struct em_dialer dialer = start(3, 1);
+    em_dialer_beside(&dialer, 1, 1000, 0);
+    static const size_t order[] = {2, 0, 2, 0};
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert_eq(dialer.server, order[i]);
+        fail(&dialer, 0);
+    }
+    em_dialer_beside(&dialer, 2, 1000, 0);
+    cr_assert_neq(dialer.server, 2);
+}
+
+Test(dialer, beside_a_session_each_other_server_has_one_attempt_before_a_pause)
+{
+    struct em_dialer dialer = start(2, 0);
+    em_dialer_beside(&dialer, 0, 1000, 0);
+    uint64_t due = dialer.due_ms;
+    fail(&dialer, 150);
+    cr_assert_eq(dialer.due_ms, due + 150);
+    cr_assert_eq(longest_pause(dialer), 300);
+}
+
+Test(dialer, beside_a_session_the_first_attempt_is_spread)
+{
+    uint64_t latest = 0;
+    for (uint64_t random = 0; random < 4000; random++) {
+        struct em_dialer dialer = start(2, 0);
+        em_dialer_beside(&dialer, 0, 5000, random);
+        latest = dialer.due_ms > latest ? dialer.due_ms : latest;
+        cr_assert_geq(dialer.due_ms, 5000);
+    }
+    cr_assert_eq(latest, 7000);
+}
+
+/* Else sessions that come and go would make it dial a dead server without a pause. */
+Test(dialer, a_new_session_does_not_end_a_pause)
+{
+    struct em_dialer dialer = start(2, 0);
+    em_dialer_beside(&dialer, 0, 1000, 0);
+    em_dialer_dial(&dialer);
+    em_dialer_opened(&dialer);
+    em_dialer_refused(&dialer, 2000);
+    em_dialer_beside(&dialer, 0, 3000, 0);
+    cr_assert_eq(dialer.due_ms, 32000);
+}
+
+Test(dialer, leaving_is_no_failure)
+{
+    struct em_dialer dialer = start(1, 0);
+    for (int i = 0; i < 3; i++) {
+        em_dialer_dial(&dialer);
+        em_dialer_left(&dialer, 2000);
+        cr_assert_eq(dialer.due_ms, 2000);
+    }
+    cr_assert_eq(dialer.n_rounds, 0);
+}
+
 Test(dialer, a_year_without_servers_costs_two_attempts_a_minute_at_least)
 {
     struct em_dialer dialer = start(3, 0);
