@@ -30,6 +30,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define RETRY_MS       200 /* where a server that is busy does not say */
+#define RETRY_MAX_MS   30000
+#define RETRY_SLACK_MS 20 /* refusals that come together are tried again together */
+
 struct em_client {
     struct ev_loop *loop;
     struct em_net *net;
@@ -41,6 +45,8 @@ struct em_client {
     struct em_conn *conn; /* NULL while the dialer waits */
     struct em_warm warm;
     struct em_pending_table pending;
+    int64_t write;       /* the last one sent in this session */
+    int64_t held;        /* the one that is tried again: later ones wait; 0: none */
     struct em_arena in;  /* the message at hand and its records */
     struct em_arena out; /* a request that is being built */
     struct em_buf pack;
@@ -51,7 +57,7 @@ struct em_client {
     bool is_leaving; /* em_client_fail_over() was called */
     bool is_closing; /* em_client_free() was called */
     unsigned depth;  /* callbacks of ours on the stack */
-    ev_timer dial, expire;
+    ev_timer dial, expire, retry;
     ev_prepare kick; /* never started, only fed */
 };
 
@@ -122,6 +128,15 @@ static void give_up(struct em_client *client, struct em_pending *request, int er
     }
 }
 
+/* The write that was tried again is over: those that waited for it go. */
+static void release(struct em_client *client)
+{
+    if (!client->held || em_pending_find(&client->pending, client->held))
+        return;
+    client->held = 0;
+    kick(client);
+}
+
 /* The timer is not moved when a request is answered: it fires, finds nothing due, and is set
  * for the next deadline. */
 static void on_expire(struct ev_loop *loop, ev_timer *w, int revents)
@@ -137,6 +152,8 @@ static void on_expire(struct ev_loop *loop, ev_timer *w, int revents)
         }
         give_up(client, request, EM_E_TIMEOUT, "no map server answered in time");
     }
+    if (!client->is_closing)
+        release(client);
     client->depth--;
 }
 
@@ -172,9 +189,30 @@ static bool announce_stands(struct em_client *client, const struct em_pending *r
     return client->is_announcing && client->sync_id == request->sync_id;
 }
 
+/* Does the order of these requests matter to the map? */
+static bool is_write(const struct em_pending *request)
+{
+    switch ((int)request->body) {
+    case EIDMAP__ENVELOPE__BODY_REGISTER:
+    case EIDMAP__ENVELOPE__BODY_WITHDRAW:
+    case EIDMAP__ENVELOPE__BODY_ANNOUNCE_BEGIN:
+    case EIDMAP__ENVELOPE__BODY_ANNOUNCE_END:
+    case EIDMAP__ENVELOPE__BODY_PUT_NETWORK:
+    case EIDMAP__ENVELOPE__BODY_REMOVE_NETWORK:
+    case EIDMAP__ENVELOPE__BODY_PUT_NODE:
+    case EIDMAP__ENVELOPE__BODY_REMOVE_NODE:
+    case EIDMAP__ENVELOPE__BODY_CHANGE_MEMBER:
+    case EIDMAP__ENVELOPE__BODY_XTR_ATTACH:
+    case EIDMAP__ENVELOPE__BODY_XTR_DETACH:
+        return true;
+    }
+    return false;
+}
+
 static void put(struct em_client *client, struct em_pending *request)
 {
     struct em_buf *out = em_conn_out(client->conn);
+    request->retry_ms = 0;
     if (request->kind == EM_PENDING_FEED)
         append_subscribe(out, request);
     else
@@ -189,6 +227,8 @@ static void send_one(struct em_client *client, struct em_pending *request)
         give_up(client, request, EM_E_CLOSED, "the session in which the announce began is gone");
         return;
     }
+    if (is_write(request))
+        client->write = request->id;
     put(client, request);
     if (request->flags & EM_PENDING_FORGET)
         em_pending_remove(&client->pending, request);
@@ -200,7 +240,8 @@ static void send_waiting(struct em_client *client)
 {
     struct em_pending *request;
     while (em_client_is_up(client) && em_conn_pending(client->conn) <= EM_CONN_LOW &&
-           (request = em_pending_first_unsent(&client->pending)))
+           (request = em_pending_first_unsent(&client->pending)) &&
+           !(client->held && is_write(request)))
         send_one(client, request);
 }
 
@@ -300,6 +341,7 @@ void em_client_cancel(struct em_client *client, int64_t id)
         return;
     }
     em_pending_remove(&client->pending, request);
+    release(client);
     if (is_known && last.kind == EM_PENDING_FEED)
         unsubscribe(client, last.cursor.network_id);
     else if (is_known && last.kind == EM_PENDING_REPLY && last.flags & EM_PENDING_KEEP)
@@ -315,6 +357,57 @@ static void drop_cancelled(struct em_client *client, struct em_pending *request,
     em_pending_remove(&client->pending, request);
     if (!page->err && !page->is_removed && !is_wanted)
         unsubscribe(client, page->network_id);
+}
+
+/* ---- trying again ---- */
+
+static void on_retry(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct em_client *client = w->data;
+    uint64_t now = em_now_ms(), next = UINT64_MAX;
+    if (!em_client_is_up(client))
+        return; /* the next session sends everything */
+    struct em_pending *it = NULL;
+    while ((it = em_pending_after(&client->pending, it ? it->id : 0)) &&
+           em_pending_is_sent(&client->pending, it)) {
+        if (!it->retry_ms)
+            continue;
+        if (it->retry_ms <= now && em_conn_pending(client->conn) <= EM_CONN_LOW)
+            put(client, it);
+        else if (it->retry_ms < next)
+            next = it->retry_ms;
+    }
+    if (next != UINT64_MAX)
+        arm(client, w, next < now + RETRY_SLACK_MS ? now + RETRY_SLACK_MS : next);
+}
+
+/* True: the server refused the request for now, and it will be sent again under its id.  Not
+ * so where the caller must know: there is no time left, or it would come behind a later write.
+ * Servers remember the highest id of a write that they have done, and take a lower one for
+ * a repetition. */
+static bool retry_later(struct em_client *client, struct em_pending *request,
+                        const Eidmap__Error *error)
+{
+    int err = em_error_from_wire((int)error->code);
+    if ((err != EM_E_BUSY && err != EM_E_NOT_LEADER) ||
+        request->flags & (EM_PENDING_CANCELLED | EM_PENDING_ANSWERED) ||
+        (is_write(request) && request->id != client->write))
+        return false;
+    uint64_t pause_ms = error->retry_after_ms ? error->retry_after_ms : RETRY_MS;
+    if (pause_ms > RETRY_MAX_MS)
+        pause_ms = RETRY_MAX_MS;
+    pause_ms += em_client_random() % (pause_ms / 2 + 1);
+    uint64_t retry_ms = em_now_ms() + pause_ms;
+    if (!(request->flags & EM_PENDING_UNTIMED) && retry_ms >= request->due_ms)
+        return false;
+    request->retry_ms = retry_ms;
+    if (is_write(request))
+        client->held = request->id;
+    /* When the timer is set already it may be for later than this one: it looks again then. */
+    if (!ev_is_active(&client->retry) || ev_timer_remaining(client->loop, &client->retry) * 1e3 >
+                                             (double)(pause_ms + RETRY_SLACK_MS))
+        arm(client, &client->retry, retry_ms);
+    return true;
 }
 
 /* ---- receiving ---- */
@@ -333,7 +426,7 @@ static int take_reply(struct em_client *client, struct em_pending *request,
     if (reply.err || !(request->flags & EM_PENDING_KEEP))
         em_pending_remove(&client->pending, request);
     else
-        request->flags |= EM_PENDING_UNTIMED;
+        request->flags |= EM_PENDING_UNTIMED | EM_PENDING_ANSWERED;
     if (on_reply)
         on_reply(aux, &reply);
     return 0;
@@ -369,7 +462,7 @@ static int take_raw(struct em_client *client, struct em_pending *request,
     em_envelope_fn *on_envelope = request->on_envelope;
     void *aux = request->aux;
     if (request->flags & EM_PENDING_KEEP)
-        request->flags |= EM_PENDING_UNTIMED;
+        request->flags |= EM_PENDING_UNTIMED | EM_PENDING_ANSWERED;
     else
         em_pending_remove(&client->pending, request);
     if (on_envelope)
@@ -425,6 +518,9 @@ static int take_envelope(struct em_client *client, const Eidmap__Envelope *envel
     struct em_pending *request = em_pending_find(&client->pending, (int64_t)envelope->id);
     if (!request)
         return 0; /* cancelled, given up, or an answer that nobody asked for */
+    if (envelope->body_case == EIDMAP__ENVELOPE__BODY_ERROR &&
+        retry_later(client, request, envelope->error))
+        return 0;
     switch (request->kind) {
     case EM_PENDING_REPLY:
         return take_reply(client, request, envelope);
@@ -445,6 +541,8 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     int r = envelope ? take_envelope(client, envelope) : EM_E_MALFORMED;
     if (r && client->conn == conn)
         em_conn_close(conn, r, "the server's message is malformed or out of place");
+    if (!client->is_closing)
+        release(client);
     client->depth--;
     return 0;
 }
@@ -520,6 +618,7 @@ static void lost(struct em_client *client, int err, const char *why)
         em_dialer_closed(&client->dialer, em_now_ms(), em_client_random());
     move_on(client);
     client->is_refused = client->is_announcing = client->is_leaving = false;
+    client->write = client->held = 0;
     fail_session_requests(client);
     em_pending_rewind(&client->pending);
     if (client->is_closing || !client->events.on_down)
@@ -581,6 +680,8 @@ static void init_watchers(struct em_client *client)
     client->dial.data = client;
     ev_timer_init(&client->expire, on_expire, 0, 0);
     client->expire.data = client;
+    ev_timer_init(&client->retry, on_retry, 0, 0);
+    client->retry.data = client;
     ev_prepare_init(&client->kick, on_kick);
     client->kick.data = client;
 }
@@ -627,6 +728,7 @@ void em_client_free(struct em_client *client)
     client->is_closing = true;
     ev_timer_stop(client->loop, &client->dial);
     ev_timer_stop(client->loop, &client->expire);
+    ev_timer_stop(client->loop, &client->retry);
     em_warm_stop(&client->warm);
     if (client->conn)
         em_conn_close(client->conn, 0, NULL);

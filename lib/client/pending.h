@@ -26,6 +26,7 @@ enum em_pending_flag {
     EM_PENDING_SESSION = 4, /* means nothing to another session: fails when its own ends */
     EM_PENDING_UNTIMED = 8, /* has no deadline */
     EM_PENDING_CANCELLED = 16,
+    EM_PENDING_ANSWERED = 32, /* with KEEP: the first answer has come */
 };
 
 /* Which of the callbacks takes the answer. */
@@ -54,6 +55,7 @@ struct em_pending {
     size_t n_records;        /* claims of a Register, EIDs of a Resolve */
     uint64_t sync_id;        /* AnnounceBegin, AnnounceEnd */
     uint64_t due_ms;
+    uint64_t retry_ms; /* refused for now, and sent again then; 0: not so */
     size_t size;       /* of 'frame'; a FEED has none, it is packed when it is sent */
     uint8_t frame[];
 };

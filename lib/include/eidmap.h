@@ -7,6 +7,13 @@
  * know one that was done already, and do it once.  Subscriptions resume from their last
  * revision, watches are set again.
  *
+ * A request that is refused because a server is busy, or has no leader for the moment, is sent
+ * again after a pause until its time is over; the caller hears of it only when that is so.
+ * Writes keep their order: those made later wait while one is tried again.  If a later one was
+ * on its way already when the refusal came, the first is not sent behind it: its caller gets
+ * EM_E_BUSY or EM_E_NOT_LEADER, nothing of it was done, and what to do depends on what the later
+ * one says.  Who waits for each write's answer before making the next never sees that.
+ *
  * Threads: a client belongs to the thread that runs its loop.  No call here blocks,
  * but for em_call_*(), which run a private loop until the answer is there.
  *
