@@ -80,6 +80,7 @@ enum ctl_exit ctl_open(struct ctl *ctl)
             .key_file = s.key,
             .software = "mapctl " EM_VERSION,
             .timeout_ms = ctl->target.timeout_ms,
+            .is_warm = ctl->is_following,
         };
         code = open_with(ctl, &config, "no map server", "is it running? -s names another");
     }

@@ -72,6 +72,7 @@ struct ctl {
     size_t n_words;
     struct ctl_given given[CTL_MAX_GIVEN];
     size_t n_given;
+    bool is_following; /* goes on until a signal: set before ctl_open() */
     /* Of call.h: */
     struct em_call *call;
     char subject[80]; /* what a refusal is about: "port web-1" */

@@ -203,6 +203,7 @@ static enum ctl_exit ask(struct question *question, const struct em_eid *eids, s
     struct ctl *ctl = question->ctl;
     unsigned flags = EM_RESOLVE_NODES | (question->is_watching ? EM_RESOLVE_WATCH : 0) |
                      (ctl_option(ctl, "consistent") ? EM_RESOLVE_CONSISTENT : 0);
+    ctl->is_following = question->is_watching;
     enum ctl_exit code = ctl_open(ctl);
     if (code)
         return code;

@@ -173,6 +173,7 @@ static enum ctl_exit run_watch(struct ctl *ctl)
     if (!ctl_option_uint(ctl, "since", 0, UINT64_MAX, &watch.since))
         return CTL_USAGE;
     ctl_subject(ctl, network ? "network %s" : "watch", network);
+    ctl->is_following = true;
     enum ctl_exit code = ctl_open(ctl);
     if (code)
         return code;

@@ -554,6 +554,7 @@ static int open_client(struct xtr_agent *agent, char **ret_why)
         .boot_epoch = agent->boot_epoch,
         .rlocs = agent->rlocs,
         .n_rlocs = agent->n_rlocs,
+        .is_warm = true,
     };
     int r = em_client_new(agent->loop, &client, &events, agent, &agent->client, ret_why);
     if (!r)
