@@ -338,14 +338,15 @@ static _Atomic unsigned n_torn, n_reads[2];
 /* In odd generations there is the port "odd", in even ones "even", each with an EID of its
  * own and the revision that its file had. */
 static uint64_t revisions[2];
+static struct em_eid eids[2];
 
-static bool sees(struct ms_reader *reader, const char *port, const char *text)
+static bool sees(struct ms_reader *reader, bool is_odd)
 {
-    struct em_eid eid = map_eid(text);
+    const char *port = is_odd ? "odd" : "even";
     struct ms_answer answer;
     struct ms_blob blob;
     bool has_port = ms_reader_port(reader, port, strlen(port), &blob) == 0;
-    bool has_eid = ms_resolve(reader, net, &eid, &answer) == 0 && answer.port.data;
+    bool has_eid = ms_resolve(reader, net, &eids[is_odd], &answer) == 0 && answer.port.data;
     if (has_port != has_eid)
         n_torn++;
     return has_port;
@@ -361,10 +362,9 @@ static void *read_on(void *arg)
     while (!atomic_load(&is_over)) {
         if (ms_reader_begin(reader))
             abort();
-        bool is_odd = sees(reader, "odd", "10.9.9.1");
+        bool is_odd = sees(reader, true);
         for (int i = 0; i < 3; i++) {
-            bool is_whole = sees(reader, "even", "10.9.9.2") == !is_odd &&
-                            sees(reader, "odd", "10.9.9.1") == is_odd &&
+            bool is_whole = sees(reader, false) == !is_odd && sees(reader, true) == is_odd &&
                             ms_reader_revision(reader) == revisions[is_odd];
             n_torn += is_whole ? 0 : 1;
         }
@@ -383,6 +383,8 @@ Test(snapshot, readers_see_the_old_map_or_the_new_one_and_never_a_mixture)
 {
     pthread_t threads[N_READERS];
     struct ms_identity identity = {0};
+    eids[1] = map_eid("10.9.9.1");
+    eids[0] = map_eid("10.9.9.2");
     ADD("a", "odd", net, {"10.9.9.1"});
     revisions[1] = map_revision(&m);
     write_copy(copy);
