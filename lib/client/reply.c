@@ -124,15 +124,44 @@ static void session_from_msg(const Eidmap__Session *msg, struct em_session *ret_
     };
 }
 
+static enum em_member_role member_role(Eidmap__MemberRole role)
+{
+    bool is_known =
+        role > EIDMAP__MEMBER_ROLE__MEMBER_UNSPECIFIED && role <= EIDMAP__MEMBER_ROLE__MEMBER_SPARE;
+    return is_known ? (enum em_member_role)role : EM_MEMBER_NONE;
+}
+
+static void member_from_msg(const Eidmap__Member *msg, struct em_member *ret_member)
+{
+    *ret_member = (struct em_member){
+        .replica = msg->replica,
+        .name = msg->name,
+        .address = msg->address,
+        .software = msg->software,
+        .role = member_role(msg->role),
+        .is_leader = msg->is_leader,
+        .is_self = msg->is_self,
+        .is_connected = msg->is_connected,
+        .is_installing = msg->is_installing,
+        .match = msg->match,
+        .applied = msg->applied,
+        .revision = msg->revision,
+        .heard_ms = msg->heard_ms,
+    };
+}
+
 static int take_status(struct em_arena *arena, const Eidmap__StatusReply *msg,
                        struct em_reply *reply)
 {
     struct em_status *status = em_arena_alloc(arena, sizeof(*status));
     struct em_session *sessions = em_arena_alloc(arena, msg->n_listed * sizeof(*sessions));
-    if (!status || !sessions)
+    struct em_member *members = em_arena_alloc(arena, msg->n_members * sizeof(*members));
+    if (!status || !sessions || !members)
         return EM_E_MALFORMED;
     for (size_t i = 0; i < msg->n_listed; i++)
         session_from_msg(msg->listed[i], &sessions[i]);
+    for (size_t i = 0; i < msg->n_members; i++)
+        member_from_msg(msg->members[i], &members[i]);
     *status = (struct em_status){
         .server_id = msg->server_id,
         .software = msg->software,
@@ -153,6 +182,15 @@ static int take_status(struct em_arena *arena, const Eidmap__StatusReply *msg,
         .n_listed = msg->n_listed,
         .problems = (const char *const *)msg->problems,
         .n_problems = msg->n_problems,
+        .raft_role = msg->raft_role,
+        .leader = msg->leader,
+        .term = msg->term,
+        .commit = msg->commit,
+        .applied = msg->applied,
+        .last_index = msg->last_index,
+        .log_size = msg->log_size,
+        .members = members,
+        .n_members = msg->n_members,
     };
     if (msg->cluster_id.len == sizeof(status->cluster_id))
         memcpy(status->cluster_id, msg->cluster_id.data, sizeof(status->cluster_id));

@@ -1,4 +1,5 @@
-/* The client's own way to send any message; for mapctl's calls to an xTR's unix socket. */
+/* The client's own way to send any message; for what only mapctl asks: of an xTR's unix socket,
+ * of the cluster's members, for copies of the map. */
 #ifndef EM_REQUEST_H
 #define EM_REQUEST_H
 

@@ -199,6 +199,31 @@ struct em_session {
     uint32_t n_watches;
 };
 
+/* The values are those of MemberRole in the protocol. */
+enum em_member_role {
+    EM_MEMBER_NONE = 0,
+    EM_MEMBER_STANDBY = 1, /* has the map and serves clients, has no vote */
+    EM_MEMBER_VOTER = 2,
+    EM_MEMBER_SPARE = 3, /* on its way out */
+};
+
+/* One map server of the cluster, as the one that answers sees it. */
+struct em_member {
+    uint64_t replica; /* of its data directory */
+    const char *name;
+    const char *address; /* where other map servers reach it */
+    const char *software;
+    enum em_member_role role;
+    bool is_leader;
+    bool is_self;
+    bool is_connected;  /* heard within the last seconds */
+    bool is_installing; /* it is being sent the whole map */
+    uint64_t match;     /* log index known to be on it; the leader knows, others say 0 */
+    uint64_t applied;   /* log index, as it last said */
+    uint64_t revision;  /* of its map, as it last said */
+    uint64_t heard_ms;  /* ago */
+};
+
 struct em_status {
     const char *server_id;
     const char *software;
@@ -214,6 +239,13 @@ struct em_status {
     size_t n_listed;
     const char *const *problems;
     size_t n_problems;
+    const char *raft_role; /* "leader", "follower", "candidate", "joining" */
+    const char *leader;    /* name; "": none is known */
+    uint64_t term;
+    uint64_t commit, applied, last_index; /* log indexes, at this server */
+    uint64_t log_size;                    /* bytes of the log on disk */
+    const struct em_member *members;
+    size_t n_members;
 };
 
 /* The small blocking form, for tools.  A call is a client with a loop of its own. */

@@ -222,6 +222,37 @@ Test(reply, status_lists_sessions_and_problems)
     cr_assert_str_eq(reply.status->sessions[0].role, "");
 }
 
+Test(reply, status_lists_members)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__StatusReply msg = EIDMAP__STATUS_REPLY__INIT;
+    Eidmap__Member member = EIDMAP__MEMBER__INIT, *members[] = {&member};
+    member.replica = 0x8000000000000001;
+    member.name = (char *)"ms2";
+    member.role = EIDMAP__MEMBER_ROLE__MEMBER_VOTER;
+    member.is_leader = true;
+    member.match = 70;
+    msg.members = members;
+    msg.n_members = 1;
+    msg.leader = (char *)"ms2";
+    msg.last_index = 71;
+    envelope.body_case = BODY(STATUS_REPLY);
+    envelope.status_reply = &msg;
+    struct em_pending request = {.expect = BODY(STATUS_REPLY)};
+    cr_assert_eq(em_reply_from_msg(&arena, &request, &envelope, &reply), 0);
+    const struct em_status *status = reply.status;
+    cr_assert_str_eq(status->leader, "ms2");
+    cr_assert_eq(status->last_index, 71);
+    cr_assert_eq(status->n_members, 1);
+    cr_assert_eq(status->members[0].replica, 0x8000000000000001);
+    cr_assert_eq(status->members[0].role, EM_MEMBER_VOTER);
+    cr_assert(status->members[0].is_leader && !status->members[0].is_connected);
+    cr_assert_eq(status->members[0].match, 70);
+    member.role = (Eidmap__MemberRole)44;
+    cr_assert_eq(em_reply_from_msg(&arena, &request, &envelope, &reply), 0);
+    cr_assert_eq(reply.status->members[0].role, EM_MEMBER_NONE);
+}
+
 Test(reply, done_carries_the_record_as_stored)
 {
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
