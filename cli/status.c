@@ -1,6 +1,7 @@
 /* "status": one reply of one server.  That it knows of problems is no failure of the command:
  * they are printed, and the code is 0. */
 #include "call.h"
+#include "cluster.h"
 #include "command.h"
 #include "output.h"
 #include "record.h"
@@ -52,6 +53,28 @@ static char *store_text(const struct em_status *s)
     return text;
 }
 
+static void add_cluster(struct ctl_fields *fields, const struct em_status *s)
+{
+    char *size = ctl_size_text(s->log_size);
+    ctl_fields_add_take(fields, "role", em_asprintf("%s, term %" PRIu64, s->raft_role, s->term));
+    ctl_fields_add_take(fields, "leader", ctl_text(s->leader[0] ? s->leader : "none"));
+    ctl_fields_add_take(fields, "log",
+                        em_asprintf("last %" PRIu64 ", committed %" PRIu64 ", applied %" PRIu64
+                                    ", %s",
+                                    s->last_index, s->commit, s->applied, size));
+    for (size_t i = 0; i < s->n_members; i++)
+        ctl_fields_add_take(fields, i ? "" : "members", ctl_member_text(s, &s->members[i]));
+    free(size);
+}
+
+static void add_sentences(struct ctl_fields *fields, const char *name,
+                          struct ctl_sentences sentences)
+{
+    for (size_t i = 0; i < sentences.n; i++)
+        ctl_fields_add_take(fields, name, ctl_text(sentences.texts[i]));
+    ctl_sentences_fini(&sentences);
+}
+
 static void print_status(struct ctl *ctl, const struct em_status *s)
 {
     struct ctl_fields *fields = ctl_fields_new(ctl->out);
@@ -70,8 +93,10 @@ static void print_status(struct ctl *ctl, const struct em_status *s)
     ctl_fields_add_take(
         fields, "requests",
         em_asprintf("%" PRIu64 ", %" PRIu64 " refused", s->n_requests, s->n_refused));
-    for (size_t i = 0; i < s->n_problems; i++)
-        ctl_fields_add_take(fields, "problem", ctl_text(s->problems[i]));
+    if (s->raft_role[0])
+        add_cluster(fields, s);
+    add_sentences(fields, "problem", ctl_cluster_problems(s));
+    add_sentences(fields, "hint", ctl_cluster_hints(s));
     ctl_fields_end(fields);
     if (ctl_option(ctl, "sessions"))
         print_sessions(ctl, s);
@@ -90,6 +115,27 @@ static void json_session(struct ctl_json *json, const struct em_session *session
     ctl_json_uint(json, "watches", session->n_watches);
     ctl_json_text(json, "software", session->software);
     ctl_json_end(json, '}');
+}
+
+static void json_cluster(struct ctl_json *json, const struct em_status *s)
+{
+    ctl_json_text(json, "raft_role", s->raft_role);
+    ctl_json_uint(json, "term", s->term);
+    ctl_json_text(json, "leader", s->leader);
+    ctl_json_uint(json, "commit", s->commit);
+    ctl_json_uint(json, "applied", s->applied);
+    ctl_json_uint(json, "last_index", s->last_index);
+    ctl_json_uint(json, "log_size", s->log_size);
+    ctl_json_begin(json, "members", '[');
+    for (size_t i = 0; i < s->n_members; i++)
+        ctl_json_member(json, NULL, s, &s->members[i]);
+    ctl_json_end(json, ']');
+}
+
+static void json_sentences(struct ctl_json *json, const char *key, struct ctl_sentences sentences)
+{
+    ctl_json_words(json, key, (const char *const *)sentences.texts, sentences.n);
+    ctl_sentences_fini(&sentences);
 }
 
 static void json_status(struct ctl *ctl, const struct em_status *s)
@@ -115,9 +161,11 @@ static void json_status(struct ctl *ctl, const struct em_status *s)
     for (size_t i = 0; i < s->n_listed; i++)
         json_session(&json, &s->sessions[i]);
     ctl_json_end(&json, ']');
-    ctl_json_words(&json, "problems", s->problems, s->n_problems);
+    json_sentences(&json, "problems", ctl_cluster_problems(s));
+    json_sentences(&json, "hints", ctl_cluster_hints(s));
     ctl_json_uint(&json, "requests", s->n_requests);
     ctl_json_uint(&json, "refused", s->n_refused);
+    json_cluster(&json, s);
     ctl_json_end(&json, '}');
     free(cluster_id);
 }
@@ -155,7 +203,10 @@ static const struct ctl_option status_options[] = {
 };
 
 const struct ctl_command ctl_status_commands[] = {
-    {"", "[--sessions]", 0, 0, status_options, run_status, "Show how a map server is",
-     "Problems that the server knows of are listed last.\n", "mapctl status --sessions"},
+    {"", "[--sessions]", 0, 0, status_options, run_status,
+     "Show how a map server and its cluster are",
+     "Any server of a cluster answers, with what it knows of the others.  Problems are listed\n"
+     "last; they do not change the exit code.\n",
+     "mapctl status --sessions"},
     {NULL},
 };

@@ -288,7 +288,7 @@ Test(ctl_map, status_in_json_has_every_field)
 {
     struct ctl_run run = succeed("-s @ -o json status --sessions");
     json_t *json = ctl_parse_json(run.out);
-    cr_assert_eq(json_object_size(json), 18);
+    cr_assert_eq(json_object_size(json), 27);
     cr_assert_eq(json_integer_value(json_object_get(json, "revision")), 50);
     json_t *session = json_array_get(json_object_get(json, "sessions"), 0);
     cr_assert_eq(json_object_size(session), 9);
