@@ -109,25 +109,49 @@ void ctl_close(struct ctl *ctl)
     ctl->call = NULL;
 }
 
-static enum ctl_exit wait_for(struct ctl *ctl, int64_t id, int timeout_ms)
+static int run_until_finished(struct ctl *ctl, int64_t id, int timeout_ms)
 {
-    if (id < 0)
-        return ctl_fail(ctl, CTL_REFUSED, "%s: %s", ctl->subject, em_strerror((int)id));
+    int r = 0;
     ctl->is_waiting = true;
     ctl->exit = CTL_DONE;
-    int r = 0;
     for (unsigned heard = ctl->n_heard; ctl->is_waiting && !r; heard = ctl->n_heard) {
         r = em_call_wait(ctl->call, timeout_ms);
         if (r == EM_E_TIMEOUT && heard != ctl->n_heard)
             r = 0; /* a long answer is on its way */
     }
     ctl->is_waiting = false;
-    if (r) {
+    if (r)
         em_client_cancel(em_call_client(ctl->call), id);
+    return r;
+}
+
+static enum ctl_exit wait_for(struct ctl *ctl, int64_t id, int timeout_ms)
+{
+    if (id < 0)
+        return ctl_fail(ctl, CTL_REFUSED, "%s: %s", ctl->subject, em_strerror((int)id));
+    int r = run_until_finished(ctl, id, timeout_ms);
+    if (r)
         return ctl_fail(ctl, CTL_NO_SERVER, "%s: no answer: %s; -t allows more time", ctl->subject,
                         em_strerror(r));
-    }
     return ctl->exit;
+}
+
+int ctl_wait_quietly(struct ctl *ctl, int64_t id)
+{
+    if (id < 0)
+        return (int)id;
+    return run_until_finished(ctl, id, (int)ctl->target.timeout_ms);
+}
+
+void ctl_pause(struct ctl *ctl, unsigned ms)
+{
+    em_call_wait(ctl->call, (int)ms);
+}
+
+void ctl_set_patience(struct ctl *ctl, uint32_t timeout_ms)
+{
+    if (!ctl_option(ctl, "timeout"))
+        ctl->target.timeout_ms = timeout_ms;
 }
 
 enum ctl_exit ctl_wait(struct ctl *ctl, int64_t id)

@@ -22,6 +22,15 @@ enum ctl_exit ctl_wait(struct ctl *ctl, int64_t id);
 enum ctl_exit ctl_follow(struct ctl *ctl, int64_t id);
 void ctl_finish(struct ctl *ctl, enum ctl_exit code);
 
+/* For commands that try again: gives 0 or EM_E_TIMEOUT (or 'id', when it is an error) and says
+ * nothing; what ctl_finish() was given is not looked at. */
+int ctl_wait_quietly(struct ctl *ctl, int64_t id);
+/* Lets time pass. */
+void ctl_pause(struct ctl *ctl, unsigned ms);
+
+/* How long answers may take when --timeout does not say; before ctl_open(). */
+void ctl_set_patience(struct ctl *ctl, uint32_t timeout_ms);
+
 /* Tells why a request was refused and ends the wait. */
 void ctl_refused(struct ctl *ctl, const struct em_reply *reply);
 void ctl_refused_with(struct ctl *ctl, int err, const char *message);

@@ -67,6 +67,15 @@ static size_t count_voters(const struct em_status *status, bool reachable_only)
     return n;
 }
 
+char *ctl_member_heard(const struct em_member *member)
+{
+    if (member->is_self)
+        return ctl_text(NULL);
+    if (!member->is_connected && !member->heard_ms)
+        return ctl_text("never");
+    return ctl_duration_text(member->heard_ms);
+}
+
 size_t ctl_voters(const struct em_status *status)
 {
     return count_voters(status, false);
@@ -79,8 +88,9 @@ char *ctl_member_text(const struct em_status *status, const struct em_member *me
     if (ctl_member_lag(status, member, &lag) && lag)
         snprintf(behind, sizeof(behind), ", %" PRIu64 " entries behind", lag);
     if (!member->is_self) {
-        char *ago = ctl_duration_text(member->heard_ms);
-        snprintf(heard, sizeof(heard), ", heard %s ago", ago);
+        char *ago = ctl_member_heard(member);
+        snprintf(heard, sizeof(heard), ", heard %s%s", ago,
+                 strcmp(ago, "never") == 0 ? "" : " ago");
         free(ago);
     }
     return em_asprintf("%s  %s%s, %s%s%s", member->name, ctl_member_role(member->role),
@@ -150,9 +160,10 @@ static void check_member(struct ctl_sentences *problems, const struct em_status 
     if (member->role == EM_MEMBER_SPARE)
         return;
     if (!member->is_self && (!member->is_connected || member->heard_ms >= CTL_SILENT_MS)) {
-        char *ago = ctl_duration_text(member->heard_ms);
-        add(problems, "%s at %s has not been heard for %s; is it running?", member->name,
-            member->address, ago);
+        char *ago = ctl_member_heard(member);
+        bool was_heard = strcmp(ago, "never") != 0;
+        add(problems, "%s at %s has not been heard %s%s; is it running?", member->name,
+            member->address, was_heard ? "for " : "yet", was_heard ? ago : "");
         free(ago);
     } else if (!member->is_installing && ctl_member_lag(status, member, &lag) &&
                lag > CTL_FAR_BEHIND) {

@@ -19,6 +19,9 @@ const char *ctl_member_state(const struct em_member *member);
 bool ctl_member_lag(const struct em_status *status, const struct em_member *member,
                     uint64_t *ret_lag);
 
+/* How long ago: "0.080s", "never", "-" of the one that answers. */
+char *ctl_member_heard(const struct em_member *member);
+
 /* NULL: no such member. */
 const struct em_member *ctl_member_find(const struct em_status *status, const char *name);
 

@@ -4,6 +4,7 @@
 #include "command.h"
 
 #include "help.h"
+#include "progress.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -34,7 +35,8 @@ const struct ctl_option ctl_global_options[] = {
 
 const struct ctl_family ctl_families[] = {
     {"pki", "Makes the certificates that a cluster needs", ctl_pki_commands},
-    {"status", "Shows how a map server is", ctl_status_commands},
+    {"status", "Shows how a map server and its cluster are", ctl_status_commands},
+    {"member", "Looks at the map servers of the cluster and changes them", ctl_member_commands},
     {"network", "Looks at networks and changes them", ctl_network_commands},
     {"node", "Looks at the hosts that run an xTR and changes them", ctl_node_commands},
     {"port", "Looks at ports and changes them", ctl_port_commands},
@@ -60,6 +62,7 @@ enum ctl_exit ctl_fail(struct ctl *ctl, enum ctl_exit code, const char *format, 
 {
     va_list args;
     va_start(args, format);
+    ctl_progress_clear(ctl);
     fflush(ctl->out);
     print_line(ctl->err, "mapctl: ", format, args);
     va_end(args);
@@ -70,6 +73,7 @@ void ctl_say(struct ctl *ctl, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    ctl_progress_clear(ctl);
     if (!ctl->is_json)
         print_line(ctl->out, "", format, args);
     va_end(args);

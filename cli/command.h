@@ -60,6 +60,13 @@ struct ctl_target {
     uint32_t timeout_ms;
 };
 
+/* Of progress.h. */
+struct ctl_progress {
+    const char *phase; /* of the last line; static storage */
+    uint64_t shown_ms;
+    bool is_shown; /* on a terminal */
+};
+
 /* One run of mapctl. */
 struct ctl {
     FILE *out;
@@ -79,6 +86,7 @@ struct ctl {
     enum ctl_exit exit;
     bool is_waiting;
     unsigned n_heard; /* parts of a long answer */
+    struct ctl_progress progress;
 };
 
 extern const struct ctl_family ctl_families[];
@@ -86,6 +94,7 @@ extern const struct ctl_option ctl_global_options[];
 
 extern const struct ctl_command ctl_pki_commands[];
 extern const struct ctl_command ctl_status_commands[];
+extern const struct ctl_command ctl_member_commands[];
 extern const struct ctl_command ctl_network_commands[];
 extern const struct ctl_command ctl_node_commands[];
 extern const struct ctl_command ctl_port_commands[];
