@@ -37,6 +37,8 @@ const struct ctl_family ctl_families[] = {
     {"pki", "Makes the certificates that a cluster needs", ctl_pki_commands},
     {"status", "Shows how a map server and its cluster are", ctl_status_commands},
     {"member", "Looks at the map servers of the cluster and changes them", ctl_member_commands},
+    {"backup", "Copies the map into a file", ctl_backup_commands},
+    {"restore", "Puts such a copy into a new cluster", ctl_restore_commands},
     {"network", "Looks at networks and changes them", ctl_network_commands},
     {"node", "Looks at the hosts that run an xTR and changes them", ctl_node_commands},
     {"port", "Looks at ports and changes them", ctl_port_commands},

@@ -95,6 +95,8 @@ extern const struct ctl_option ctl_global_options[];
 extern const struct ctl_command ctl_pki_commands[];
 extern const struct ctl_command ctl_status_commands[];
 extern const struct ctl_command ctl_member_commands[];
+extern const struct ctl_command ctl_backup_commands[];
+extern const struct ctl_command ctl_restore_commands[];
 extern const struct ctl_command ctl_network_commands[];
 extern const struct ctl_command ctl_node_commands[];
 extern const struct ctl_command ctl_port_commands[];
