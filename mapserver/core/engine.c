@@ -177,7 +177,8 @@ static void offer(struct ms_engine *engine, const struct raft_message *message)
 {
     peer_of(engine, message->server_id)->is_offered = true;
     engine->config.io->offer(engine->config.aux, message->server_id,
-                             message->install_snapshot.last_index, message->install_snapshot.term);
+                             message->install_snapshot.last_index,
+                             message->install_snapshot.last_term);
 }
 
 static int take_message(struct ms_engine *engine, struct raft_message *message)
