@@ -496,6 +496,8 @@ static int receive_part(struct ms_engine *engine, const struct raft_message *mes
     msg->n_entries = n;
     for (unsigned i = 0; i < n; i++)
         msg->entries[i].batch = batch;
+    if (is_on(engine, MS_GUARD_COMMIT))
+        ms_guard_mend_commit(&engine->raft, msg);
     engine->is_stale = ms_guard_is_stale(&engine->raft, &part);
     return step(engine, &event);
 }

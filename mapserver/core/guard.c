@@ -123,3 +123,10 @@ raft_index ms_guard_appliable(const struct raft *r)
         return 0;
     return commit < r->last_stored ? commit : r->last_stored;
 }
+
+void ms_guard_mend_commit(const struct raft *r, struct raft_append_entries *msg)
+{
+    raft_index commit = raft_commit_index(r);
+    if (msg->prev_log_index + msg->n_entries < commit && msg->leader_commit > commit)
+        msg->leader_commit = commit;
+}

@@ -23,6 +23,7 @@ enum ms_guard_rule {
     MS_GUARD_CUT = 1 << 9,
     MS_GUARD_OFFER = 1 << 10,
     MS_GUARD_DURABLE = 1 << 11,
+    MS_GUARD_COMMIT = 1 << 12,
 };
 
 /* SPLIT.  libraft notes the index of the first new entry for a change of the members that
@@ -81,5 +82,9 @@ void ms_guard_mend_offered(struct raft_message *msg);
 /* DURABLE.  The commit index may be beyond what is durable here; the state must never be ahead
  * of the log.  Returns up to where entries may be applied. */
 raft_index ms_guard_appliable(const struct raft *r);
+
+/* COMMIT.  An AppendEntries that ends below the own commit index and tells of a higher one
+ * sets it back to its own end. */
+void ms_guard_mend_commit(const struct raft *r, struct raft_append_entries *msg);
 
 #endif
