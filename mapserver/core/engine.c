@@ -468,6 +468,15 @@ int ms_engine_flush(struct ms_engine *engine, uint64_t now_ms)
 
 /* ---- events -------------------------------------------------------------------------- */
 
+/* A learner that has not heard of its leader for so long has none; libraft keeps it until
+ * another one speaks. */
+static void forget_leader(struct ms_engine *engine)
+{
+    raft_free(engine->raft.follower_state.current_leader.address);
+    engine->raft.follower_state.current_leader.address = NULL;
+    engine->raft.follower_state.current_leader.id = 0;
+}
+
 int ms_engine_tick(struct ms_engine *engine, uint64_t now_ms)
 {
     struct raft_event event = {.type = RAFT_TIMEOUT};
@@ -478,6 +487,8 @@ int ms_engine_tick(struct ms_engine *engine, uint64_t now_ms)
     engine->last_tick_ms = engine->now_ms;
     if (r || engine->now_ms < raft_timeout(&engine->raft))
         return r;
+    if (is_on(engine, MS_GUARD_LEARNER) && ms_guard_is_learner(&engine->raft))
+        forget_leader(engine);
     return step(engine, &event);
 }
 

@@ -83,12 +83,16 @@ static bool is_voter(const struct raft *r)
     return false;
 }
 
+bool ms_guard_is_learner(const struct raft *r)
+{
+    return raft_state((struct raft *)r) == RAFT_FOLLOWER && !is_voter(r);
+}
+
 bool ms_guard_learner_votes(const struct raft *r, const struct raft_request_vote *msg,
                             raft_index last_index, raft_term last_term, bool *ret_granted)
 {
     raft_term term = raft_current_term(r);
-    if (raft_state((struct raft *)r) != RAFT_FOLLOWER || is_voter(r) ||
-        r->follower_state.current_leader.id != 0 || msg->term < term)
+    if (!ms_guard_is_learner(r) || r->follower_state.current_leader.id != 0 || msg->term < term)
         return false;
     bool has_voted = msg->term == term && r->voted_for != 0 && r->voted_for != msg->candidate_id;
     bool is_newer = msg->last_log_term > last_term ||

@@ -67,7 +67,10 @@ void ms_guard_mend_pre_vote(const struct raft *r, raft_term asked, struct raft_m
 /* LEARNER.  Who does not know yet that it is a voter refuses its vote: when a leader dies
  * while it promotes somebody, nobody may be electable.  So a replica that is no voter by its
  * own lights and has no leader votes as Raft says, by the log alone; who counts it is for the
- * candidate to know.  True: this is such a case, and *ret_granted the answer. */
+ * candidate to know.  learner_votes() is true in this case, with the answer in *ret_granted.
+ * libraft does not see that a learner's leader is gone: the engine forgets it when the
+ * learner's election timer fires. */
+bool ms_guard_is_learner(const struct raft *r);
 bool ms_guard_learner_votes(const struct raft *r, const struct raft_request_vote *msg,
                             raft_index last_index, raft_term last_term, bool *ret_granted);
 
