@@ -26,6 +26,7 @@ struct peer {
     uint64_t id;
     uint64_t told; /* knows that all up to here is committed */
     bool is_offered;
+    uint64_t offered; /* index of libraft's snapshot as it was offered last; 0: never */
 };
 
 struct ms_engine {
@@ -175,7 +176,9 @@ static int add_entries(struct ms_engine *engine, const struct raft_message *mess
 
 static void offer(struct ms_engine *engine, const struct raft_message *message)
 {
-    peer_of(engine, message->server_id)->is_offered = true;
+    struct peer *peer = peer_of(engine, message->server_id);
+    peer->is_offered = true;
+    peer->offered = message->install_snapshot.last_index;
     engine->config.io->offer(engine->config.aux, message->server_id,
                              message->install_snapshot.last_index,
                              message->install_snapshot.last_term);
@@ -558,6 +561,27 @@ static void vote_as_learner(struct ms_engine *engine, const struct raft_message 
     add_letter(engine, &reply);
 }
 
+static int receive_result(struct ms_engine *engine, struct raft_message *message)
+{
+    struct raft_event event = {.type = RAFT_RECEIVE, .receive = {message}};
+    const struct peer *peer = peer_of(engine, message->server_id);
+    struct raft_message again = *message;
+    bool is_offered = is_on(engine, MS_GUARD_OFFER) && peer->is_offered;
+    bool is_again = is_on(engine, MS_GUARD_OFFER) && !is_offered &&
+                    ms_guard_repeat_reject(&engine->raft, peer->offered, &again);
+    if (is_offered)
+        ms_guard_mend_offered(message);
+    if (is_on(engine, MS_GUARD_STALE_REJECT))
+        ms_guard_mend_reject(&engine->raft, message);
+    int r = step(engine, &event);
+    if (r || !is_again)
+        return r;
+    event.receive.message = &again;
+    if (is_on(engine, MS_GUARD_STALE_REJECT))
+        ms_guard_mend_reject(&engine->raft, &again);
+    return step(engine, &event);
+}
+
 static int receive_other(struct ms_engine *engine, struct raft_message *message)
 {
     struct raft_event event = {.type = RAFT_RECEIVE, .receive = {message}};
@@ -573,12 +597,6 @@ static int receive_other(struct ms_engine *engine, struct raft_message *message)
             vote_as_learner(engine, message, is_granted);
             return 0;
         }
-    }
-    if (message->type == RAFT_APPEND_ENTRIES_RESULT) {
-        if (is_on(engine, MS_GUARD_OFFER) && peer_of(engine, message->server_id)->is_offered)
-            ms_guard_mend_offered(message);
-        if (is_on(engine, MS_GUARD_STALE_REJECT))
-            ms_guard_mend_reject(&engine->raft, message);
     }
     return step(engine, &event);
 }
@@ -603,6 +621,8 @@ int ms_engine_receive(struct ms_engine *engine, uint64_t now_ms, uint64_t from,
         r = receive_other(engine, message);
         break;
     case RAFT_APPEND_ENTRIES_RESULT:
+        r = receive_result(engine, message);
+        break;
     case RAFT_REQUEST_VOTE:
     case RAFT_REQUEST_VOTE_RESULT:
         r = receive_other(engine, message);

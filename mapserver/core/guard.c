@@ -120,6 +120,17 @@ void ms_guard_mend_offered(struct raft_message *msg)
         msg->append_entries_result.rejected = UINT64_MAX;
 }
 
+bool ms_guard_repeat_reject(const struct raft *r, raft_index offered, struct raft_message *msg)
+{
+    struct raft_append_entries_result *result = &msg->append_entries_result;
+    if (offered == 0 || result->rejected != r->trail.snapshot.index || result->rejected == offered)
+        return false;
+    result->rejected = offered;
+    if (result->last_log_index >= offered)
+        result->last_log_index = offered - 1;
+    return true;
+}
+
 raft_index ms_guard_appliable(const struct raft *r)
 {
     raft_index commit = raft_commit_index(r);

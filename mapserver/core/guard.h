@@ -82,6 +82,12 @@ unsigned ms_guard_cut(const struct raft *r, struct raft_append_entries *msg);
 /* OFFER.  While a replica is being sent the state, its rejections must not start that anew. */
 void ms_guard_mend_offered(struct raft_message *msg);
 
+/* Once it is over they must.  libraft waits for a rejection of the snapshot that it offered
+ * ('offered'), but asks about its newest one: a leader that has shortened its log meanwhile
+ * would never offer anything again.  True: 'msg' is now the answer that libraft waits for, to
+ * be stepped after the original one. */
+bool ms_guard_repeat_reject(const struct raft *r, raft_index offered, struct raft_message *msg);
+
 /* DURABLE.  The commit index may be beyond what is durable here; the state must never be ahead
  * of the log.  Returns up to where entries may be applied. */
 raft_index ms_guard_appliable(const struct raft *r);
