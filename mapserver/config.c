@@ -31,6 +31,17 @@ static int check_address(const char *text, char *why)
     return em_address_parse(text, &address, why);
 }
 
+static int check_peer_address(const char *text, char *why)
+{
+    struct em_address address;
+    int r = em_address_parse(text, &address, why);
+    if (r == 0 && address.transport != EM_TLS) {
+        snprintf(why, EM_ADDR_WHY, "expected tls://HOST:PORT");
+        r = -EINVAL;
+    }
+    return r;
+}
+
 static const struct em_config_option options[] = {
     {"server_id", EM_CONFIG_STRING, EM_CONFIG_AT(struct ms_config, server_id), .fallback = "ms1",
      .check = check_ident, .help = "Name of this map server, unique in its cluster."},
@@ -43,6 +54,19 @@ static const struct em_config_option options[] = {
     {"advertise", EM_CONFIG_STRINGS, EM_CONFIG_LIST_AT(struct ms_config, advertise, n_advertise),
      .max = 16, .check = check_address,
      .help = "Addresses that clients are told, where they differ from what is served."},
+    {"join", EM_CONFIG_BOOL, EM_CONFIG_AT(struct ms_config, join), .fallback = "false",
+     .help = "An empty server waits to be added to a cluster ('mapctl member add') instead of "
+             "starting one; of no effect once it has a map."},
+    {"peers.listen", EM_CONFIG_STRING, EM_CONFIG_AT(struct ms_config, peers_listen),
+     .check = check_peer_address,
+     .help = "Address for other map servers, tls://HOST:PORT (4343 by custom); without it the "
+             "cluster cannot grow."},
+    {"peers.advertise", EM_CONFIG_STRING, EM_CONFIG_AT(struct ms_config, peers_advertise),
+     .check = check_peer_address, .help = "How the others reach that address, where it differs."},
+    {"peers.election", EM_CONFIG_DURATION, EM_CONFIG_AT(struct ms_config, election_ms),
+     .fallback = "500ms", .min = 100, .max = 60 * SECOND,
+     .help = "A leader that is silent for one to two times as long is replaced; ten times the "
+             "round trip at least, and the same on every server."},
     {"tls.ca", EM_CONFIG_STRING, EM_CONFIG_AT(struct ms_config, tls_ca), .is_live = true,
      .help = "Certificate of the cluster's CA (PEM)."},
     {"tls.cert", EM_CONFIG_STRING, EM_CONFIG_AT(struct ms_config, tls_cert), .is_live = true,
@@ -97,6 +121,16 @@ static int check_config(const void *conf, char *key, char *why)
     if (n_tls == 1 || n_tls == 2) {
         snprintf(key, EM_CONFIG_KEY, "tls");
         snprintf(why, EM_CONFIG_WHY, "expected all of tls.ca, tls.cert and tls.key, or none");
+        return -EINVAL;
+    }
+    if ((config->peers_listen || config->join) && n_tls == 0) {
+        snprintf(key, EM_CONFIG_KEY, config->peers_listen ? "peers.listen" : "join");
+        snprintf(why, EM_CONFIG_WHY, "other map servers need tls.ca, tls.cert and tls.key");
+        return -EINVAL;
+    }
+    if (config->join && !config->peers_listen) {
+        snprintf(key, EM_CONFIG_KEY, "join");
+        snprintf(why, EM_CONFIG_WHY, "a server that joins needs peers.listen");
         return -EINVAL;
     }
     for (size_t i = 0; i < config->n_listen; i++) {

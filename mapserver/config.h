@@ -2,6 +2,7 @@
 #ifndef MS_CONFIG_H
 #define MS_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +15,9 @@ struct ms_config {
     size_t n_listen;
     char **advertise;
     size_t n_advertise;
+    bool join;
+    char *peers_listen, *peers_advertise; /* or NULL */
+    uint32_t election_ms;
     char *tls_ca, *tls_cert, *tls_key; /* all three or none */
     mode_t socket_mode;
     uint32_t workers;

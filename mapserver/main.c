@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "config.h"
+#include "recover.h"
 #include "server.h"
 
 #include <getopt.h>
@@ -7,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { OPT_CONFIG = 'c', OPT_HELP = 'h', OPT_VERSION = 'V', OPT_CHECK = 256 };
+enum { OPT_CONFIG = 'c', OPT_HELP = 'h', OPT_VERSION = 'V', OPT_CHECK = 256, OPT_RECOVER, OPT_YES };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, OPT_CONFIG},
     {"check-config", no_argument, NULL, OPT_CHECK},
+    {"recover", no_argument, NULL, OPT_RECOVER},
+    {"yes", no_argument, NULL, OPT_YES},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {0},
@@ -19,7 +22,7 @@ static const struct option options[] = {
 
 static void help(void)
 {
-    printf("Usage: mapserver [--config FILE] [--check-config]\n"
+    printf("Usage: mapserver [--config FILE] [--check-config | --recover [--yes]]\n"
            "\n"
            "The map server of eidmap: it holds where every endpoint of a virtual "
            "network is,\n"
@@ -30,6 +33,10 @@ static void help(void)
            "                      unix socket for this machine\n"
            "      --check-config  read the configuration, say what is wrong with "
            "it, and end\n"
+           "      --recover       a majority of the cluster is lost for good: make this "
+           "server its\n"
+           "                      only member; says what that means, and does it with "
+           "--yes\n"
            "  -V, --version       print the version and end\n"
            "  -h, --help          print this and end\n"
            "\n"
@@ -61,7 +68,7 @@ static int check(const char *file)
 int main(int argc, char **argv)
 {
     const char *file = NULL;
-    bool is_check = false;
+    bool is_check = false, is_recover = false, is_sure = false;
     int option;
     em_log_init("mapserver");
     while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
@@ -71,6 +78,12 @@ int main(int argc, char **argv)
             break;
         case OPT_CHECK:
             is_check = true;
+            break;
+        case OPT_RECOVER:
+            is_recover = true;
+            break;
+        case OPT_YES:
+            is_sure = true;
             break;
         case OPT_HELP:
             help();
@@ -88,5 +101,11 @@ int main(int argc, char **argv)
                 argv[optind]);
         return 2;
     }
+    if (is_check && is_recover) {
+        fprintf(stderr, "mapserver: --check-config or --recover, not both\n");
+        return 2;
+    }
+    if (is_recover)
+        return ms_recover_run(file, is_sure);
     return is_check ? check(file) : ms_server_run(file);
 }

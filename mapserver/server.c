@@ -5,9 +5,9 @@
 #include "base/notify.h"
 #include "config.h"
 #include "eidmap/error.h"
+#include "core/data.h"
 #include "front/front.h"
 #include "net/tls.h"
-#include "state/store.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -25,13 +25,15 @@ struct server {
     struct ms_config started; /* the front holds its strings */
     struct ms_config config;  /* as last reloaded */
     bool is_reloaded;
-    struct ms_store *store;
+    struct ms_data data;
     struct em_tls *tls;
     struct ms_front *front;
+    const char *own[16]; /* addresses that clients are told */
+    size_t n_own;
     ev_signal term, interrupt, hangup;
     ev_timer watchdog;
-    ev_async fatal;
-    bool is_broken;
+    ev_async fatal, again;
+    bool is_broken, is_again;
 };
 
 /* The core's thread cannot hand the server over otherwise. */
@@ -54,6 +56,56 @@ static struct ms_front_config front_config(const struct ms_config *config)
         .hold_ms = config->hold_ms,
         .tombstones_ms = config->tombstones_ms,
         .max_node_ports = config->max_node_ports,
+    };
+}
+
+static struct ms_data_config data_config(const struct ms_config *config)
+{
+    const char *address = config->peers_advertise ? config->peers_advertise : config->peers_listen;
+    return (struct ms_data_config){
+        .dir = config->data_dir,
+        .server_id = config->server_id,
+        .address = address ? address : "",
+        .join = config->join,
+        .map_size = config->store_size,
+        .disk_reserve = config->disk_reserve,
+    };
+}
+
+/* What is advertised, or else what is served by TLS. */
+static void find_own_addresses(struct server *server)
+{
+    const struct ms_config *config = &server->config;
+    bool is_all = config->n_advertise > 0;
+    size_t n = is_all ? config->n_advertise : config->n_listen;
+    server->n_own = 0;
+    for (size_t i = 0; i < n && server->n_own < 16; i++) {
+        const char *address = is_all ? config->advertise[i] : config->listen[i];
+        if (is_all || strncmp(address, "tls://", 6) == 0)
+            server->own[server->n_own++] = address;
+    }
+}
+
+static struct ms_core_config core_config(const struct server *server)
+{
+    const struct ms_config *config = &server->config;
+    return (struct ms_core_config){
+        .store = server->data.store,
+        .log = server->data.log,
+        .state = &server->data.state,
+        .dir = config->data_dir,
+        .server_id = config->server_id,
+        .peers_listen = config->peers_listen,
+        .peers_advertise = config->peers_advertise,
+        .servers = server->own,
+        .n_servers = server->n_own,
+        .tls = server->tls,
+        .tls_ca = config->tls_ca,
+        .tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
+        .election_ms = config->election_ms,
+        .map_size = config->store_size,
+        .disk_reserve = config->disk_reserve,
     };
 }
 
@@ -119,22 +171,57 @@ static void on_fatal(int err, const char *why)
     ev_async_send(the_server->loop, &the_server->fatal);
 }
 
+/* Any thread. */
+static void on_restart(void)
+{
+    ev_async_send(the_server->loop, &the_server->again);
+}
+
+static void on_again_wake(struct ev_loop *loop, ev_async *w, int revents)
+{
+    struct server *server = w->data;
+    server->is_again = true;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static int check_name(const struct ms_config *config, const struct em_tls *tls, char **ret_why)
+{
+    if (!tls || !config->peers_listen || strcmp(em_tls_identity(tls)->name, config->server_id) == 0)
+        return 0;
+    *ret_why = em_asprintf("server_id is %s, but the certificate %s is for %s: the other map "
+                           "servers go by the certificate",
+                           config->server_id, config->tls_cert, em_tls_identity(tls)->name);
+    return -EINVAL;
+}
+
 static int start(struct server *server, char **ret_why)
 {
     const struct ms_config *config = &server->config;
-    const struct ms_store_config store_config = {.dir = config->data_dir,
-                                                 .map_size = config->store_size,
-                                                 .disk_reserve = config->disk_reserve};
-    const struct ms_front_config front = front_config(config);
+    const struct ms_data_config data = data_config(config);
     make_parents(config);
     raise_file_limit();
+    find_own_addresses(server);
     int r = open_tls(config, &server->tls, ret_why);
     if (r == 0)
-        r = ms_store_open(&store_config, &server->store, ret_why);
+        r = check_name(config, server->tls, ret_why);
     if (r == 0)
-        r = ms_front_start(server->loop, &front, server->store, server->tls, on_fatal,
-                           &server->front, ret_why);
-    return r;
+        r = ms_data_open(&data, &server->data, ret_why);
+    if (r)
+        return r;
+    const struct ms_core_config core = core_config(server);
+    struct ms_front_config front = front_config(config);
+    front.core = &core;
+    return ms_front_start(server->loop, &front, server->tls, on_fatal, on_restart, &server->front,
+                          ret_why);
+}
+
+static void stop(struct server *server)
+{
+    ms_front_stop(server->front);
+    server->front = NULL;
+    ms_data_close(&server->data);
+    em_tls_free(server->tls);
+    server->tls = NULL;
 }
 
 static void tell_systemd(struct server *server, const char *state)
@@ -240,17 +327,22 @@ int ms_server_run(const char *file)
     the_server = &server;
     server.loop = ev_default_loop(0);
     ev_async_init(&server.fatal, on_fatal_wake);
-    server.fatal.data = &server;
+    ev_async_init(&server.again, on_again_wake);
+    server.fatal.data = server.again.data = &server;
     ev_async_start(server.loop, &server.fatal);
+    ev_async_start(server.loop, &server.again);
     watch_signals(&server);
-    if (start(&server, &why))
-        em_error("cannot start: %s", why);
-    else
-        status = serve(&server);
+    do {
+        server.is_again = false;
+        if (start(&server, &why)) {
+            em_error("cannot start: %s", why);
+            status = 1;
+        } else {
+            status = serve(&server);
+        }
+        stop(&server);
+    } while (server.is_again && !server.is_broken);
     free(why);
-    ms_front_stop(server.front);
-    ms_store_close(server.store);
-    em_tls_free(server.tls);
     if (server.is_reloaded)
         ms_config_free(&server.config);
     ms_config_free(&server.started);

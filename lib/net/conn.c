@@ -209,6 +209,12 @@ static void flush(struct em_conn *conn)
         conn->events->on_drain(conn, conn->aux);
 }
 
+void em_conn_flush(struct em_conn *conn)
+{
+    if (conn->state == OPEN && em_buf_size(&conn->out))
+        flush(conn);
+}
+
 void em_conn_flush_item(struct em_list *item)
 {
     struct em_conn *conn = em_container_of(item, struct em_conn, flush);

@@ -68,6 +68,9 @@ int em_conn_send(struct em_conn *conn, const Eidmap__Envelope *envelope);
 struct em_buf *em_conn_out(struct em_conn *conn);
 void em_conn_sent(struct em_conn *conn);
 
+/* Writes what waits now, not at the end of the turn; for a caller that is about to block. */
+void em_conn_flush(struct em_conn *conn);
+
 /* Bytes that wait to be written. */
 size_t em_conn_pending(const struct em_conn *conn);
 

@@ -778,17 +778,30 @@ void ms_engine_offer_ended(struct ms_engine *engine, uint64_t replica)
 
 /* ---- leaders and members -------------------------------------------------------------- */
 
+/* All voters see a dead leader at nearly the same time; if they asked for votes then, none
+ * would get them.  So they take turns: each comes after those with lower ids. */
+static unsigned rank_without(const struct ms_engine *engine, uint64_t leader)
+{
+    const struct raft_configuration *members = &engine->raft.configuration;
+    unsigned rank = 0;
+    for (unsigned i = 0; i < members->n; i++)
+        rank += members->servers[i].role == RAFT_VOTER && members->servers[i].id != leader &&
+                members->servers[i].id < engine->config.id;
+    return rank;
+}
+
 void ms_engine_leader_lost(struct ms_engine *engine, uint64_t now_ms, uint64_t replica)
 {
     struct raft *r = &engine->raft;
     set_now(engine, now_ms);
     if (raft_state(r) != RAFT_FOLLOWER || r->follower_state.current_leader.id != replica)
         return;
-    unsigned jitter = raft_random(&r->random, 0, engine->config.election_ms / 10);
+    unsigned delay = (1 + rank_without(engine, replica)) * engine->config.election_ms / 8 +
+                     raft_random(&r->random, 0, engine->config.election_ms / 20);
     unsigned wait = r->follower_state.randomized_election_timeout;
-    if (engine->now_ms + jitter >= r->election_timer_start + wait)
+    if (engine->now_ms + delay >= r->election_timer_start + wait)
         return;
-    r->election_timer_start = engine->now_ms + jitter - wait;
+    r->election_timer_start = engine->now_ms + delay - wait;
 }
 
 static unsigned count_voters(const struct raft_configuration *members)

@@ -19,6 +19,7 @@ struct ms_front {
     struct ms_core *core;
     struct ms_registry *registry;
     void (*on_fatal)(int err, const char *why);
+    void (*on_restart)(void);
     uint64_t started_ms; /* since 1970 */
     _Atomic uint64_t revision;
     _Atomic uint32_t lease_ms;
@@ -37,6 +38,8 @@ struct ms_front {
     unsigned next_worker;
     ev_async wake; /* a handshake or connection has ended while accepting was paused */
     ev_timer tick;
+    atomic_bool is_leaderless; /* for some time already */
+    struct ms_copies *copies;
     struct ms_keeper *keeper; /* leases and tombstones: keeper.c */
 };
 
@@ -53,6 +56,6 @@ void ms_front_close_node(struct ms_front *front, const char *node_id);
 
 /* Sentences about what an operator should mend; the caller frees each and the array. */
 size_t ms_front_problems(struct ms_front *front, const struct ms_stats *stats,
-                         char ***ret_problems);
+                         const struct ms_core_status *core, char ***ret_problems);
 
 #endif

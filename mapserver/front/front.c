@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "eidmap/error.h"
 #include "front/context.h"
+#include "front/copies.h"
 #include "front/keeper.h"
 #include "front/session.h"
 #include "front/worker.h"
@@ -20,12 +21,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_S       0.25
-#define PROBLEMS_MAX 8
-#define LOCAL_EXTRA  16 /* connections beyond the limit, by the unix socket */
-#define STORE_WARN   80 /* per cent of the map's limit */
-#define DISK_WARN    (256ull << 20)
-#define CERT_WARN_S  (14 * 86400)
+#define TICK_S           0.25
+#define LEADERLESS_MS    3000 /* an agent's session without a leader ends */
+#define CLUSTER_PROBLEMS 8
+#define PROBLEMS_MAX     (CLUSTER_PROBLEMS + 8)
+#define LOCAL_EXTRA      16 /* connections beyond the limit, by the unix socket */
+#define STORE_WARN       80 /* per cent of the map's limit */
+#define DISK_WARN        (256ull << 20)
+#define CERT_WARN_S      (14 * 86400)
 
 /* ---- accepting ---------------------------------------------------------------------- */
 
@@ -100,7 +103,7 @@ void ms_front_connection_done(struct ms_front *front)
 
 void ms_front_node_heard(struct ms_front *front, const char *node_id, uint32_t lease_ms)
 {
-    ms_keeper_heard(front->keeper, node_id, lease_ms);
+    ms_core_heard(front->core, node_id, lease_ms);
 }
 
 void ms_front_close_node(struct ms_front *front, const char *node_id)
@@ -127,6 +130,31 @@ static void on_commit(void *aux, uint64_t revision, const uint32_t *networks, si
     }
 }
 
+static void on_replaced(void *aux)
+{
+    struct ms_front *front = aux;
+    struct ms_stats stats;
+    if (ms_store_stats(front->store, &stats) == 0)
+        front->revision = stats.revision;
+    for (unsigned i = 0; i < front->n_workers; i++) {
+        struct ms_mail *mail = em_calloc(1, sizeof(*mail));
+        mail->kind = MS_MAIL_ALL_NEW;
+        ms_worker_post(front->workers[i], mail);
+    }
+}
+
+static void on_lead(void *aux, bool is_leader)
+{
+    struct ms_front *front = aux;
+    ms_keeper_lead(front->keeper, is_leader);
+}
+
+static void on_heard(void *aux, const char *node_id, uint32_t lease_ms)
+{
+    struct ms_front *front = aux;
+    ms_keeper_heard(front->keeper, node_id, lease_ms);
+}
+
 static void on_fatal(void *aux, int err, const char *why)
 {
     struct ms_front *front = aux;
@@ -135,10 +163,30 @@ static void on_fatal(void *aux, int err, const char *why)
 
 /* ---- start and stop ------------------------------------------------------------------ */
 
+static void close_if_node(void *aux, const struct ms_member *member)
+{
+    if (member->identity.role == EM_ROLE_NODE)
+        ms_session_post_end(member, EM_E_NOT_LEADER,
+                            "this map server has no leader; ask another one");
+}
+
+/* Agents are better off at another server: here they could not write, and their heartbeats do
+ * not reach the leader, who may be well.  Once each time the leader is lost. */
+static void leave_without_leader(struct ms_front *front)
+{
+    uint32_t limit_ms = front->lease_ms / 3 < LEADERLESS_MS ? front->lease_ms / 3 : LEADERLESS_MS;
+    bool is_lost = ms_core_no_leader_ms(front->core) > limit_ms;
+    if (is_lost && !front->is_leaderless)
+        ms_registry_visit(front->registry, close_if_node, NULL);
+    front->is_leaderless = is_lost;
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct ms_front *front = w->data;
     ms_keeper_tick(front->keeper);
+    ms_copies_tick(front->copies);
+    leave_without_leader(front);
 }
 
 static int start_workers(struct ms_front *front, char **ret_why)
@@ -155,9 +203,8 @@ static int start_workers(struct ms_front *front, char **ret_why)
 
 static int start_core(struct ms_front *front, char **ret_why)
 {
-    static const struct ms_core_events events = {on_commit, on_fatal};
-    const struct ms_core_config config = {.store = front->store,
-                                          .max_node_ports = front->config.max_node_ports};
+    static const struct ms_core_events events = {on_commit, on_replaced, on_lead, on_heard,
+                                                 on_fatal};
     struct ms_stats stats;
     int r = ms_store_stats(front->store, &stats);
     if (r == 0) {
@@ -165,8 +212,8 @@ static int start_core(struct ms_front *front, char **ret_why)
         r = ms_keeper_new(front, &front->keeper);
     }
     if (r == 0)
-        r = ms_core_start(&config, &events, front, &front->core);
-    if (r)
+        r = ms_core_start(front->config.core, &events, front, &front->core, ret_why);
+    if (r && !*ret_why)
         *ret_why = em_asprintf("the map cannot be served: %s", em_strerror(r));
     return r;
 }
@@ -193,16 +240,17 @@ static int start_listeners(struct ms_front *front, char **ret_why)
     return 0;
 }
 
-int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config,
-                   struct ms_store *store, struct em_tls *tls,
-                   void (*on_fatal_fn)(int err, const char *why), struct ms_front **ret_front,
-                   char **ret_why)
+int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config, struct em_tls *tls,
+                   void (*on_fatal_fn)(int err, const char *why), void (*on_restart_fn)(void),
+                   struct ms_front **ret_front, char **ret_why)
 {
     struct ms_front *front = em_calloc(1, sizeof(*front));
     front->loop = loop;
     front->config = *config;
-    front->store = store;
+    front->store = config->core->store;
     front->on_fatal = on_fatal_fn;
+    front->on_restart = on_restart_fn;
+    front->copies = ms_copies_new(front, config->core->dir);
     front->lease_ms = config->lease_ms;
     front->max_connections = config->max_connections;
     front->max_handshakes = config->max_handshakes;
@@ -214,9 +262,9 @@ int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config,
     ev_async_start(loop, &front->wake);
     ev_timer_init(&front->tick, on_tick, TICK_S, TICK_S);
     front->tick.data = front;
-    int r = start_core(front, ret_why);
+    int r = start_workers(front, ret_why); /* the core tells them what it finds in its log */
     if (r == 0)
-        r = start_workers(front, ret_why);
+        r = start_core(front, ret_why);
     if (r == 0)
         r = start_listeners(front, ret_why);
     if (r) {
@@ -239,6 +287,7 @@ void ms_front_stop(struct ms_front *front)
         em_listener_free(front->listeners[i]);
     for (unsigned i = 0; i < front->n_workers; i++)
         ms_worker_stop(front->workers[i]);
+    ms_copies_free(front->copies);
     ms_core_stop(front->core);
     for (unsigned i = 0; i < front->n_workers; i++)
         ms_worker_free(front->workers[i]);
@@ -285,10 +334,35 @@ void ms_front_summary(struct ms_front *front, char *text, size_t size)
              ms_registry_count(front->registry), (uint64_t)front->revision);
 }
 
-size_t ms_front_problems(struct ms_front *front, const struct ms_stats *stats, char ***ret_problems)
+/* Of the cluster; at most CLUSTER_PROBLEMS. */
+static size_t cluster_problems(const struct ms_core_status *core, char **problems)
+{
+    size_t n = 0;
+    unsigned n_voters = 0, n_there = 0;
+    for (size_t i = 0; i < core->n_members; i++) {
+        n_voters += core->members[i].role == EIDMAP__MEMBER_ROLE__MEMBER_VOTER;
+        n_there += core->members[i].role == EIDMAP__MEMBER_ROLE__MEMBER_VOTER &&
+                   core->members[i].is_connected;
+    }
+    if (core->n_members == 0)
+        problems[n++] = em_strdup("this server waits to be added to a cluster: 'mapctl member "
+                                  "add' on one of its servers");
+    else if (core->no_leader_ms > LEADERLESS_MS)
+        problems[n++] = em_asprintf("there has been no leader for %" PRIu64 " s: writes wait until "
+                                    "a majority of the voters is there (%u of %u are)",
+                                    core->no_leader_ms / 1000, n_there, n_voters);
+    for (size_t i = 0; i < core->n_members && n < CLUSTER_PROBLEMS; i++)
+        if (!core->members[i].is_connected)
+            problems[n++] = em_asprintf("map server %s at %s does not answer",
+                                        core->members[i].name, core->members[i].address);
+    return n;
+}
+
+size_t ms_front_problems(struct ms_front *front, const struct ms_stats *stats,
+                         const struct ms_core_status *core, char ***ret_problems)
 {
     char **problems = em_calloc(PROBLEMS_MAX, sizeof(*problems));
-    size_t n = 0;
+    size_t n = cluster_problems(core, problems);
     int64_t left_s = front->tls_not_after - (int64_t)time(NULL);
     if (stats->store_size && stats->store_used * 100 / stats->store_size >= STORE_WARN)
         problems[n++] =

@@ -35,15 +35,16 @@ struct ms_front_config {
     uint64_t hold_ms;        /* an unreachable node keeps its locations for so long */
     uint64_t tombstones_ms;  /* deletions stay in the feed for so long */
     uint32_t max_node_ports;
+    const struct ms_core_config *core; /* lent for the call of ms_front_start() */
 };
 
-/* Opens the listening sockets, starts the workers and the core.  'tls' is needed if one of
+/* Starts the workers and the core, opens the listening sockets.  'tls' is needed if one of
  * the addresses is tls://; a reference is taken.  0, or an error with a sentence in *ret_why
- * (free() it).  'on_fatal' is called on the core's thread: the process must end. */
-int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config,
-                   struct ms_store *store, struct em_tls *tls,
-                   void (*on_fatal)(int err, const char *why), struct ms_front **ret_front,
-                   char **ret_why);
+ * (free() it).  On any thread: 'on_fatal': the process must end; 'on_restart': it must stop
+ * the front and start it again. */
+int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config, struct em_tls *tls,
+                   void (*on_fatal)(int err, const char *why), void (*on_restart)(void),
+                   struct ms_front **ret_front, char **ret_why);
 
 /* Closes listeners and connections, finishes what was proposed, frees.  NULL is fine. */
 void ms_front_stop(struct ms_front *front);

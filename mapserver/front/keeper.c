@@ -25,6 +25,9 @@ struct keeper_sample {
 
 struct ms_keeper {
     struct ms_front *front;
+    struct ms_reader *reader;
+    _Atomic bool is_leader;
+    bool is_keeping;      /* main loop: has the lease table of this time of leadership */
     pthread_mutex_t lock; /* of the lease table */
     struct ms_lease *lease;
     struct keeper_sample samples[SAMPLES]; /* a ring, main loop only */
@@ -70,18 +73,10 @@ static int on_node(void *aux, const char *id, size_t id_size, struct ms_blob rec
 int ms_keeper_new(struct ms_front *front, struct ms_keeper **ret_keeper)
 {
     struct ms_keeper *keeper = em_calloc(1, sizeof(*keeper));
-    struct ms_reader *reader = NULL;
     keeper->front = front;
     pthread_mutex_init(&keeper->lock, NULL);
     keeper->lease = ms_lease_new(front->config.lease_ms, front->config.hold_ms);
-    int r = ms_reader_new(front->store, &reader);
-    if (r == 0)
-        r = ms_reader_begin(reader);
-    if (r == 0) {
-        r = ms_reader_nodes(reader, on_node, keeper);
-        ms_reader_end(reader);
-    }
-    ms_reader_free(reader);
+    int r = ms_reader_new(front->store, &keeper->reader);
     if (r)
         ms_keeper_free(keeper);
     else
@@ -89,10 +84,31 @@ int ms_keeper_new(struct ms_front *front, struct ms_keeper **ret_keeper)
     return r;
 }
 
+void ms_keeper_lead(struct ms_keeper *keeper, bool is_leader)
+{
+    keeper->is_leader = is_leader;
+}
+
+/* The nodes of the map as it is now, from scratch. */
+static void begin(struct ms_keeper *keeper)
+{
+    const struct ms_front_config *config = &keeper->front->config;
+    pthread_mutex_lock(&keeper->lock);
+    ms_lease_free(keeper->lease);
+    keeper->lease = ms_lease_new(config->lease_ms, config->hold_ms);
+    if (ms_reader_begin(keeper->reader) == 0) {
+        keeper->is_keeping = ms_reader_nodes(keeper->reader, on_node, keeper) == 0;
+        ms_reader_end(keeper->reader);
+    }
+    pthread_mutex_unlock(&keeper->lock);
+    keeper->n_samples = 0;
+}
+
 void ms_keeper_free(struct ms_keeper *keeper)
 {
     if (!keeper)
         return;
+    ms_reader_free(keeper->reader);
     ms_lease_free(keeper->lease);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);
@@ -116,10 +132,11 @@ static int propose(struct ms_keeper *keeper, Eidmap__Command *command, ms_core_d
     command->origin = &origin;
     command->schema = MS_SCHEMA;
     command->time_ms = em_wall_ms();
+    const char *why;
     size_t size = eidmap__command__get_packed_size(command);
     uint8_t *bytes = em_malloc(size);
     eidmap__command__pack(command, bytes);
-    return ms_core_propose(keeper->front->core, bytes, size, done, aux);
+    return ms_core_propose(keeper->front->core, bytes, size, false, done, aux, &why);
 }
 
 /* It could not be declared down: the verdict comes again after a lease.  Without it the node
@@ -256,6 +273,14 @@ static void tick_tombstones(struct ms_keeper *keeper)
 
 void ms_keeper_tick(struct ms_keeper *keeper)
 {
+    if (!keeper->is_leader) {
+        keeper->is_keeping = false;
+        return;
+    }
+    if (!keeper->is_keeping)
+        begin(keeper);
+    if (!keeper->is_keeping)
+        return;
     tick_leases(keeper);
     tick_tombstones(keeper);
 }

@@ -1,6 +1,7 @@
 #include "front/pump.h"
 
 #include "eidmap/error.h"
+#include "front/deferred.h"
 #include "front/context.h"
 #include "front/session.h"
 #include "front/topics.h"
@@ -220,7 +221,7 @@ static int begin(struct ms_session *session, const Eidmap__Envelope *request)
     return 0;
 }
 
-void ms_pump_subscribe(struct ms_session *session, const Eidmap__Envelope *request)
+static void subscribe_now(struct ms_session *session, const Eidmap__Envelope *request)
 {
     struct ms_reader *reader = session->worker->reader;
     int r = ms_reader_begin(reader);
@@ -233,6 +234,16 @@ void ms_pump_subscribe(struct ms_session *session, const Eidmap__Envelope *reque
                           r == EM_E_NOT_FOUND ? "there is no such network" : NULL);
     else
         ms_pump_run(session);
+}
+
+/* A cursor from another server may be ahead of the map here: then it is waited for.  What is
+ * still ahead when this server has caught up is of another map. */
+void ms_pump_subscribe(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    if (request->subscribe->cursor > session->worker->front->revision)
+        ms_deferred_confirm(session, request, true, subscribe_now);
+    else
+        subscribe_now(session, request);
 }
 
 void ms_pump_unsubscribe(struct ms_session *session, const Eidmap__Envelope *request)

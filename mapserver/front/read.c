@@ -1,6 +1,7 @@
 /* Requests that only look: answered on the spot from the worker's reader. */
 #include "base/clock.h"
 #include "eidmap/error.h"
+#include "front/deferred.h"
 #include "front/context.h"
 #include "front/requests.h"
 #include "front/session.h"
@@ -108,7 +109,7 @@ static int resolve_in(struct ms_session *session, const Eidmap__Envelope *reques
     size_t before = em_buf_size(out);
     uint32_t network_id;
     if (resolve->min_revision > ms_reader_revision(reader))
-        return EM_E_BUSY;
+        return EM_E_STALE;
     int r = ms_read_network_id(reader, resolve->network_id, resolve->network_name, &network_id);
     if (r == EM_E_NOT_FOUND && !resolve->watch)
         network_id = UINT32_MAX; /* answered as "no such range", and never allocated */
@@ -129,21 +130,16 @@ static const char *resolve_why(int r)
 {
     if (r == EM_E_LIMIT)
         return "the answer would be too large, or there are too many watches; ask for less at once";
-    if (r == EM_E_BUSY)
-        return "this server has not reached min_revision yet";
+    if (r == EM_E_STALE)
+        return "the map has not come to min_revision: it is of another map, or of the future";
     if (r == EM_E_NOT_FOUND)
         return "a watch needs a network, and there is none of this name";
     return r == EM_E_MALFORMED ? "one of the EIDs is not well-formed" : NULL;
 }
 
-void ms_read_resolve(struct ms_session *session, const Eidmap__Envelope *request)
+static void resolve_now(struct ms_session *session, const Eidmap__Envelope *request)
 {
     struct ms_reader *reader = session->worker->reader;
-    size_t n = request->resolve->n_eids;
-    if (n == 0 || n > RESOLVE_MAX) {
-        ms_session_refuse(session, request->id, EM_E_LIMIT, "a Resolve carries 1 to 1024 EIDs");
-        return;
-    }
     int r = ms_reader_begin(reader);
     if (r == 0) {
         r = resolve_in(session, request);
@@ -153,6 +149,19 @@ void ms_read_resolve(struct ms_session *session, const Eidmap__Envelope *request
         ms_session_refuse(session, request->id, r, resolve_why(r));
     else
         em_conn_sent(session->conn);
+}
+
+/* Whether a read waits for what is committed elsewhere: it may be asked to, or for a revision
+ * that this server has not seen yet. */
+void ms_read_resolve(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    const Eidmap__Resolve *resolve = request->resolve;
+    if (resolve->n_eids == 0 || resolve->n_eids > RESOLVE_MAX)
+        ms_session_refuse(session, request->id, EM_E_LIMIT, "a Resolve carries 1 to 1024 EIDs");
+    else if (resolve->consistent || resolve->min_revision > session->worker->front->revision)
+        ms_deferred_confirm(session, request, false, resolve_now);
+    else
+        resolve_now(session, request);
 }
 
 /* ---- status ------------------------------------------------------------------------- */
@@ -217,6 +226,46 @@ static void fill_status(struct ms_front *front, const struct ms_stats *stats,
     }
 }
 
+static void list_members(struct em_arena *arena, const struct ms_core_status *core,
+                         Eidmap__StatusReply *reply)
+{
+    Eidmap__Member *members = em_arena_alloc(arena, core->n_members * sizeof(*members));
+    reply->members = em_arena_alloc(arena, core->n_members * sizeof(*reply->members));
+    for (size_t i = 0; members && reply->members && i < core->n_members; i++) {
+        const struct ms_member_status *from = &core->members[i];
+        Eidmap__Member *member = &members[i];
+        eidmap__member__init(member);
+        member->replica = from->replica;
+        member->name = from->name;
+        member->address = from->address;
+        member->software = from->software;
+        member->role = from->role;
+        member->is_leader = from->is_leader;
+        member->is_self = from->is_self;
+        member->is_connected = from->is_connected;
+        member->is_installing = from->is_installing;
+        member->match = from->match;
+        member->applied = from->applied;
+        member->revision = from->revision;
+        member->heard_ms = from->heard_ms;
+        reply->members[reply->n_members++] = member;
+    }
+}
+
+/* Lent from 'core'. */
+static void fill_cluster(struct em_arena *arena, const struct ms_core_status *core,
+                         Eidmap__StatusReply *reply)
+{
+    reply->raft_role = (char *)core->raft_role;
+    reply->term = core->term;
+    reply->leader = core->leader;
+    reply->commit = core->commit;
+    reply->applied = core->applied;
+    reply->last_index = core->last_index;
+    reply->log_size = core->log_size;
+    list_members(arena, core, reply);
+}
+
 void ms_read_status(struct ms_session *session, const Eidmap__Envelope *request)
 {
     struct ms_front *front = session->worker->front;
@@ -224,6 +273,7 @@ void ms_read_status(struct ms_session *session, const Eidmap__Envelope *request)
     Eidmap__StatusReply reply;
     struct ms_stats stats;
     uint8_t cluster_id[MS_CLUSTER_ID_SIZE];
+    struct ms_core_status core;
     struct listing listing = {.arena = &session->worker->arena};
     int r = ms_store_stats(front->store, &stats);
     if (r) {
@@ -231,7 +281,9 @@ void ms_read_status(struct ms_session *session, const Eidmap__Envelope *request)
         return;
     }
     fill_status(front, &stats, cluster_id, &reply);
-    reply.n_problems = ms_front_problems(front, &stats, &reply.problems);
+    ms_core_status(front->core, &core);
+    fill_cluster(listing.arena, &core, &reply);
+    reply.n_problems = ms_front_problems(front, &stats, &core, &reply.problems);
     if (request->status->with_sessions) {
         listing.size = reply.n_sessions < SESSIONS_MAX ? reply.n_sessions : SESSIONS_MAX;
         listing.sessions = em_arena_alloc(listing.arena, listing.size * sizeof(*listing.sessions));
@@ -247,4 +299,5 @@ void ms_read_status(struct ms_session *session, const Eidmap__Envelope *request)
     for (size_t i = 0; i < reply.n_problems; i++)
         free(reply.problems[i]);
     free(reply.problems);
+    ms_core_status_fini(&core);
 }

@@ -23,6 +23,11 @@ ms_handler_fn ms_write_put_network;
 ms_handler_fn ms_write_remove_network;
 ms_handler_fn ms_write_put_node;
 ms_handler_fn ms_write_remove_node;
+ms_handler_fn ms_write_change_member;
+
+/* copies.c */
+ms_handler_fn ms_copy_fetch;
+ms_handler_fn ms_copy_restore;
 
 /* A proposal of the session has been answered: an AnnounceEnd may be waiting for it. */
 void ms_write_settled(struct ms_session *session);

@@ -118,22 +118,21 @@ void ms_session_origin(const struct ms_session *session, uint64_t seq, Eidmap__O
     ret_origin->seq = seq;
 }
 
-static void log_storage(const struct ms_result *result)
+static void log_storage(int err, const char *why)
 {
-    if (result->err == EM_E_NO_SPACE)
+    if (err == EM_E_NO_SPACE)
         em_warn_limited("writes are refused: %s; free disk space, or raise store.size and restart; "
                         "reads go on",
-                        result->message);
-    else if (result->err == EM_E_STORAGE)
+                        why);
+    else if (err == EM_E_STORAGE)
         em_warn_limited("writes are refused: %s; look at the disk's health in the kernel's log",
-                        result->message);
+                        why);
 }
 
 /* Core's thread. */
 static void on_result(void *aux, const struct ms_result *result)
 {
     struct ms_pending *pending = aux;
-    log_storage(result);
     pending->err = result->err;
     pending->is_refused = result->err != 0;
     pending->revision = result->revision;
@@ -165,6 +164,7 @@ int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
     command->origin = &origin;
     command->schema = MS_SCHEMA;
     command->time_ms = em_wall_ms();
+    command->max_node_ports = session->worker->front->config.max_node_ports;
     size_t size = eidmap__command__get_packed_size(command);
     uint8_t *bytes = em_malloc(size);
     eidmap__command__pack(command, bytes);
@@ -179,12 +179,15 @@ int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
     atomic_fetch_add(&session->member.refs, 1);
     session->n_proposals++;
     session->proposals_size += size;
-    int r = ms_core_propose(session->worker->front->core, bytes, size, on_result, pending);
+    const char *why;
+    int r = ms_core_propose(session->worker->front->core, bytes, size, ms_apply_is_growing(command),
+                            on_result, pending, &why);
     if (r) {
+        log_storage(r, why);
         session->n_proposals--;
         session->proposals_size -= size;
         free_pending(pending);
-        ms_session_refuse(session, id, r, "too many writes wait; try again");
+        ms_session_refuse(session, id, r, why ? why : "too many writes wait; try again");
         ms_session_unref(session);
         return r;
     }
@@ -250,7 +253,7 @@ static void welcome(struct ms_session *session, uint64_t id)
 {
     session->is_greeting = false;
     session->is_ready = true;
-    bool is_node = !ms_session_is_operator(session);
+    bool is_node = ms_session_is_node(session);
     em_conn_set_idle(session->conn, is_node ? session->lease_ms * SILENT_LEASES : 0);
     em_info("%s %s (%s) is here: %s", em_role_name(session->member.identity.role),
             session->member.identity.name, session->member.peer, session->member.software);
@@ -322,16 +325,12 @@ static int identify(struct ms_session *session, const Eidmap__Hello *hello, cons
         return r;
     }
     session->member.identity = *who;
-    if (who->role == EM_ROLE_SERVER) {
-        *ret_why = "a server's certificate is not for clients; use a node's or an operator's";
-        return EM_E_DENIED;
-    }
     if (who->role == EM_ROLE_NODE && hello->node_id[0] && strcmp(hello->node_id, who->name) != 0) {
         *ret_why = "Hello.node_id is not the node of the certificate";
         return EM_E_DENIED;
     }
-    if (who->role == EM_ROLE_OPERATOR && hello->node_id[0]) {
-        *ret_why = "an operator's certificate cannot speak for a node";
+    if (who->role != EM_ROLE_NODE && hello->node_id[0]) {
+        *ret_why = "only a node's certificate can speak for a node";
         return EM_E_DENIED;
     }
     return 0;
@@ -353,7 +352,19 @@ void ms_session_post_close(struct ms_member *member_take, const char *why)
     struct ms_close_mail *mail = em_calloc(1, sizeof(*mail));
     mail->mail.kind = MS_MAIL_CLOSE;
     mail->session = em_container_of(member_take, struct ms_session, member);
+    mail->err = EM_E_CLOSED;
     mail->why = why;
+    ms_worker_post(mail->session->worker, &mail->mail);
+}
+
+void ms_session_post_end(const struct ms_member *member, int err, const char *why)
+{
+    struct ms_close_mail *mail = em_calloc(1, sizeof(*mail));
+    mail->mail.kind = MS_MAIL_CLOSE;
+    mail->session = em_container_of((struct ms_member *)member, struct ms_session, member);
+    mail->err = err;
+    mail->why = why;
+    atomic_fetch_add(&mail->session->member.refs, 1);
     ms_worker_post(mail->session->worker, &mail->mail);
 }
 
@@ -396,6 +407,10 @@ static int hello(struct ms_session *session, const Eidmap__Envelope *request)
         keep_warm(session, request->id);
         return 0;
     }
+    why = "this map server has no leader now; ask another one";
+    r = EM_E_NOT_LEADER;
+    if (ms_session_is_node(session) && session->worker->front->is_leaderless)
+        goto refuse;
     session->is_warm = false;
     remember_hello(session, hello);
     why = "another agent with this node-id is connected and was started later; "
@@ -405,7 +420,7 @@ static int hello(struct ms_session *session, const Eidmap__Envelope *request)
         goto refuse;
     if (displaced)
         ms_session_post_close(displaced, "a newer session of this node has taken over");
-    if (!ms_session_is_operator(session))
+    if (ms_session_is_node(session))
         return start_node(session, request->id, hello);
     welcome(session, request->id);
     return 0;
@@ -442,7 +457,7 @@ static bool is_agent(struct ms_session *session)
 /* Does the map still have this session?  0, or what to close it with. */
 static int check_node(struct ms_session *session, const char **ret_why)
 {
-    if (ms_session_is_operator(session) || ms_reader_begin(session->worker->reader))
+    if (!ms_session_is_node(session) || ms_reader_begin(session->worker->reader))
         return 0; /* a reader that fails is not the node's fault */
     bool has_agent = is_agent(session), is_reachable = is_node_reachable(session);
     ms_reader_end(session->worker->reader);
@@ -462,7 +477,7 @@ static void heartbeat(struct ms_session *session, const Eidmap__Envelope *reques
         ms_session_close(session, r, why);
         return;
     }
-    if (!ms_session_is_operator(session) && ms_registry_is_live(front->registry, &session->member))
+    if (ms_session_is_node(session) && ms_registry_is_live(front->registry, &session->member))
         ms_front_node_heard(front, session->member.identity.name, session->lease_ms);
     body.revision = front->revision;
     envelope.id = request->id;
@@ -471,9 +486,9 @@ static void heartbeat(struct ms_session *session, const Eidmap__Envelope *reques
     ms_session_send(session, &envelope);
 }
 
-/* ANYONE: nodes and operators.  That a node touches only its own locations is checked where
- * the command is applied. */
-enum who { ANYONE, NODES, OPERATORS };
+/* ANYONE: nodes and operators; NOT_NODES: operators and other servers.  That a node touches only
+ * its own locations is checked where the command is applied. */
+enum who { ANYONE, NODES, OPERATORS, NOT_NODES };
 
 static const struct request {
     Eidmap__Envelope__BodyCase body;
@@ -494,7 +509,26 @@ static const struct request {
     {EIDMAP__ENVELOPE__BODY_REMOVE_NETWORK, OPERATORS, ms_write_remove_network},
     {EIDMAP__ENVELOPE__BODY_PUT_NODE, OPERATORS, ms_write_put_node},
     {EIDMAP__ENVELOPE__BODY_REMOVE_NODE, OPERATORS, ms_write_remove_node},
+    {EIDMAP__ENVELOPE__BODY_CHANGE_MEMBER, OPERATORS, ms_write_change_member},
+    {EIDMAP__ENVELOPE__BODY_FETCH, NOT_NODES, ms_copy_fetch},
+    {EIDMAP__ENVELOPE__BODY_RESTORE, OPERATORS, ms_copy_restore},
 };
+
+static bool may_ask(const struct ms_session *session, enum who who)
+{
+    bool is_operator = ms_session_is_operator(session), is_node = ms_session_is_node(session);
+    switch (who) {
+    case ANYONE:
+        return is_operator || is_node;
+    case NODES:
+        return is_node;
+    case OPERATORS:
+        return is_operator;
+    case NOT_NODES:
+        return !is_node;
+    }
+    return false;
+}
 
 static void dispatch(struct ms_session *session, const Eidmap__Envelope *envelope)
 {
@@ -502,8 +536,7 @@ static void dispatch(struct ms_session *session, const Eidmap__Envelope *envelop
         const struct request *request = &requests[i];
         if (request->body != envelope->body_case)
             continue;
-        if ((request->who == OPERATORS && !ms_session_is_operator(session)) ||
-            (request->who == NODES && ms_session_is_operator(session)))
+        if (!may_ask(session, request->who))
             ms_session_refuse(session, envelope->id, EM_E_DENIED,
                               request->who == NODES ? "only a node may ask this"
                                                     : "only an operator may ask this");

@@ -70,6 +70,9 @@ void ms_session_unref(struct ms_session *session);
 /* Any thread: closes the session on its own thread.  Takes a reference. */
 void ms_session_post_close(struct ms_member *member_take, const char *why);
 
+/* Any thread: the same with another error; takes no reference, the member must be there. */
+void ms_session_post_end(const struct ms_member *member, int err, const char *why);
+
 /* Answers a request with an error.  'message' NULL: the code's text. */
 void ms_session_refuse(struct ms_session *session, uint64_t id, int err, const char *message);
 void ms_session_send(struct ms_session *session, const Eidmap__Envelope *envelope);
@@ -88,6 +91,11 @@ void ms_session_result(struct ms_pending *pending);
 
 /* Origin of this session's commands; points into the session. */
 void ms_session_origin(const struct ms_session *session, uint64_t seq, Eidmap__Origin *ret_origin);
+
+static inline bool ms_session_is_node(const struct ms_session *session)
+{
+    return session->member.identity.role == EM_ROLE_NODE;
+}
 
 static inline bool ms_session_is_operator(const struct ms_session *session)
 {

@@ -113,3 +113,15 @@ void ms_topics_news(struct ms_topics *topics, uint32_t network_id)
             return;
     }
 }
+
+/* A topic goes with its last listener, and the last topic takes its place. */
+void ms_topics_all_news(struct ms_topics *topics)
+{
+    uint32_t *ids = em_calloc(topics->n + 1, sizeof(*ids));
+    uint32_t n = topics->n;
+    for (uint32_t i = 0; i < n; i++)
+        ids[i] = topics->topics[i]->network_id;
+    for (uint32_t i = 0; i < n; i++)
+        ms_topics_news(topics, ids[i]);
+    free(ids);
+}

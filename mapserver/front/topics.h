@@ -26,4 +26,7 @@ void ms_topics_leave(struct ms_topics *topics, struct ms_listener *listener);
  * is told, but not make another one leave. */
 void ms_topics_news(struct ms_topics *topics, uint32_t network_id);
 
+/* All of them may have grown; as above. */
+void ms_topics_all_news(struct ms_topics *topics);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "eidmap/error.h"
+#include "front/deferred.h"
 #include "front/context.h"
 #include "front/pump.h"
 #include "front/session.h"
@@ -55,6 +56,13 @@ static void stop(struct ms_worker *worker)
     ev_break(worker->loop, EVBREAK_ALL);
 }
 
+/* The reader lets go of the map that was replaced, or its disk space would not come back. */
+static void leave_old_map(struct ms_worker *worker)
+{
+    if (ms_reader_begin(worker->reader) == 0)
+        ms_reader_end(worker->reader);
+}
+
 static void handle(struct ms_worker *worker, struct ms_mail *mail)
 {
     switch (mail->kind) {
@@ -63,6 +71,15 @@ static void handle(struct ms_worker *worker, struct ms_mail *mail)
         return;
     case MS_MAIL_RESULT:
         ms_session_result((struct ms_pending *)mail);
+        return;
+    case MS_MAIL_DEFERRED:
+        ms_deferred_take((struct ms_deferred *)mail);
+        return;
+    case MS_MAIL_ALL_NEW:
+        worker->news_since = 0;
+        leave_old_map(worker);
+        ms_topics_all_news(worker->topics);
+        free(mail);
         return;
     case MS_MAIL_NEWS: {
         struct ms_news_mail *news = (struct ms_news_mail *)mail;
@@ -74,7 +91,7 @@ static void handle(struct ms_worker *worker, struct ms_mail *mail)
     }
     case MS_MAIL_CLOSE: {
         struct ms_close_mail *order = (struct ms_close_mail *)mail;
-        ms_session_close(order->session, EM_E_CLOSED, order->why);
+        ms_session_close(order->session, order->err, order->why);
         ms_session_unref(order->session);
         free(mail);
         return;

@@ -16,10 +16,12 @@ struct ms_worker;
 struct em_net;
 
 enum ms_mail_kind {
-    MS_MAIL_SOCKET, /* a connection was accepted */
-    MS_MAIL_RESULT, /* a proposal of a session has its result: an ms_pending */
-    MS_MAIL_NEWS,   /* feeds have grown */
-    MS_MAIL_CLOSE,  /* a session was displaced; the mail carries a reference to it */
+    MS_MAIL_SOCKET,   /* a connection was accepted */
+    MS_MAIL_RESULT,   /* a proposal of a session has its result: an ms_pending */
+    MS_MAIL_DEFERRED, /* a request has the core's word: an ms_deferred */
+    MS_MAIL_NEWS,     /* feeds have grown */
+    MS_MAIL_ALL_NEW,  /* the map was replaced: any feed may have grown */
+    MS_MAIL_CLOSE,    /* a session was displaced; the mail carries a reference to it */
     MS_MAIL_STOP,
 };
 
@@ -45,6 +47,7 @@ struct ms_news_mail {
 struct ms_close_mail {
     struct ms_mail mail;
     struct ms_session *session;
+    int err;
     const char *why; /* static storage */
 };
 

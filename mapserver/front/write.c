@@ -7,10 +7,12 @@
 #include "base/hash.h"
 #include "eidmap/addr.h"
 #include "eidmap/error.h"
+#include "front/deferred.h"
 #include "front/context.h"
 #include "front/requests.h"
 #include "front/session.h"
 #include "net/conn.h"
+#include "net/socket.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -298,17 +300,43 @@ static int name_networks(struct ms_reader *reader, Eidmap__Register *reg)
     return r;
 }
 
-/* True if the map is already as the node says; then the answer has been sent. */
-static bool answer_noop(struct ms_session *session, uint64_t id, const Eidmap__Register *reg)
+/* Is the map already as the node says? */
+static bool is_noop(struct ms_session *session, uint64_t id, const Eidmap__Register *reg,
+                    struct ms_result *ret_result)
 {
     Eidmap__Origin origin;
-    struct ms_result result = {0};
     ms_session_origin(session, id, &origin);
-    if (!ms_apply_is_noop(session->worker->reader, &origin, reg, &session->worker->arena, &result))
-        return false;
-    pack_registered(em_conn_out(session->conn), id, &result);
-    em_conn_sent(session->conn);
-    return true;
+    return ms_apply_is_noop(session->worker->reader, &origin, reg, &session->worker->arena,
+                            ret_result);
+}
+
+static void propose_register(struct ms_session *session, uint64_t id, Eidmap__Register *reg)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
+    command.register_ = reg;
+    ms_session_propose(session, id, false, &command, keep_registered, NULL);
+}
+
+/* The map of this server has caught up with all others: what is as the node says now needs no
+ * command. */
+static void confirm_register(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    struct ms_result result = {0};
+    int r = ms_reader_begin(session->worker->reader);
+    bool is_answered = r == 0 && is_noop(session, request->id, request->register_, &result);
+    if (is_answered) {
+        pack_registered(em_conn_out(session->conn), request->id, &result);
+        em_conn_sent(session->conn);
+    }
+    if (r == 0)
+        ms_reader_end(session->worker->reader);
+    if (is_answered)
+        ms_write_settled(session);
+    else if (r)
+        ms_session_refuse(session, request->id, r, NULL);
+    else
+        propose_register(session, request->id, request->register_);
 }
 
 static void note_announced(struct ms_session *session, const Eidmap__Register *reg)
@@ -333,26 +361,25 @@ void ms_write_register(struct ms_session *session, const Eidmap__Envelope *reque
         ms_session_refuse(session, request->id, EM_E_LIMIT, "a Register carries 1 to 4096 claims");
         return;
     }
+    struct ms_result result = {0};
+    bool may_be_noop = false;
     int r = ms_reader_begin(reader);
     if (r == 0) {
         r = name_networks(reader, reg);
-        bool is_answered = r == 0 && session->n_proposals == 0 &&
-                           !ms_session_is_operator(session) &&
-                           answer_noop(session, request->id, reg);
+        may_be_noop = r == 0 && session->n_proposals == 0 && ms_session_is_node(session) &&
+                      is_noop(session, request->id, reg, &result);
         ms_reader_end(reader);
         note_announced(session, reg);
-        if (is_answered)
-            return;
     }
     if (r) {
         ms_session_refuse(session, request->id, r,
                           r == EM_E_NOT_FOUND ? "there is no network of this name" : NULL);
         return;
     }
-    Eidmap__Command command = EIDMAP__COMMAND__INIT;
-    command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
-    command.register_ = reg;
-    ms_session_propose(session, request->id, false, &command, keep_registered, NULL);
+    if (may_be_noop) /* this server may be behind; what comes after it waits, to stay behind it */
+        ms_deferred_confirm(session, request, true, confirm_register);
+    else
+        propose_register(session, request->id, reg);
 }
 
 void ms_write_withdraw(struct ms_session *session, const Eidmap__Envelope *request)
@@ -399,4 +426,56 @@ void ms_write_remove_node(struct ms_session *session, const Eidmap__Envelope *re
     command.body_case = EIDMAP__COMMAND__BODY_REMOVE_NODE;
     command.remove_node = request->remove_node;
     ms_session_propose(session, request->id, false, &command, keep_done, NULL);
+}
+
+/* ---- members ------------------------------------------------------------------------- */
+
+static void finish_change(struct ms_deferred *answer)
+{
+    struct ms_session *session = answer->session;
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Done done = EIDMAP__DONE__INIT;
+    if (answer->err) {
+        ms_session_refuse(session, answer->id, answer->err, answer->message);
+        return;
+    }
+    done.revision = session->worker->front->revision;
+    envelope.id = answer->id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
+    envelope.done = &done;
+    ms_session_send(session, &envelope);
+}
+
+static bool has_name(enum ms_member_change change, const char *name)
+{
+    if (change == MS_MEMBER_TRANSFER && !name[0])
+        return true;
+    return em_ident_check(name, NULL) == 0;
+}
+
+void ms_write_change_member(struct ms_session *session, const Eidmap__Envelope *request)
+{
+    const Eidmap__ChangeMember *msg = request->change_member;
+    struct em_address address;
+    if (msg->change < EIDMAP__MEMBER_CHANGE__MEMBER_ADD ||
+        msg->change > EIDMAP__MEMBER_CHANGE__MEMBER_TRANSFER) {
+        ms_session_refuse(session, request->id, EM_E_UNSUPPORTED,
+                          "this server does not know the change of members");
+        return;
+    }
+    enum ms_member_change change =
+        (enum ms_member_change)(msg->change - EIDMAP__MEMBER_CHANGE__MEMBER_ADD);
+    if (!has_name(change, msg->name)) {
+        ms_session_refuse(session, request->id, EM_E_MALFORMED,
+                          "the member's name is that of its certificate");
+        return;
+    }
+    if (change == MS_MEMBER_ADD &&
+        (em_address_parse(msg->address, &address, NULL) || address.transport != EM_TLS)) {
+        ms_session_refuse(session, request->id, EM_E_MALFORMED,
+                          "the address is where the new server takes others: tls://HOST:PORT");
+        return;
+    }
+    ms_core_change_member(session->worker->front->core, change, msg->name, msg->address,
+                          ms_deferred_post, ms_deferred_new(session, request->id, finish_change));
 }

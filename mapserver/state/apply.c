@@ -1,5 +1,5 @@
-/* A batch is one write transaction.  A command that is refused leaves no trace in it; a
- * failure of the storage ends the whole batch, and every command says so.  A batch that
+/* A batch is one write transaction.  A command that is refused leaves no trace in it but its
+ * place in its proposer's order; a failure of the storage ends the whole batch.  A batch that
  * changes nothing is not written at all, its index neither: applying it again would change
  * nothing again. */
 #include "state/apply.h"
@@ -8,6 +8,8 @@
 #include "eidmap/addr.h"
 #include "state/command.h"
 #include "state/feed.h"
+#include "state/identity.h"
+#include "state/key.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -18,20 +20,25 @@
 
 struct ms_apply {
     struct ms_store *store;
-    uint32_t max_node_ports;
-    uint64_t index;
+    struct ms_point point;
     struct em_arena keep, command, scratch;
     struct ms_touched touched;
 };
 
-struct ms_apply *ms_apply_new(const struct ms_apply_config *config)
+void ms_apply_restart(struct ms_apply *apply)
+{
+    struct ms_identity identity;
+    if (ms_identity_get(apply->store, &identity))
+        return;
+    apply->point = (struct ms_point){identity.applied, identity.applied_term};
+    ms_identity_fini(&identity);
+}
+
+struct ms_apply *ms_apply_new(struct ms_store *store)
 {
     struct ms_apply *apply = em_calloc(1, sizeof(*apply));
-    struct ms_stats stats;
-    apply->store = config->store;
-    apply->max_node_ports = config->max_node_ports ? config->max_node_ports : MS_NODE_PORTS_MAX;
-    if (ms_store_stats(config->store, &stats) == 0)
-        apply->index = stats.applied;
+    apply->store = store;
+    ms_apply_restart(apply);
     em_arena_init(&apply->keep, KEEP_LIMIT);
     em_arena_init(&apply->command, COMMAND_LIMIT);
     em_arena_init(&apply->scratch, 0);
@@ -49,9 +56,9 @@ void ms_apply_free(struct ms_apply *apply)
     free(apply);
 }
 
-uint64_t ms_apply_index(const struct ms_apply *apply)
+struct ms_point ms_apply_point(const struct ms_apply *apply)
 {
-    return apply->index;
+    return apply->point;
 }
 
 /* ------------------------------------------------------------------- one command */
@@ -67,7 +74,7 @@ static const Eidmap__Command *unpack(struct ms_apply *apply, struct ms_blob byte
         *ret_why = "a committed entry is no command: the log is damaged, restore this server";
         return NULL;
     }
-    if (command->schema > MS_SCHEMA || command->body_case == EIDMAP__COMMAND__BODY__NOT_SET) {
+    if (command->schema > MS_SCHEMA) {
         *ret_err = EM_E_UNSUPPORTED;
         *ret_why = "a committed command is of a newer eidmap: install that version here";
         return NULL;
@@ -77,7 +84,7 @@ static const Eidmap__Command *unpack(struct ms_apply *apply, struct ms_blob byte
 
 /* Commands that only take away may go on when space is short, and so may NodeUp: without a
  * session an agent could not even read, and there are no more nodes than certificates. */
-static bool is_growing(const Eidmap__Command *command)
+bool ms_apply_is_growing(const Eidmap__Command *command)
 {
     switch (command->body_case) {
     case EIDMAP__COMMAND__BODY_REGISTER:
@@ -173,7 +180,7 @@ static int dispatch(struct ms_command *c, const Eidmap__Command *command)
     case _EIDMAP__COMMAND__BODY__CASE_IS_INT_SIZE:
         break;
     }
-    assert(!"unpack() lets no such command through");
+    assert(!"run() lets no such command through");
     return EM_E_INTERNAL;
 }
 
@@ -184,6 +191,17 @@ static void set_error(struct ms_result *result, int err, const char *message, co
     result->field = field ? field : "";
 }
 
+static bool is_new(struct ms_txn *txn, const Eidmap__Command *command, struct ms_result *result)
+{
+    const Eidmap__Proposer *proposer = command->proposer;
+    if (!proposer || proposer->replica == 0)
+        return true;
+    result->replica = proposer->replica;
+    result->incarnation = proposer->incarnation;
+    result->seq = proposer->seq;
+    return ms_proposer_is_new(txn, proposer);
+}
+
 /* Runs one command; whatever becomes of it, the result can be sent. */
 static void run(struct ms_apply *apply, struct ms_txn *txn, const Eidmap__Command *command,
                 struct ms_result *result)
@@ -192,14 +210,15 @@ static void run(struct ms_apply *apply, struct ms_txn *txn, const Eidmap__Comman
         .txn = txn,
         .origin = command->origin,
         .time_ms = command->time_ms,
-        .max_node_ports = apply->max_node_ports,
+        .max_node_ports = command->max_node_ports ? command->max_node_ports : MS_NODE_PORTS_MAX,
         .keep = &apply->keep,
         .scratch = &apply->scratch,
         .fault.arena = &apply->keep,
         .result = result,
     };
-    int r = check_origin(&c, command);
-    if (!r)
+    result->is_given_up = command->body_case == EIDMAP__COMMAND__BODY__NOT_SET;
+    int r = result->is_given_up ? 0 : check_origin(&c, command);
+    if (!r && !result->is_given_up)
         r = dispatch(&c, command);
     if (!r && result->is_changed)
         ms_session_put(&c);
@@ -214,27 +233,28 @@ static void run(struct ms_apply *apply, struct ms_txn *txn, const Eidmap__Comman
 static int run_all(struct ms_apply *apply, struct ms_txn *txn, const struct ms_blob *commands,
                    size_t n, struct ms_result *results, const char **ret_why)
 {
-    const char *why = NULL;
-    int no_room = ms_store_check_room(apply->store, &why), r = 0;
+    int r = 0;
     for (size_t i = 0; i < n && !txn->err; i++) {
         const Eidmap__Command *command = unpack(apply, commands[i], &r, ret_why);
         if (!command)
             return r;
         results[i].revision = txn->meta.revision;
-        if (no_room && is_growing(command))
-            set_error(&results[i], no_room, why, NULL);
-        else
+        if (is_new(txn, command, &results[i]))
             run(apply, txn, command, &results[i]);
+        else
+            results[i].is_repeated = true;
     }
     return 0;
 }
 
-static void fail_all(struct ms_result *results, size_t n, int err, uint64_t revision)
+static int explain(int err, const char **ret_why)
 {
-    for (size_t i = 0; i < n; i++) {
-        results[i] = (struct ms_result){.revision = revision};
-        set_error(&results[i], err, NULL, NULL);
-    }
+    if (err == EM_E_NO_SPACE)
+        *ret_why = "no room for a change that is committed: free disk space, or raise store.size, "
+                   "and start again; nothing is lost";
+    else
+        *ret_why = "the map cannot be written; look at the disk's health in the kernel's log";
+    return err;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -256,51 +276,49 @@ static void unique(struct ms_touched *touched)
     touched->n = n;
 }
 
-/* Ends the transaction; what was done either stands on the disk now, or no result says so. */
-static void finish(struct ms_apply *apply, struct ms_txn *txn, size_t n, uint64_t last_index,
-                   uint64_t old_revision, struct ms_result *results)
+/* Ends a transaction that reaches 'last'. */
+static int finish(struct ms_apply *apply, struct ms_txn *txn, struct ms_point last,
+                  const char **ret_why)
 {
     int r = txn->err;
     if (r || !txn->is_dirty) {
         ms_txn_abort(txn);
     } else {
-        txn->meta.applied = last_index;
+        txn->meta.applied = last.index;
+        txn->meta.applied_term = last.term;
         r = ms_txn_commit(txn);
     }
-    if (r) {
-        txn->meta.revision = old_revision;
-        apply->touched.n = 0;
-        fail_all(results, n, r, old_revision);
-    } else {
-        apply->index = last_index;
-    }
-    unique(&apply->touched);
+    if (r)
+        return explain(r, ret_why);
+    apply->point = last;
+    return 0;
 }
 
 int ms_apply_batch(struct ms_apply *apply, const struct ms_blob *commands, size_t n,
-                   uint64_t last_index, struct ms_batch *ret_batch, const char **ret_why)
+                   struct ms_point last, struct ms_batch *ret_batch, const char **ret_why)
 {
     struct ms_txn txn;
     em_arena_reset(&apply->keep);
     apply->touched.n = 0;
     struct ms_result *results = em_arena_alloc(&apply->keep, n * sizeof(*results));
     assert(results || n * sizeof(*results) > KEEP_LIMIT);
-    if (!results)
+    if (!results) {
+        *ret_why = "an entry of the log holds too many commands";
         return EM_E_LIMIT;
+    }
     memset(results, 0, n * sizeof(*results));
     int r = ms_txn_begin(apply->store, NULL, &apply->touched, &txn);
-    if (r) {
-        fail_all(results, n, r, 0);
-        *ret_batch = (struct ms_batch){.results = results};
-        return 0;
-    }
-    uint64_t old_revision = txn.meta.revision;
+    if (r)
+        return explain(r, ret_why);
     r = run_all(apply, &txn, commands, n, results, ret_why);
     if (r) {
         ms_txn_abort(&txn);
         return r;
     }
-    finish(apply, &txn, n, last_index, old_revision, results);
+    r = finish(apply, &txn, last, ret_why);
+    if (r)
+        return r;
+    unique(&apply->touched);
     *ret_batch = (struct ms_batch){
         .results = results,
         .revision = txn.meta.revision,
@@ -308,6 +326,31 @@ int ms_apply_batch(struct ms_apply *apply, const struct ms_blob *commands, size_
         .n_networks = apply->touched.n,
     };
     return 0;
+}
+
+int ms_apply_members(struct ms_apply *apply, struct ms_blob members, struct ms_point at,
+                     const char **ret_why)
+{
+    struct ms_txn txn;
+    int r = ms_txn_begin(apply->store, NULL, NULL, &txn);
+    if (r)
+        return explain(r, ret_why);
+    ms_txn_set_members(&txn, at.index, members);
+    return finish(apply, &txn, at, ret_why);
+}
+
+int ms_apply_sync(struct ms_apply *apply, const char **ret_why)
+{
+    struct ms_txn txn;
+    int r = ms_txn_begin(apply->store, NULL, NULL, &txn);
+    if (r)
+        return explain(r, ret_why);
+    txn.is_dirty = txn.meta.applied < apply->point.index;
+    r = finish(apply, &txn, apply->point, ret_why);
+    if (r)
+        return r;
+    r = ms_store_sync(apply->store);
+    return r ? explain(r, ret_why) : 0;
 }
 
 bool ms_apply_is_noop(struct ms_reader *reader, const Eidmap__Origin *origin,

@@ -29,6 +29,10 @@ struct ms_result {
     uint32_t n_withdrawn;           /* Withdraw, NodeExpire: locations or ports that went */
     bool is_more;                   /* NodeExpire, Trim: the limit stopped it */
     bool is_changed;
+    /* Who brought the command in; replica 0: nobody said. */
+    uint64_t replica, incarnation, seq;
+    bool is_repeated; /* it stood in the log before, and was not applied again */
+    bool is_given_up; /* its place in the order, and no more */
 };
 
 /* What one batch did.  Lent until the next batch. */
@@ -41,27 +45,45 @@ struct ms_batch {
 
 struct ms_apply;
 
-struct ms_apply_config {
-    struct ms_store *store;
-    uint32_t max_node_ports; /* the same on every machine; 0: MS_NODE_PORTS_MAX */
+/* A point of the log. */
+struct ms_point {
+    uint64_t index, term;
 };
 
 /* One per store, used by one thread. */
-struct ms_apply *ms_apply_new(const struct ms_apply_config *config);
+struct ms_apply *ms_apply_new(struct ms_store *store);
 void ms_apply_free(struct ms_apply *apply);
 
-/* Index of the last command that was applied. */
-uint64_t ms_apply_index(const struct ms_apply *apply);
+/* Up to where the log has been applied.  Entries that changed nothing count, though they may
+ * not be on the disk: to apply them again changes nothing again. */
+struct ms_point ms_apply_point(const struct ms_apply *apply);
 
-/* Applies packed Commands in order, in one durable transaction; the last one's index is
- * stored with it.  0: every command has its result.  When the disk fails or is full, or the
- * map is, nothing of the batch is done and each result says so (EM_E_NO_SPACE,
- * EM_E_STORAGE); the return is 0 still.  EM_E_UNSUPPORTED: a command that this program
- * does not know, EM_E_MALFORMED: no command at all; then nothing was done and the process
- * must stop, since going on would part it from the other replicas.  *ret_why then is a
- * sentence in static storage. */
+/* The map was replaced: ms_store_switch(). */
+void ms_apply_restart(struct ms_apply *apply);
+
+/* Applies packed Commands in order, in one transaction; 'last', the point of the log that it
+ * reaches, is stored with it.  0: every command has its result.  Else nothing was done and the
+ * process must stop, since going on would part it from the other replicas: EM_E_NO_SPACE,
+ * EM_E_STORAGE, EM_E_UNSUPPORTED (a command that this program does not know),
+ * EM_E_MALFORMED.  *ret_why then is a sentence in static storage. */
 int ms_apply_batch(struct ms_apply *apply, const struct ms_blob *commands, size_t n,
-                   uint64_t last_index, struct ms_batch *ret_batch, const char **ret_why);
+                   struct ms_point last, struct ms_batch *ret_batch, const char **ret_why);
+
+/* The entry at 'at' makes these the members of the cluster; as above. */
+int ms_apply_members(struct ms_apply *apply, struct ms_blob members, struct ms_point at,
+                     const char **ret_why);
+
+/* How far the commands of a map server have come: its last incarnation and the last number of
+ * that; zeros if there was none. */
+int ms_apply_proposer(struct ms_store *store, uint64_t replica, uint64_t *ret_incarnation,
+                      uint64_t *ret_seq);
+
+/* Makes all up to ms_apply_point() durable, that index too; as above. */
+int ms_apply_sync(struct ms_apply *apply, const char **ret_why);
+
+/* Does the command make the map grow?  Such ones are refused when space is short, before they
+ * are proposed: what is committed must be applied everywhere. */
+bool ms_apply_is_growing(const Eidmap__Command *command);
 
 /* Would this Register of a node change nothing?  Then it needs no command: *ret_result is
  * the reply, its arrays in the arena.  False: propose it. */

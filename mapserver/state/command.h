@@ -61,4 +61,7 @@ void ms_session_start(struct ms_command *c);
  * command.  True: more are left. */
 bool ms_session_trim(struct ms_command *c, uint32_t max);
 
+/* proposer.c: is this the next command of its map server?  Notes it if so. */
+bool ms_proposer_is_new(struct ms_txn *txn, const Eidmap__Proposer *proposer);
+
 #endif

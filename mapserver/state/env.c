@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define SMALLEST_MAP   (1ull << 20)
+#define BEYOND_LIMIT   (64ull << 20)
 #define FREE_PAGES_DBI 0 /* LMDB keeps its list of free pages there; mdb_stat reads it so */
 
 static const struct {
@@ -275,13 +276,16 @@ out:
     return r;
 }
 
+/* What is committed must be applied: the limit is kept where commands are proposed, and LMDB
+ * has some room beyond it for those under way. */
 static int create(struct ms_env *env, uint64_t map_size)
 {
     int r = mdb_env_create(&env->mdb);
+    env->limit = map_size < SMALLEST_MAP ? SMALLEST_MAP : map_size;
     if (!r)
         r = mdb_env_set_maxdbs(env->mdb, MS_N_DBS);
     if (!r)
-        r = mdb_env_set_mapsize(env->mdb, map_size < SMALLEST_MAP ? SMALLEST_MAP : map_size);
+        r = mdb_env_set_mapsize(env->mdb, env->limit + env->limit / 8 + BEYOND_LIMIT);
     return r;
 }
 

@@ -33,6 +33,7 @@ struct ms_env {
     MDB_env *mdb;
     MDB_dbi dbis[MS_N_DBS];
     char *path;
+    uint64_t limit; /* bytes the map may grow to */
     uint64_t generation;
     uint8_t cluster_id[MS_CLUSTER_ID_SIZE]; /* under the store's lock */
     unsigned n_refs;                        /* under the store's lock */
@@ -70,9 +71,6 @@ struct ms_walk {
 
 void ms_walk_note(struct ms_walk *walk, const void *data, size_t size);
 void ms_walk_give_back(struct ms_walk *walk);
-
-/* What is in the directory survives a power loss.  0 or -errno. */
-int ms_env_sync_dir(const char *path);
 
 /* Removes the directory if it holds an environment and nothing else. */
 void ms_env_remove(const char *path);

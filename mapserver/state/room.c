@@ -35,7 +35,7 @@ static int check_map(struct ms_env *env, uint64_t *ret_used, uint64_t *ret_size)
         r = mdb_env_stat(env->mdb, &stat);
     if (r)
         return ms_txn_error(r);
-    *ret_size = info.me_mapsize;
+    *ret_size = env->limit;
     *ret_used = (info.me_last_pgno + 1) * (uint64_t)stat.ms_psize;
     if (*ret_used + map_reserve(*ret_size) <= *ret_size)
         return 0; /* surely enough; only near the end is the list of free pages worth a walk */
@@ -73,17 +73,14 @@ int ms_store_check_room(struct ms_store *store, const char **ret_why)
 static int env_stats(struct ms_env *env, struct ms_stats *ret_stats)
 {
     struct ms_txn txn;
-    MDB_envinfo info;
     int r = ms_txn_look(env, &txn);
     if (r)
         return r;
     r = ms_env_used(env, txn.mdb, &ret_stats->store_used);
     ms_txn_abort(&txn);
-    if (!r)
-        r = ms_txn_error(mdb_env_info(env->mdb, &info));
     if (r)
         return r;
-    ret_stats->store_size = info.me_mapsize;
+    ret_stats->store_size = env->limit;
     ret_stats->revision = txn.meta.revision;
     ret_stats->horizon = txn.meta.horizon;
     ret_stats->applied = txn.meta.applied;

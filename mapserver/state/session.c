@@ -6,6 +6,7 @@
  *   node-id               instance and boot epoch of its agent, highest seq applied
  *   0x00 instance         an operator's program: time of its last write, highest seq applied
  *   0x01 time instance    nothing; finds the rows of operators by their age
+ *   0x02 replica          proposer.c
  *
  * A node has one agent, and the next one takes its row over.  An operator's programs come and
  * go, several under one name at once, so each has a row of its own until it has written

@@ -64,8 +64,16 @@ uint64_t ms_store_generation(const struct ms_store *store);
 /* Any thread; it changes with the map. */
 void ms_store_cluster_id(struct ms_store *store, uint8_t ret_id[MS_CLUSTER_ID_SIZE]);
 
+/* What was made or renamed in a directory survives a power loss.  0 or -errno. */
+int ms_env_sync_dir(const char *path);
+
 /* May be called by any thread, costs a walk of the list of free pages. */
 int ms_store_stats(struct ms_store *store, struct ms_stats *ret_stats);
+
+/* Is there room for commands that make the map grow?  Two system calls and, near the end of the
+ * map, a walk; any thread.  0, or EM_E_NO_SPACE or EM_E_STORAGE with a sentence in static
+ * storage. */
+int ms_store_check_room(struct ms_store *store, const char **ret_why);
 
 /* A reader belongs to one thread at a time.  Between begin and end it sees one state of
  * the map; keep that short, since pages it sees cannot be used again.  EM_E_LIMIT when

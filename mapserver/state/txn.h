@@ -91,10 +91,6 @@ MDB_cursor *ms_txn_cursor(struct ms_txn *txn, enum ms_db db);
 int ms_txn_seek(struct ms_txn *txn, MDB_cursor *cursor, MDB_cursor_op op, struct ms_blob *key,
                 struct ms_blob *value);
 
-/* Is there room for commands that make the map grow?  0, or EM_E_NO_SPACE with a sentence
- * in static storage. */
-int ms_store_check_room(struct ms_store *store, const char **ret_why);
-
 /* The cluster's configuration, as of this log index; no bytes: there is none. */
 void ms_txn_set_members(struct ms_txn *txn, uint64_t index, struct ms_blob members);
 

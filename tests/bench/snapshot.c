@@ -48,11 +48,13 @@ static const struct ms_result *run(struct source *source, const char *node,
     origin.role = node[0] ? EIDMAP__ROLE__ROLE_NODE : EIDMAP__ROLE__ROLE_OPERATOR;
     origin.name = (char *)(node[0] ? node : "root");
     command->schema = MS_SCHEMA;
+    command->max_node_ports = UINT32_MAX;
     command->origin = &origin;
     size_t size = eidmap__command__get_packed_size(command);
     uint8_t *bytes = em_malloc(size);
     struct ms_blob blob = {bytes, eidmap__command__pack(command, bytes)};
-    if (ms_apply_batch(source->apply, &blob, 1, ms_apply_index(source->apply) + 1, &batch, &why))
+    const struct ms_point at = {ms_apply_point(source->apply).index + 1, 1};
+    if (ms_apply_batch(source->apply, &blob, 1, at, &batch, &why))
         real_fail("%s", why);
     free(bytes);
     if (batch.results[0].err)
@@ -114,8 +116,7 @@ static void make_map(const char *dir, uint32_t n_ports)
     struct source source;
     char nodes[N_NODES][16];
     open_store(dir, 0, &source.store);
-    source.apply = ms_apply_new(
-        &(struct ms_apply_config){.store = source.store, .max_node_ports = UINT32_MAX});
+    source.apply = ms_apply_new(source.store);
     em_arena_init(&source.arena, 0);
     add_network(&source);
     for (unsigned i = 0; i < N_NODES; i++)

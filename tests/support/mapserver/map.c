@@ -23,7 +23,7 @@ static void open_all(struct map *map, uint64_t map_size)
     char *why = NULL;
     int r = ms_store_open(&config, &map->store, &why);
     cr_assert_eq(r, 0, "%s", why ? why : "");
-    map->apply = ms_apply_new(&(struct ms_apply_config){.store = map->store});
+    map->apply = ms_apply_new(map->store);
     cr_assert_eq(ms_reader_new(map->store, &map->reader), 0);
 }
 
@@ -69,6 +69,16 @@ void map_reopen(struct map *map)
     open_all(map, 64u << 20);
 }
 
+void map_lend(struct map *map)
+{
+    close_all(map);
+}
+
+void map_take_back(struct map *map)
+{
+    open_all(map, 64u << 20);
+}
+
 const struct ms_result *map_run(struct map *map, Eidmap__Command *command)
 {
     size_t size = eidmap__command__get_packed_size(command);
@@ -76,7 +86,8 @@ const struct ms_result *map_run(struct map *map, Eidmap__Command *command)
     struct ms_blob blob = {bytes, size};
     const char *why = "";
     eidmap__command__pack(command, bytes);
-    int r = ms_apply_batch(map->apply, &blob, 1, ms_apply_index(map->apply) + 1, &map->batch, &why);
+    const struct ms_point at = {ms_apply_point(map->apply).index + 1, 1};
+    int r = ms_apply_batch(map->apply, &blob, 1, at, &map->batch, &why);
     free(bytes);
     cr_assert_eq(r, 0, "%s", why);
     return &map->batch.results[0];
@@ -91,6 +102,7 @@ Eidmap__Command map_command(struct map *map, const char *node)
     origin->name = (char *)(node[0] ? node : "root");
     command.schema = MS_SCHEMA;
     command.time_ms = 1000;
+    command.max_node_ports = map->max_node_ports;
     command.origin = origin;
     return command;
 }

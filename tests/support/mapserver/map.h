@@ -13,7 +13,8 @@
 
 struct map {
     char dir[128];
-    uint64_t generation; /* that map_reopen() opens */
+    uint64_t generation;
+    uint32_t max_node_ports; /* of the commands; 0: the default */ /* that map_reopen() opens */
     struct ms_store *store;
     struct ms_apply *apply;
     struct ms_reader *reader;
@@ -25,6 +26,10 @@ void map_open(struct map *map, uint64_t map_size);
 void map_attach(struct map *map, const char *dir); /* opens one that is there */
 void map_close(struct map *map);                   /* removes the directory */
 void map_reopen(struct map *map);                  /* as after a restart */
+
+/* Somebody else opens the directory, until it is taken back. */
+void map_lend(struct map *map);
+void map_take_back(struct map *map);
 
 /* Applies one command; lent until the next. */
 const struct ms_result *map_run(struct map *map, Eidmap__Command *command);

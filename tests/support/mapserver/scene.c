@@ -1,6 +1,7 @@
 #include "mapserver/scene.h"
 
 #include "base/mem.h"
+#include "core/data.h"
 #include "front/context.h"
 
 #include <criterion/criterion.h>
@@ -18,7 +19,7 @@ struct scene {
     const char *listen[1];
     uint32_t lease_ms;
     uint64_t tombstones_ms;
-    struct ms_store *store;
+    struct ms_data data;
     struct ms_front *front;
     struct ev_loop *loop;
     ev_async stop, reload;
@@ -30,6 +31,11 @@ static void on_fatal(int err, const char *why)
 {
     fprintf(stderr, "fatal: %s\n", why);
     abort();
+}
+
+static void on_restart(void)
+{
+    abort(); /* nobody restores here */
 }
 
 static void on_stop(struct ev_loop *loop, ev_async *w, int revents)
@@ -54,7 +60,8 @@ static void *run(void *arg)
 static void start(struct scene *scene)
 {
     char *why = NULL;
-    const struct ms_store_config store = {.dir = scene->dir, .map_size = 256u << 20};
+    const struct ms_data_config data = {
+        .dir = scene->dir, .server_id = "ms1", .address = "", .map_size = 256u << 20};
     scene->config = (struct ms_front_config){
         .server_id = "ms1",
         .listen = scene->listen,
@@ -74,9 +81,17 @@ static void start(struct scene *scene)
     ev_async_init(&scene->reload, on_reload);
     scene->reload.data = scene;
     ev_async_start(scene->loop, &scene->reload);
-    int r = ms_store_open(&store, &scene->store, &why);
+    int r = ms_data_open(&data, &scene->data, &why);
     cr_assert_eq(r, 0, "%s", why);
-    r = ms_front_start(scene->loop, &scene->config, scene->store, NULL, on_fatal, &scene->front,
+    const struct ms_core_config core = {
+        .store = scene->data.store,
+        .log = scene->data.log,
+        .state = &scene->data.state,
+        .dir = scene->dir,
+        .server_id = "ms1",
+    };
+    scene->config.core = &core;
+    r = ms_front_start(scene->loop, &scene->config, NULL, on_fatal, on_restart, &scene->front,
                        &why);
     cr_assert_eq(r, 0, "%s", why);
     cr_assert_eq(pthread_create(&scene->thread, NULL, run, scene), 0);
@@ -87,7 +102,7 @@ static void stop(struct scene *scene)
     ev_async_send(scene->loop, &scene->stop);
     pthread_join(scene->thread, NULL);
     ms_front_stop(scene->front);
-    ms_store_close(scene->store);
+    ms_data_close(&scene->data);
     ev_loop_destroy(scene->loop);
 }
 
@@ -142,7 +157,9 @@ void scene_apply(struct scene *scene, const Eidmap__Command *command)
     uint8_t *bytes = em_malloc(size);
     eidmap__command__pack(command, bytes);
     sem_init(&done, 0, 0);
-    cr_assert_eq(ms_core_propose(scene->front->core, bytes, size, on_applied, &done), 0);
+    const char *why;
+    cr_assert_eq(ms_core_propose(scene->front->core, bytes, size, false, on_applied, &done, &why),
+                 0);
     sem_wait(&done);
     sem_destroy(&done);
 }

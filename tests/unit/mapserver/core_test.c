@@ -1,5 +1,6 @@
 #include "core/core.h"
 
+#include "core/data.h"
 #include "mapserver/map.h"
 
 #include <criterion/criterion.h>
@@ -14,6 +15,7 @@
 #define EACH      250
 
 static struct map m;
+static struct ms_data data;
 static struct ms_core *core;
 static atomic_size_t n_done, n_refused, n_commits, n_fatal;
 static atomic_size_t n_allowed; /* the gate that holds the core up after so many */
@@ -33,11 +35,37 @@ static void on_fatal(void *aux, int err, const char *why)
     n_fatal++;
 }
 
+static void on_lead(void *aux, bool is_leader)
+{
+}
+
 static void start(size_t max_waiting)
 {
-    static const struct ms_core_events events = {on_commit, on_fatal};
-    struct ms_core_config config = {.store = m.store, .max_waiting = max_waiting};
-    cr_assert_eq(ms_core_start(&config, &events, NULL, &core), 0);
+    static const struct ms_core_events events = {
+        .on_commit = on_commit, .on_lead = on_lead, .on_fatal = on_fatal};
+    const struct ms_data_config on_disk = {.dir = m.dir,
+                                           .server_id = "ms1",
+                                           .address = "",
+                                           .map_size = 64u << 20,
+                                           .disk_reserve = 4096};
+    char *why = NULL;
+    map_lend(&m);
+    cr_assert_eq(ms_data_open(&on_disk, &data, &why), 0, "%s", why);
+    const struct ms_core_config config = {.store = data.store,
+                                          .log = data.log,
+                                          .state = &data.state,
+                                          .dir = m.dir,
+                                          .server_id = "ms1",
+                                          .max_waiting = max_waiting};
+    cr_assert_eq(ms_core_start(&config, &events, NULL, &core, &why), 0, "%s", why);
+}
+
+static void stop(void)
+{
+    ms_core_stop(core);
+    core = NULL;
+    ms_data_close(&data);
+    map_take_back(&m);
 }
 
 static void setup(void)
@@ -45,13 +73,12 @@ static void setup(void)
     map_open(&m, 0);
     map_network(&m, "blue", NULL, NULL);
     map_node_up(&m, "a", "192.0.2.1");
-    ms_apply_free(m.apply); /* the core has its own */
-    m.apply = NULL;
 }
 
 static void teardown(void)
 {
-    ms_core_stop(core);
+    if (core)
+        stop();
     map_close(&m);
 }
 
@@ -99,7 +126,8 @@ static int propose(const char *id)
 {
     size_t size;
     uint8_t *bytes = pack_register(id, &size);
-    return ms_core_propose(core, bytes, size, on_done, NULL);
+    const char *why;
+    return ms_core_propose(core, bytes, size, true, on_done, NULL, &why);
 }
 
 /* The core stands at the gate, behind its first commit. */
@@ -132,8 +160,7 @@ Test(core, every_proposal_is_answered_once_and_many_share_a_commit)
     }
     for (int i = 0; i < PROPOSERS; i++)
         pthread_join(threads[i], NULL);
-    ms_core_stop(core);
-    core = NULL;
+    stop();
     cr_assert_eq(n_done, PROPOSERS * EACH, "stop finishes what waits");
     cr_assert_eq(n_refused, 0);
     cr_assert_leq(n_commits, n_done);
@@ -150,8 +177,7 @@ Test(core, what_waits_during_a_commit_is_one_commit)
         cr_assert_eq(propose(id), 0);
     }
     n_allowed = SIZE_MAX;
-    ms_core_stop(core);
-    core = NULL;
+    stop();
     cr_assert_eq(n_done, 101);
     cr_assert_eq(n_commits, 2);
 }
@@ -170,8 +196,7 @@ Test(core, more_than_a_batch_waits_for_the_next)
         usleep(1000);
     cr_assert_eq(propose("last"), 0);
     n_allowed = SIZE_MAX;
-    ms_core_stop(core);
-    core = NULL;
+    stop();
     cr_assert_eq(n_done, 602);
     cr_assert_not_null(map_port(&m, "p599"));
     cr_assert_not_null(map_port(&m, "last"));
@@ -186,8 +211,7 @@ Test(core, a_full_queue_is_busy)
     cr_assert_eq(propose("p3"), 0);
     cr_assert_eq(propose("p4"), EM_E_BUSY);
     n_allowed = SIZE_MAX;
-    ms_core_stop(core);
-    core = NULL;
+    stop();
     cr_assert_eq(n_done, 4);
 }
 
@@ -207,12 +231,12 @@ Test(core, an_unknown_command_is_fatal_and_nothing_is_applied_after_it)
     uint8_t *bytes = em_memdup("\xff\xff", 2);
     n_allowed = SIZE_MAX;
     start(0);
-    cr_assert_eq(ms_core_propose(core, bytes, 2, on_done, NULL), 0);
+    const char *why;
+    cr_assert_eq(ms_core_propose(core, bytes, 2, false, on_done, NULL, &why), 0);
     while (n_fatal == 0)
         usleep(1000);
     cr_assert_eq(propose("p"), 0);
-    ms_core_stop(core);
-    core = NULL;
+    stop();
     cr_assert_eq(n_refused, 2);
     cr_assert_eq(n_fatal, 1);
     cr_assert_null(map_port(&m, "p"));

@@ -292,15 +292,12 @@ Test(reg, a_port_changes_network_only_with_its_sole_holder)
 
 Test(reg, a_node_has_no_more_ports_than_the_limit)
 {
-    struct ms_apply *apply = m.apply;
-    m.apply = ms_apply_new(&(struct ms_apply_config){m.store, 2});
+    m.max_node_ports = 2;
     REGISTER(&m, "a", "p1", net, {0});
     REGISTER(&m, "a", "p2", net, {0});
     cr_assert_eq(REGISTER(&m, "a", "p3", net, {0})->err, EM_E_LIMIT);
     cr_assert_eq(REGISTER(&m, "a", "p2", net, {MAC1})->err, 0, "what it has it may change");
     cr_assert_eq(REGISTER(&m, "b", "p3", net, {0})->err, 0);
-    ms_apply_free(m.apply);
-    m.apply = apply;
 }
 
 Test(reg, sent_again_is_not_applied_again)

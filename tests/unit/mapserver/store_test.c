@@ -75,9 +75,10 @@ Test(store, what_was_applied_is_there_after_a_restart)
     uint32_t net = map_network(&m, "blue", NULL, NULL);
     map_node_up(&m, "a", "192.0.2.1");
     uint64_t epoch = REGISTER(&m, "a", "p", net, {"10.0.0.1"})->epochs[0];
-    uint64_t index = ms_apply_index(m.apply);
+    struct ms_point point = ms_apply_point(m.apply);
     map_reopen(&m);
-    cr_assert_eq(ms_apply_index(m.apply), index);
+    cr_assert_eq(ms_apply_point(m.apply).index, point.index);
+    cr_assert_eq(ms_apply_point(m.apply).term, point.term);
     cr_assert_eq(map_revision(&m), epoch);
     cr_assert_eq(map_port(&m, "p")->locations[0]->epoch, epoch);
 }
