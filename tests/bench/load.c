@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "bench.h"
 #include "eidmap/error.h"
+#include "meter.h"
 #include "net/conn.h"
 #include "net/net.h"
 #include "net/socket.h"
@@ -14,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WARM_UP    0.1 /* of the measured time */
-#define GIVE_UP_S  30  /* more than the measured time */
 #define SLOT_BITS  10
 #define ID_FIELD   0x08 /* tag of Envelope.id: field 1, varint */
 #define ID_SIZE    10   /* bytes of a padded varint */
@@ -35,15 +34,11 @@ struct lane {
 
 struct load {
     const struct load_config *config;
-    struct load_result *result;
-    struct ev_loop *loop;
+    struct meter meter;
     struct em_net *net;
     struct em_arena arena;
     struct lane *lanes;
     unsigned n_ready;
-    bool is_measuring, is_over;
-    uint64_t start_ns;
-    ev_timer timer;
 };
 
 void load_put_packed(struct em_buf *out, uint64_t id, const void *packed, size_t size)
@@ -58,6 +53,11 @@ void load_put_packed(struct em_buf *out, uint64_t id, const void *packed, size_t
     *at++ = (uint8_t)id;
     memcpy(at, packed, size);
     em_buf_commit(out, EM_FRAME_HEADER + 1 + ID_SIZE + size);
+}
+
+static const char *lane_url(const struct load *load, unsigned number)
+{
+    return load->config->urls[number % load->config->n_urls];
 }
 
 static void send_one(struct lane *lane, unsigned slot)
@@ -77,39 +77,12 @@ static void fill(struct load *load)
     }
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
-{
-    struct load *load = w->data;
-    uint64_t now = bench_now_ns();
-    if (load->n_ready < load->config->n_conns)
-        real_fail("%s: no session in time", load->config->url);
-    if (!load->is_measuring) {
-        load->is_measuring = true;
-        load->start_ns = now;
-        ev_timer_set(w, load->config->seconds, 0);
-        ev_timer_start(loop, w);
-        return;
-    }
-    if (!load->result->hist.n) {
-        if (now - load->start_ns > (uint64_t)GIVE_UP_S * 1000000000u)
-            real_fail("%s: no answer in %d s", load->config->url, GIVE_UP_S);
-        ev_timer_set(w, load->config->seconds, 0);
-        ev_timer_start(loop, w);
-        return;
-    }
-    load->result->rate = (double)load->result->hist.n * 1e9 / (double)(now - load->start_ns);
-    load->is_over = true;
-    ev_break(loop, EVBREAK_ALL);
-}
-
 /* The session of a lane stands; with the last one the clock starts. */
 static void ready(struct load *load)
 {
     if (++load->n_ready < load->config->n_conns)
         return;
-    ev_timer_stop(load->loop, &load->timer);
-    ev_timer_set(&load->timer, load->config->seconds * WARM_UP, 0);
-    ev_timer_start(load->loop, &load->timer);
+    meter_start(&load->meter);
     fill(load);
 }
 
@@ -185,8 +158,7 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     unsigned slot = id & (LOAD_FLIGHT_MAX - 1);
     if (id >> SLOT_BITS == 0 || slot >= load->config->n_flight)
         fail_with(load, data, size);
-    if (load->is_measuring)
-        hist_add(&load->result->hist, bench_now_ns() - lane->sent_ns[slot]);
+    meter_add(&load->meter, lane->sent_ns[slot]);
     send_one(lane, slot);
     em_conn_sent(conn);
     return 0;
@@ -195,8 +167,8 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
 static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
 {
     struct lane *lane = aux;
-    if (!lane->load->is_over)
-        real_fail("%s: connection %u: %s", lane->load->config->url, lane->number, why);
+    if (!lane->load->meter.is_over)
+        real_fail("%s: connection %u: %s", lane_url(lane->load, lane->number), lane->number, why);
 }
 
 static void open_lane(struct load *load, unsigned number)
@@ -211,11 +183,12 @@ static void open_lane(struct load *load, unsigned number)
     };
     struct em_address address;
     char why[EM_ADDR_WHY];
-    if (em_address_parse(config->url, &address, why))
-        real_fail("%s: %s", config->url, why);
+    const char *url = lane_url(load, number);
+    if (em_address_parse(url, &address, why))
+        real_fail("%s: %s", url, why);
     int fd = em_socket_connect(&address);
     if (fd < 0)
-        real_fail("%s: %s", config->url, em_strerror(fd));
+        real_fail("%s: %s", url, em_strerror(fd));
     lane->load = load;
     lane->number = number;
     lane->conn = em_conn_new(load->net, fd, &conn_config, lane);
@@ -223,23 +196,20 @@ static void open_lane(struct load *load, unsigned number)
 
 void load_run(const struct load_config *config, struct load_result *ret_result)
 {
-    struct load load = {.config = config, .result = ret_result};
+    struct load load = {.config = config};
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
     assert(config->n_conns <= LOAD_CONNS_MAX && config->n_flight <= LOAD_FLIGHT_MAX);
-    memset(ret_result, 0, sizeof(*ret_result));
-    load.loop = ev_loop_new(EVFLAG_AUTO);
-    load.net = em_net_new(load.loop);
+    load.net = em_net_new(loop);
     load.lanes = em_calloc(config->n_conns, sizeof(*load.lanes));
     em_arena_init(&load.arena, 0);
-    ev_timer_init(&load.timer, on_timer, GIVE_UP_S, 0);
-    load.timer.data = &load;
-    ev_timer_start(load.loop, &load.timer);
+    meter_init(&load.meter, loop, config->urls[0], config->seconds, ret_result);
     for (unsigned i = 0; i < config->n_conns; i++)
         open_lane(&load, i);
-    ev_run(load.loop, 0);
+    ev_run(loop, 0);
     for (unsigned i = 0; i < config->n_conns; i++)
         em_conn_close(load.lanes[i].conn, 0, NULL);
     em_net_free(load.net);
     em_arena_fini(&load.arena);
     free(load.lanes);
-    ev_loop_destroy(load.loop);
+    ev_loop_destroy(loop);
 }

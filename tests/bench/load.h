@@ -17,7 +17,8 @@ struct em_tls;
 #define LOAD_CONNS_MAX  64
 
 struct load_config {
-    const char *url;
+    const char *const *urls; /* connection i goes to i % n_urls */
+    unsigned n_urls;
     struct em_tls *const *tls; /* contexts for tls://, connection i takes i % n_tls */
     unsigned n_tls;
     unsigned n_conns;         /* 1 .. LOAD_CONNS_MAX */

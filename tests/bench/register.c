@@ -52,9 +52,11 @@ static void measure(const struct bench *bench, const struct real_server *server,
                     unsigned n_flight)
 {
     struct load_result *result = em_malloc(sizeof(*result));
+    const char *url = server->tls_url;
     char name[64];
     const struct load_config config = {
-        .url = server->tls_url,
+        .urls = &url,
+        .n_urls = 1,
         .tls = tls,
         .n_tls = N_NODES,
         .n_conns = n_conns,

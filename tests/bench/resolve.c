@@ -88,7 +88,8 @@ static void run(const struct bench *bench, const struct real_server *server,
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         char name[64];
         struct load_config config = {
-            .url = url,
+            .urls = &url,
+            .n_urls = 1,
             .tls = &client,
             .n_tls = client ? 1 : 0,
             .n_conns = shapes[i][0],
@@ -99,7 +100,7 @@ static void run(const struct bench *bench, const struct real_server *server,
         };
         double rate =
             measure(bench, &config, "resolves of one EID, connections x in flight", transport);
-        config.url = echo_url;
+        config.urls = &echo_url;
         config.is_bare = true;
         double echo = measure(bench, &config, "the same frames echoed", transport);
         snprintf(name, sizeof(name), "%s.%ux%u.of_echo", transport, shapes[i][0], shapes[i][1]);
