@@ -1,28 +1,39 @@
 #include "bench.h"
 
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define DEFAULT_SECONDS 3
 #define DEFAULT_PORTS   100000
 #define DEFAULT_TIMES   200
+#define BLOCK           4096 /* of a synchronous write */
+
+const char bench_yaml[] = "log: warn\nlease:\n  duration: 1h\n"
+                          "limits:\n  ports_per_node: 100000000\n";
 
 static void help(const char *name, const char *about)
 {
-    printf("bench_%s: %s\n\n"
-           "  --seconds N       measure each figure for so long (%d)\n"
-           "  --ports N         endpoints in the map (%d)\n"
-           "  --times N         installs that are measured (%d)\n"
-           "  --json            a JSON object a line instead of a table\n"
-           "  --mapserver PATH  the program to measure\n"
-           "  --xtr PATH        the agent to measure\n"
-           "  --help            this text\n\n"
-           "TMPDIR says on which disk the map lies.\n"
-           "Example: bench_%s --seconds 10 --json\n",
-           name, about, DEFAULT_SECONDS, DEFAULT_PORTS, DEFAULT_TIMES, name);
+    printf(
+        "bench_%s: %s\n\n"
+        "  --seconds N       measure each figure for so long (%d)\n"
+        "  --ports N         endpoints in the map (%d)\n"
+        "  --times N         installs that are measured (%d); leaders that are killed (up to 5)\n"
+        "  --only NAME       of a comparison only \"eidmap\" or \"etcd\"\n"
+        "  --json            a JSON object a line instead of a table\n"
+        "  --mapserver PATH  the program to measure\n"
+        "  --xtr PATH        the agent to measure\n"
+        "  --help            this text\n\n"
+        "TMPDIR says on which disk the map lies.\n"
+        "Example: bench_%s --seconds 10 --json\n",
+        name, about, DEFAULT_SECONDS, DEFAULT_PORTS, DEFAULT_TIMES, name);
 }
 
 /* A number of the command line, or the end. */
@@ -40,7 +51,7 @@ struct bench bench_parse(int argc, char **argv, const char *name, const char *ab
     static const struct option options[] = {
         {"help", 0, NULL, 'h'},  {"json", 0, NULL, 'j'},      {"seconds", 1, NULL, 's'},
         {"ports", 1, NULL, 'p'}, {"mapserver", 1, NULL, 'm'}, {"xtr", 1, NULL, 'x'},
-        {"times", 1, NULL, 't'}, {NULL, 0, NULL, 0},
+        {"times", 1, NULL, 't'}, {"only", 1, NULL, 'o'},      {NULL, 0, NULL, 0},
     };
     struct bench bench = {
         .name = name,
@@ -65,6 +76,8 @@ struct bench bench_parse(int argc, char **argv, const char *name, const char *ab
             bench.mapserver = optarg;
         else if (option == 'x')
             bench.xtr = optarg;
+        else if (option == 'o')
+            bench.only = optarg;
         else if (option == 'h')
             help(name, about), exit(0);
         else
@@ -108,10 +121,33 @@ uint64_t bench_now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+void bench_disk(const struct bench *bench, const char *dir)
+{
+    static const uint8_t block[BLOCK] = {1};
+    struct hist *hist = em_calloc(1, sizeof(*hist));
+    char *path = em_asprintf("%s/sync", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    uint64_t start = bench_now_ns(), now = start;
+    uint64_t end = start + (uint64_t)(bench->seconds * 1e9);
+    for (off_t at = 0; fd >= 0 && now < end; at = (at + BLOCK) % (BLOCK << 10)) {
+        if (pwrite(fd, block, BLOCK, at) != BLOCK || fdatasync(fd))
+            real_fail("%s: %s", path, strerror(errno));
+        uint64_t done = bench_now_ns();
+        hist_add(hist, done - now);
+        now = done;
+    }
+    if (fd < 0)
+        real_fail("%s: %s", path, strerror(errno));
+    bench_latency(bench, "fdatasync", hist, (double)hist->n * 1e9 / (double)(now - start),
+                  "4 KiB written and synced on the same disk, one after the other");
+    close(fd);
+    free(path);
+    free(hist);
+}
+
 void bench_server(const struct bench *bench, struct real_server *server)
 {
-    real_server_init(server, "log: warn\nlease:\n  duration: 1h\n"
-                             "limits:\n  ports_per_node: 100000000\n");
+    real_server_init(server, bench_yaml);
     server->program = bench->mapserver;
     real_server_start(server);
 }

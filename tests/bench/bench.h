@@ -15,8 +15,9 @@ struct bench {
     bool is_json;
     double seconds; /* that each figure is measured for */
     uint32_t n_ports;
-    unsigned n_times; /* installs */
+    unsigned n_times; /* installs, or kills */
     const char *mapserver, *xtr;
+    const char *only; /* of what is compared; NULL: all */
 };
 
 /* Reads the command line; --help prints 'about' and the options, and ends the program. */
@@ -32,7 +33,13 @@ void bench_latency(const struct bench *bench, const char *name, const struct his
 
 uint64_t bench_now_ns(void);
 
-/* A running server whose leases and limits outlast any benchmark. */
+/* The rate and latency of small synchronous writes, one after the other, in 'dir'. */
+void bench_disk(const struct bench *bench, const char *dir);
+
+/* Configuration of servers whose leases and limits outlast any benchmark. */
+extern const char bench_yaml[];
+
+/* A running server with bench_yaml. */
 void bench_server(const struct bench *bench, struct real_server *server);
 
 #endif
