@@ -19,7 +19,8 @@
 #define READ_S   10
 #define WRITE_US 250000
 
-void raw_open(struct raw *raw, const char *url)
+/* 0 or -errno. */
+static int open_raw(struct raw *raw, const char *url)
 {
     struct em_address address;
     struct timeval read_limit = {.tv_sec = READ_S}, write_limit = {.tv_usec = WRITE_US};
@@ -29,15 +30,35 @@ void raw_open(struct raw *raw, const char *url)
     if (em_address_parse(url, &address, why))
         real_fail("%s: %s", url, why);
     raw->fd = em_socket_connect(&address);
+    if (raw->fd < 0)
+        return raw->fd;
     struct pollfd pollfd = {.fd = raw->fd, .events = POLLOUT};
-    if (raw->fd < 0 || poll(&pollfd, 1, READ_S * 1000) != 1 ||
-        getsockopt(raw->fd, SOL_SOCKET, SO_ERROR, &err, &size) || err)
-        real_fail("%s: cannot connect: %s", url, strerror(err ? err : -raw->fd));
+    if (poll(&pollfd, 1, READ_S * 1000) != 1)
+        err = ETIMEDOUT;
+    else if (getsockopt(raw->fd, SOL_SOCKET, SO_ERROR, &err, &size))
+        err = errno;
+    if (err) {
+        close(raw->fd);
+        return -err;
+    }
     fcntl(raw->fd, F_SETFL, fcntl(raw->fd, F_GETFL) & ~O_NONBLOCK);
     setsockopt(raw->fd, SOL_SOCKET, SO_RCVTIMEO, &read_limit, sizeof(read_limit));
     setsockopt(raw->fd, SOL_SOCKET, SO_SNDTIMEO, &write_limit, sizeof(write_limit));
     raw->arena = em_malloc(sizeof(*raw->arena));
     em_arena_init(raw->arena, 0);
+    return 0;
+}
+
+void raw_open(struct raw *raw, const char *url)
+{
+    int r = open_raw(raw, url);
+    if (r)
+        real_fail("%s: cannot connect: %s", url, strerror(-r));
+}
+
+bool raw_try_open(struct raw *raw, const char *url)
+{
+    return open_raw(raw, url) == 0;
 }
 
 void raw_set_patience(struct raw *raw, unsigned ms)

@@ -14,6 +14,9 @@ struct raw {
 /* Connects to a unix socket or a TCP port (no TLS is spoken); ends the program when nobody
  * listens.  Reading gives up after 10 s, writing after 250 ms. */
 void raw_open(struct raw *raw, const char *url);
+
+/* False when nobody listens. */
+bool raw_try_open(struct raw *raw, const char *url);
 void raw_close(struct raw *raw);
 
 /* Reading gives up after 'ms' from now on. */

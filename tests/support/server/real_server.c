@@ -142,22 +142,22 @@ void real_server_configure(const struct real_server *server, const char *yaml)
     if (!file)
         real_fail("%s: %s", server->config, strerror(errno));
     fprintf(file,
-            "server_id: " SERVER_ID "\n"
+            "server_id: %s\n"
             "data_dir: %s\n"
             "listen:\n  - %s\n  - %s\n"
-            "tls:\n  ca: %s/ca.crt\n  cert: %s/server-" SERVER_ID ".crt\n"
-            "  key: %s/server-" SERVER_ID ".key\n%s",
-            server->data, server->unix_url, server->tls_url, server->pki, server->pki, server->pki,
-            yaml ? yaml : "");
+            "tls:\n  ca: %s/ca.crt\n  cert: %s/server-%s.crt\n"
+            "  key: %s/server-%s.key\n%s",
+            server->id, server->data, server->unix_url, server->tls_url, server->pki, server->pki,
+            server->id, server->pki, server->id, yaml ? yaml : "");
     if (fclose(file))
         real_fail("%s: %s", server->config, strerror(errno));
 }
 
-void real_server_init(struct real_server *server, const char *yaml)
+/* Everything but certificates and configuration. */
+static void init_names(struct real_server *server, const char *id)
 {
-    char *why = NULL;
     const char *tmp = getenv("TMPDIR");
-    *server = (struct real_server){.program = real_program("mapserver")};
+    *server = (struct real_server){.program = real_program("mapserver"), .id = id};
     signal(SIGPIPE, SIG_IGN);
     snprintf(server->dir, sizeof(server->dir), "%.40s/eidmap-XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(server->dir))
@@ -168,10 +168,30 @@ void real_server_init(struct real_server *server, const char *yaml)
     snprintf(server->log, sizeof(server->log), "%s/log", server->dir);
     snprintf(server->unix_url, sizeof(server->unix_url), "unix:%s/socket", server->dir);
     snprintf(server->tls_url, sizeof(server->tls_url), "tls://127.0.0.1:%u", real_free_port());
+}
+
+void real_server_init(struct real_server *server, const char *yaml)
+{
+    real_server_init_first(server, SERVER_ID, yaml);
+}
+
+void real_server_init_first(struct real_server *server, const char *id, const char *yaml)
+{
+    char *why = NULL;
+    init_names(server, id);
     if (em_pki_init(server->pki, false, &why))
         real_fail("CA: %s", why);
-    real_server_issue(server, EM_ROLE_SERVER, SERVER_ID);
+    real_server_issue(server, EM_ROLE_SERVER, id);
     real_server_issue(server, EM_ROLE_OPERATOR, OPERATOR_ID);
+    real_server_configure(server, yaml);
+}
+
+void real_server_init_next(struct real_server *server, const char *id,
+                           const struct real_server *first, const char *yaml)
+{
+    init_names(server, id);
+    snprintf(server->pki, sizeof(server->pki), "%s", first->pki);
+    real_server_issue(server, EM_ROLE_SERVER, id);
     real_server_configure(server, yaml);
 }
 

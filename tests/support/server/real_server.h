@@ -12,6 +12,7 @@
 
 struct real_server {
     const char *program; /* real_program("mapserver"), or the caller's, set after init */
+    const char *id;      /* server_id, lent */
     const char *netns;   /* network namespace that it runs in, set after init; NULL: ours */
     char dir[64];        /* removed by real_server_fini() */
     char config[80];     /* written by real_server_init(), anybody may write another */
@@ -26,6 +27,12 @@ struct real_server {
 /* Makes the directory (below TMPDIR or /tmp), the certificates of the server and of the
  * operator "tester", and the configuration.  'yaml': more lines of it, or NULL. */
 void real_server_init(struct real_server *server, const char *yaml);
+
+/* The same for servers of one cluster, each with its 'id' (lent): the first makes the
+ * certificates of all, so it is the last that real_server_fini() is called for. */
+void real_server_init_first(struct real_server *server, const char *id, const char *yaml);
+void real_server_init_next(struct real_server *server, const char *id,
+                           const struct real_server *first, const char *yaml);
 
 /* Writes the configuration again, after tls_url has been changed, say. */
 void real_server_configure(const struct real_server *server, const char *yaml);
