@@ -58,11 +58,15 @@ void claims_put(void *aux, unsigned conn, uint64_t id, struct em_buf *out)
         real_fail("a claim of one port does not fit into a frame");
 }
 
-size_t claims_size(struct claims *claims)
+size_t claims_size(void)
 {
+    struct claims claims = {.network_id = 1};
     struct request request;
-    request_init(&request, claims, 1, claims_nodes[0]);
-    return eidmap__register__get_packed_size(&request.reg);
+    em_arena_init(&claims.arena, 0);
+    request_init(&request, &claims, 1, claims_nodes[0]);
+    size_t size = eidmap__register__get_packed_size(&request.reg);
+    em_arena_fini(&claims.arena);
+    return size;
 }
 
 void claims_check(const struct claims *claims, const char *url)

@@ -25,7 +25,7 @@ struct em_buf;
 void claims_put(void *aux, unsigned conn, uint64_t id, struct em_buf *out);
 
 /* Bytes of such a Register. */
-size_t claims_size(struct claims *claims);
+size_t claims_size(void);
 
 /* A benchmark of what was not stored would flatter: the first one is asked for. */
 void claims_check(const struct claims *claims, const char *url);
