@@ -174,23 +174,38 @@ static int add_entries(struct ms_engine *engine, const struct raft_message *mess
     return 0;
 }
 
-static void offer(struct ms_engine *engine, const struct raft_message *message)
+static void offer(struct ms_engine *engine, uint64_t replica)
 {
-    struct peer *peer = peer_of(engine, message->server_id);
-    peer->is_offered = true;
-    peer->offered = message->install_snapshot.last_index;
-    engine->config.io->offer(engine->config.aux, message->server_id,
-                             message->install_snapshot.last_index,
-                             message->install_snapshot.last_term);
+    peer_of(engine, replica)->is_offered = true;
+    engine->config.io->offer(engine->config.aux, replica, engine->raft.trail.snapshot.index,
+                             engine->raft.trail.snapshot.term);
+}
+
+/* libraft's own. */
+static void take_snapshot(struct ms_engine *engine, const struct raft_message *message)
+{
+    assert(message->install_snapshot.last_index == engine->raft.trail.snapshot.index);
+    peer_of(engine, message->server_id)->offered = message->install_snapshot.last_index;
+    offer(engine, message->server_id);
+}
+
+/* A founder's log begins behind a mark at 1, which libraft takes for an entry: it would tell
+ * one that has nothing to append nothing to it, for ever. */
+static int take_append(struct ms_engine *engine, const struct raft_message *message)
+{
+    if (is_on(engine, MS_GUARD_OFFER) && message->append_entries.prev_log_index == 0 &&
+        !peer_of(engine, message->server_id)->is_offered)
+        offer(engine, message->server_id);
+    return add_entries(engine, message);
 }
 
 static int take_message(struct ms_engine *engine, struct raft_message *message)
 {
     switch (message->type) {
     case RAFT_APPEND_ENTRIES:
-        return add_entries(engine, message);
+        return take_append(engine, message);
     case RAFT_INSTALL_SNAPSHOT:
-        offer(engine, message);
+        take_snapshot(engine, message);
         return 0;
     case RAFT_APPEND_ENTRIES_RESULT:
         if (engine->is_stale && is_on(engine, MS_GUARD_STALE_REPLY))
