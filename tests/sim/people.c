@@ -66,7 +66,7 @@ void sim_housekeeping(struct sim *sim)
         return;
     }
     disk_state_set(&disk->state, &replica->state);
-    if (!rng_chance(&sim->rng, 2, 3))
+    if (!sim->compacts || !rng_chance(&sim->rng, 2, 3))
         return;
     const struct ms_mark mark = disk_mark(&disk->state);
     sim_after(replica, ms_engine_compact(replica->engine, sim->now_ms, &mark));

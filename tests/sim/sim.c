@@ -210,6 +210,7 @@ static void choose_engine(struct sim *sim)
     engine->message_size = rng_between(rng, 1, 800);
     engine->guards_off = sim->config.guards_off;
     sim->client_ms = rng_between(rng, 1, rng_chance(rng, 1, 2) ? 20 : 400);
+    sim->compacts = rng_chance(rng, 7, 8);
     sim->trouble_ms = rng_between(rng, 100, 2000);
 }
 

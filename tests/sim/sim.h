@@ -109,6 +109,7 @@ struct sim {
     struct sim_job jobs[SIM_JOBS];
     struct ms_engine_config engine;
     struct em_arena arena;
+    bool compacts;                  /* logs are shortened */
     uint64_t client_ms, trouble_ms; /* at most so long until the next */
     uint64_t end_ms; /* the faults end then, whatever the number of steps; 0: do not */
     uint64_t n_proposed, next_id;

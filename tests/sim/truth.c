@@ -7,7 +7,7 @@
 
 void truth_init(struct truth *truth)
 {
-    *truth = (struct truth){.room = 1024, .n_chosen = 1};
+    *truth = (struct truth){.room = 1024};
     truth->entries = em_calloc(truth->room, sizeof(*truth->entries));
 }
 
