@@ -149,13 +149,16 @@ void ms_codec_append(struct em_buf *out, const struct raft_message *message)
     (void)r;
 }
 
+/* Terms do not fall in a log; libraft asserts it. */
 static int get_entries(const Eidmap__Consensus *msg, struct raft_entry *entries)
 {
+    uint64_t least = msg->prev_term ? msg->prev_term : 1;
     for (size_t i = 0; i < msg->n_entries; i++) {
         const Eidmap__LogEntry *entry = msg->entries[i];
         enum raft_entry_type type;
-        if (type_of(entry->kind, &type) || entry->term == 0 || entry->term > msg->term)
+        if (type_of(entry->kind, &type) || entry->term < least || entry->term > msg->term)
             return EM_E_MALFORMED;
+        least = entry->term;
         struct ms_payload *payload = ms_payload_new(entry->data.data, entry->data.len);
         entries[i] = (struct raft_entry){
             .term = entry->term, .type = type, .buf = {payload->data, payload->size}};
