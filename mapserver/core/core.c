@@ -39,6 +39,7 @@
 #define OFFER_MS             3000         /* an offer that was not taken up by then is made again */
 #define LOG_HELD_MAX         (2ull << 30) /* the log is not shortened while the map is sent */
 #define ROOM_MS              20
+#define FINISH_MS            1000
 #define HEARD_MAX            200000
 #define COMMAND_LIMIT        (80u << 20) /* as state/apply.c unpacks one into */
 
@@ -774,6 +775,16 @@ static void init_watchers(struct ms_core *core)
     ev_timer_start(core->loop, &core->tick);
 }
 
+/* What was proposed before the stop is still committed, if a majority is there. */
+static void finish_proposals(struct ms_core *core)
+{
+    uint64_t until_ms = em_now_ms() + FINISH_MS;
+    while (!core->is_broken && core->is_leader && em_now_ms() < until_ms &&
+           (!ms_proposals_is_sent(core->proposals) || core->batcher.n > 0 ||
+            ms_engine_commit_index(core->engine) < ms_engine_last_index(core->engine)))
+        ev_run(core->loop, EVRUN_ONCE);
+}
+
 /* A leader that goes in order does not leave the others to find out. */
 static void give_away(struct ms_core *core)
 {
@@ -801,6 +812,7 @@ static void *run(void *aux)
     struct ms_core *core = aux;
     while (!core->is_stopping)
         ev_run(core->loop, EVRUN_ONCE);
+    finish_proposals(core);
     give_away(core);
     ms_peers_free(core->peers);
     core->peers = NULL;

@@ -217,3 +217,11 @@ size_t ms_proposals_len(struct ms_proposals *proposals)
     pthread_mutex_unlock(&proposals->lock);
     return len;
 }
+
+bool ms_proposals_is_sent(struct ms_proposals *proposals)
+{
+    pthread_mutex_lock(&proposals->lock);
+    bool is_sent = proposals->send_seq == proposals->next_seq;
+    pthread_mutex_unlock(&proposals->lock);
+    return is_sent;
+}

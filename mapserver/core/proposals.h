@@ -42,6 +42,9 @@ void ms_proposals_rewind(struct ms_proposals *proposals);
 /* Has the oldest one been on its way since before then? */
 bool ms_proposals_is_stuck(struct ms_proposals *proposals, uint64_t before_ms);
 
+/* Have all been sent? */
+bool ms_proposals_is_sent(struct ms_proposals *proposals);
+
 size_t ms_proposals_len(struct ms_proposals *proposals);
 
 #endif

@@ -276,16 +276,15 @@ out:
     return r;
 }
 
-/* What is committed must be applied: the limit is kept where commands are proposed, and LMDB
- * has some room beyond it for those under way. */
-static int create(struct ms_env *env, uint64_t map_size)
+/* 'beyond': bytes that LMDB may take over the limit. */
+static int create(struct ms_env *env, uint64_t map_size, uint64_t beyond)
 {
     int r = mdb_env_create(&env->mdb);
     env->limit = map_size < SMALLEST_MAP ? SMALLEST_MAP : map_size;
     if (!r)
         r = mdb_env_set_maxdbs(env->mdb, MS_N_DBS);
     if (!r)
-        r = mdb_env_set_mapsize(env->mdb, env->limit + env->limit / 8 + BEYOND_LIMIT);
+        r = mdb_env_set_mapsize(env->mdb, env->limit + beyond);
     return r;
 }
 
@@ -298,7 +297,9 @@ int ms_env_open(const char *path, uint64_t map_size, unsigned max_readers, struc
         return r;
     struct ms_env *env = em_calloc(1, sizeof(*env));
     env->path = em_strdup(path);
-    r = create(env, map_size);
+    /* What is committed must be applied: the limit is kept where commands are proposed, and
+     * those under way have some room beyond it. */
+    r = create(env, map_size, map_size / 8 + BEYOND_LIMIT);
     if (!r)
         r = mdb_env_set_maxreaders(env->mdb, max_readers);
     if (!r)
@@ -324,7 +325,7 @@ int ms_env_build(const char *path, uint64_t map_size, struct ms_env **ret_env, c
     MDB_txn *txn = NULL;
     bool is_fresh;
     env->path = em_strdup(path);
-    int r = create(env, map_size);
+    int r = create(env, map_size, 0);
     if (!r)
         r = mdb_env_open(env->mdb, path, MDB_NOTLS | MDB_NOLOCK | MDB_NOSYNC, 0600);
     if (!r)

@@ -19,7 +19,7 @@
 #define N_DEAF     8
 #define N_BROKEN   1000
 #define N_NETWORKS 2000
-#define N_MUTANTS  20000
+#define N_MUTANTS  4000
 #define GROWTH_KIB (96ul << 10) /* more than all buffers that N_DEAF clients may fill */
 #define CONFIG                                                                                     \
     "log: warn\nlease:\n  duration: 1h\n"                                                          \

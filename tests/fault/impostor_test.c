@@ -112,13 +112,18 @@ Test(impostor, a_node_cannot_say_that_it_is_another_node)
 
 Test(impostor, an_operator_cannot_speak_for_a_node)
 {
-    expect_no_session(EM_ROLE_OPERATOR, "tester", "hv1", "operator");
+    expect_no_session(EM_ROLE_OPERATOR, "tester", "hv1", "only a node");
     end_story();
 }
 
 Test(impostor, a_servers_certificate_is_not_for_clients)
 {
-    expect_no_session(EM_ROLE_SERVER, "s2", NULL, "server's certificate");
+    struct caller server_caller = {.err = 0};
+    int r = connect_as(server.pki, EM_ROLE_SERVER, "s2", NULL, &server_caller.call);
+    cr_assert_eq(r, 0, "a server may fetch the map");
+    cr_assert_eq(caller_resolve(&server_caller, network_id, 1), EM_E_DENIED);
+    cr_assert_eq(caller_status(&server_caller), EM_E_DENIED);
+    caller_close(&server_caller);
     end_story();
 }
 

@@ -18,8 +18,10 @@ static void *take(struct map *map, size_t size)
 
 static void open_all(struct map *map, uint64_t map_size)
 {
-    struct ms_store_config config = {
-        .dir = map->dir, .generation = map->generation, .map_size = map_size, .disk_reserve = 4096};
+    struct ms_store_config config = {.dir = map->dir,
+                                     .generation = map->generation,
+                                     .map_size = map_size,
+                                     .disk_reserve = map->disk_reserve ? map->disk_reserve : 4096};
     char *why = NULL;
     int r = ms_store_open(&config, &map->store, &why);
     cr_assert_eq(r, 0, "%s", why ? why : "");
@@ -39,7 +41,9 @@ void map_open(struct map *map, uint64_t map_size)
     const char *tmp = getenv("TMPDIR");
     if (!tmp && access("/dev/shm", W_OK) == 0)
         tmp = "/dev/shm"; /* a thousand commits are a thousand fsyncs */
+    uint64_t disk_reserve = map->disk_reserve;
     memset(map, 0, sizeof(*map));
+    map->disk_reserve = disk_reserve;
     snprintf(map->dir, sizeof(map->dir), "%s/eidmap-XXXXXX", tmp ? tmp : "/tmp");
     cr_assert_not_null(mkdtemp(map->dir));
     em_arena_init(&map->arena, 1u << 30);
@@ -85,9 +89,15 @@ const struct ms_result *map_run(struct map *map, Eidmap__Command *command)
     uint8_t *bytes = em_malloc(size);
     struct ms_blob blob = {bytes, size};
     const char *why = "";
+    int r;
     eidmap__command__pack(command, bytes);
+    if (ms_apply_is_growing(command) && (r = ms_store_check_room(map->store, &why))) {
+        free(bytes); /* as the core does, before it proposes */
+        map->refused = (struct ms_result){.err = r, .message = why, .field = ""};
+        return &map->refused;
+    }
     const struct ms_point at = {ms_apply_point(map->apply).index + 1, 1};
-    int r = ms_apply_batch(map->apply, &blob, 1, at, &map->batch, &why);
+    r = ms_apply_batch(map->apply, &blob, 1, at, &map->batch, &why);
     free(bytes);
     cr_assert_eq(r, 0, "%s", why);
     return &map->batch.results[0];

@@ -14,6 +14,8 @@
 struct map {
     char dir[128];
     uint64_t generation;
+    uint64_t disk_reserve;   /* set before map_open(); 0: a page */
+    struct ms_result refused;
     uint32_t max_node_ports; /* of the commands; 0: the default */ /* that map_reopen() opens */
     struct ms_store *store;
     struct ms_apply *apply;

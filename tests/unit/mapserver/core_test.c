@@ -219,9 +219,12 @@ Test(core, a_hanging_core_is_seen)
 {
     start(0);
     cr_assert(ms_core_is_alive(core));
+    usleep(200000);
     cr_assert(ms_core_is_alive(core), "idle is alive");
     hold_up();
+    usleep(200000);
     ms_core_is_alive(core);
+    usleep(200000);
     cr_assert_not(ms_core_is_alive(core));
     n_allowed = SIZE_MAX;
 }
