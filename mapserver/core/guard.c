@@ -61,10 +61,14 @@ void ms_guard_mend_reject(const struct raft *r, struct raft_message *msg)
     struct raft_append_entries_result *result = &msg->append_entries_result;
     raft_index match;
     if (msg->type != RAFT_APPEND_ENTRIES_RESULT || result->rejected == 0 ||
-        raft_match_index(r, msg->server_id, &match) || result->rejected > match)
+        raft_match_index(r, msg->server_id, &match))
         return;
-    result->rejected = 0;
-    result->last_log_index = 0;
+    if (result->rejected <= match) {
+        result->rejected = 0;
+        result->last_log_index = 0;
+    } else if (result->last_log_index < match) {
+        result->last_log_index = match;
+    }
 }
 
 void ms_guard_mend_pre_vote(const struct raft *r, raft_term asked, struct raft_message *reply)

@@ -291,7 +291,9 @@ static void calm_down(struct sim *sim)
     }
     if (!sim->is_failed && has_away && sim_is_up(away) && is_spare(sim, away)) {
         sim_crash(away);
-        away->n_lives++; /* its start is forgotten */
+        away->n_lives++; /* its start is forgotten, and so is what it has sent */
+        for (unsigned i = 0; i < SIM_MAX; i++)
+            sim->links[away->place][i].is_cut = true;
     }
 }
 

@@ -53,6 +53,17 @@ static void add(uint64_t leader, uint64_t id)
     cr_assert_eq(ms_engine_match(engine(leader), id), ms_engine_last_index(engine(leader)));
 }
 
+static void shorten_the_log(void)
+{
+    uint64_t first = ms_engine_first_index(engine(1));
+    for (int i = 0; i < 40; i++) {
+        propose(1, "b");
+        stage_run(&s);
+    }
+    stage_compact(&s, 1);
+    cr_assert_gt(ms_engine_first_index(engine(1)), first);
+}
+
 static void isolate(uint64_t id, bool is_cut)
 {
     for (uint64_t i = 1; i <= STAGE_MAX; i++)
@@ -349,6 +360,43 @@ Test(guard, without_stale_reject_libraft_asserts, .signal = SIGABRT)
     reject_what_matches(MS_GUARD_STALE_REJECT);
 }
 
+/* It is away for so long that only the state would help; and then comes what it said when its
+ * log was shorter than it is now. */
+static void reject_from_before(unsigned guards_off)
+{
+    begin(3, guards_off);
+    for (int i = 0; i < 5; i++)
+        propose(1, "a");
+    stage_run(&s);
+    uint64_t match = ms_engine_match(engine(1), 2);
+    cr_assert_eq(match, 7);
+    isolate(2, true);
+    s.has_manual_offers = true;
+    shorten_the_log();
+    cr_assert_gt(ms_engine_first_index(engine(1)), match + 1);
+    for (int i = 0; i < 20; i++) {
+        stage_tick(&s, 1);
+        stage_run(&s);
+    }
+    ms_engine_offer_ended(engine(1), 2);
+    unsigned n_offers = s.replicas[1].n_offers;
+    struct raft_message message =
+        result(ms_engine_term(engine(1)), s.replicas[1].disk.mark.index, match - 1);
+    stage_give(&s, 2, 1, &message);
+    cr_assert_eq(s.replicas[1].n_offers, n_offers + 1);
+    cr_assert_eq(ms_engine_match(engine(1), 2), match);
+}
+
+Test(guard, a_log_that_ends_below_what_matches_is_taken_for_an_old_one)
+{
+    reject_from_before(0);
+}
+
+Test(guard, without_stale_reject_libraft_asserts_here_too, .signal = SIGABRT)
+{
+    reject_from_before(MS_GUARD_STALE_REJECT);
+}
+
 /* ---- PRE_VOTE_TERM ----------------------------------------------------------------------- */
 
 /* 1 has the shorter log and the higher term. */
@@ -513,17 +561,6 @@ Test(guard, without_cut_it_is_refused_for_ever)
 }
 
 /* ---- OFFER ------------------------------------------------------------------------------- */
-
-static void shorten_the_log(void)
-{
-    uint64_t first = ms_engine_first_index(engine(1));
-    for (int i = 0; i < 40; i++) {
-        propose(1, "b");
-        stage_run(&s);
-    }
-    stage_compact(&s, 1);
-    cr_assert_gt(ms_engine_first_index(engine(1)), first);
-}
 
 /* 3 is added, and gets an offer; no state comes. */
 static void offer_to_3(unsigned guards_off)
