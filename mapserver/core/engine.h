@@ -94,7 +94,8 @@ int ms_engine_compact(struct ms_engine *engine, uint64_t now_ms, const struct ms
 int ms_engine_install(struct ms_engine *engine, uint64_t now_ms, const struct ms_mark *mark,
                       uint64_t generation, bool *ret_done);
 
-/* An offer has come to nothing: it will be made again if need be. */
+/* An offer is over, whatever has come of it: it will be made again if need be.  Without this
+ * call it is not, also when the state was put in place: it may have come too late. */
 void ms_engine_offer_ended(struct ms_engine *engine, uint64_t replica);
 
 /* The leader's process is known to be gone: need not wait for the election timeout. */

@@ -48,7 +48,6 @@ void sim_capture(struct sim *sim, uint64_t index)
         end_at(sim, index, rng_between(&sim->rng, 1, SIM_ENDED_MS));
         return;
     }
-    job->is_captured = true;
     disk_state_set(&job->state, &sim->replicas[job->from].state);
     sim_at(sim, sim->now_ms + travel_ms(sim), SIM_ARRIVE, job->to)->arg = index;
 }

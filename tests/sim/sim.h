@@ -88,7 +88,7 @@ struct sim_link {
 
 /* One transfer of the state. */
 struct sim_job {
-    bool is_open, is_captured;
+    bool is_open;
     unsigned from, to;
     uint64_t from_life;
     struct disk_state state;
