@@ -520,8 +520,8 @@ static int receive_part(struct ms_engine *engine, const struct raft_message *mes
     if (at > 0) {
         msg->prev_log_index += at;
         msg->prev_log_term = msg->entries[at - 1].term;
+        msg->entries += at;
     }
-    msg->entries += at;
     msg->n_entries = n;
     for (unsigned i = 0; i < n; i++)
         msg->entries[i].batch = batch;
@@ -538,7 +538,8 @@ static int receive_entries(struct ms_engine *engine, struct raft_message *messag
     int r;
     if (is_on(engine, MS_GUARD_CUT)) {
         unsigned n_cut = ms_guard_cut(&engine->raft, msg);
-        msg->entries += n_cut;
+        if (n_cut > 0)
+            msg->entries += n_cut; /* NULL + 0 is undefined */
         msg->n_entries -= n_cut;
     }
     do {

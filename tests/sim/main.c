@@ -21,7 +21,7 @@ static const char usage[] =
     "  --guards-off MASK   without these rules of the guard (enum ms_guard_rule)\n"
     "  --verbose           what happens\n"
     "\n"
-    "With EIDMAP_NIGHTLY=1 and no --seeds or --steps: 200 runs of 100,000 steps, new ones each\n"
+    "With EIDMAP_NIGHTLY=1 and no --seeds or --steps: 1000 runs of 100,000 steps, new ones each\n"
     "day.\n";
 
 static const char *const mode_names[SIM_MODES] = {"three", "five", "grow"};
@@ -140,7 +140,7 @@ int main(int argc, char **argv)
     const char *nightly = getenv("EIDMAP_NIGHTLY");
     if (nightly && strcmp(nightly, "1") == 0) {
         options.first = (uint64_t)time(NULL) / 86400 * 1000;
-        options.last = options.first + 199;
+        options.last = options.first + 999;
         options.steps = 100000;
     }
     int r = parse(argc, argv, &options);

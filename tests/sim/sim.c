@@ -137,7 +137,7 @@ static void happen(struct sim *sim, struct sim_event *event)
     case SIM_CLIENT:
         if (!sim->is_quiet)
             sim_client(sim);
-        again(sim, event, 1, sim->is_calm ? 40 : sim->client_ms);
+        again(sim, event, 1, sim->is_calm ? 150 : sim->client_ms);
         break;
     case SIM_OPERATOR:
         if (!sim->is_calm)
