@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define CALM_ELECTIONS 20    /* of their timeouts, with clients, all faults over */
+#define CALM_MS        10000 /* and so long, for a state that is under way */
+#define CALM_COMMITS   40    /* entries that must be committed then */
 #define QUIET_MS       20000 /* without: until all have all */
 
 void sim_fail(struct sim *sim, const char *format, ...)
@@ -297,9 +299,10 @@ static void calm_down(struct sim *sim)
     }
 }
 
-static void go_on_until(struct sim *sim, uint64_t until_ms)
+/* Until so much is committed, but not for ever. */
+static void go_on_until(struct sim *sim, uint64_t n_chosen, uint64_t until_ms)
 {
-    while (sim->now_ms < until_ms && !sim->is_failed)
+    while (sim->truth.n_chosen < n_chosen && sim->now_ms < until_ms && !sim->is_failed)
         step(sim);
 }
 
@@ -323,11 +326,11 @@ static const char *check_together(struct sim *sim)
 
 static void come_together(struct sim *sim)
 {
-    uint64_t n_chosen = sim->truth.n_chosen;
     const char *missing = NULL;
     calm_down(sim);
-    go_on_until(sim, sim->now_ms + CALM_ELECTIONS * sim->engine.election_ms);
-    if (!sim->is_failed && sim->truth.n_chosen == n_chosen)
+    uint64_t n_chosen = sim->truth.n_chosen + CALM_COMMITS;
+    go_on_until(sim, n_chosen, sim->now_ms + CALM_ELECTIONS * sim->engine.election_ms + CALM_MS);
+    if (!sim->is_failed && sim->truth.n_chosen < n_chosen)
         sim_fail(sim, "nothing is committed any more");
     sim->is_quiet = true;
     for (uint64_t until_ms = sim->now_ms + QUIET_MS; sim->now_ms < until_ms && !sim->is_failed;) {
