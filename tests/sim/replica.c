@@ -9,12 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ONE_DIES_OF 4000 /* calls */
-
 static bool dies(struct sim_replica *replica)
 {
     struct sim *sim = replica->sim;
-    if (!replica->is_dying && !sim->is_calm && rng_chance(&sim->rng, 1, ONE_DIES_OF))
+    if (!replica->is_dying && !sim->is_calm && rng_chance(&sim->rng, 1, sim->dies_of))
         replica->is_dying = true;
     return replica->is_dying;
 }
@@ -325,7 +323,7 @@ void sim_after(struct sim_replica *replica, int r)
         sim_at(sim, replica->busy_until_ms, SIM_WAKE, replica->place)->life = replica->n_lives;
     }
     if (!replica->is_flushing) {
-        uint64_t at_ms = sim->now_ms + rng_between(&sim->rng, 0, 2);
+        uint64_t at_ms = sim->now_ms + rng_between(&sim->rng, 0, sim->turn_ms);
         if (at_ms < replica->busy_until_ms)
             at_ms = replica->busy_until_ms;
         replica->is_flushing = true;

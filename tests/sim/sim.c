@@ -9,7 +9,7 @@
 #define CALM_ELECTIONS 20    /* of their timeouts, with clients, all faults over */
 #define CALM_MS        10000 /* and so long, for a state that is under way */
 #define CALM_COMMITS   40    /* entries that must be committed then */
-#define QUIET_MS       20000 /* without: until all have all */
+#define QUIET_MS       60000 /* without: until all have all */
 
 void sim_fail(struct sim *sim, const char *format, ...)
 {
@@ -214,6 +214,8 @@ static void choose_engine(struct sim *sim)
     sim->client_ms = rng_between(rng, 1, rng_chance(rng, 1, 2) ? 20 : 400);
     sim->compacts = rng_chance(rng, 7, 8);
     sim->trouble_ms = rng_between(rng, 100, 2000);
+    sim->turn_ms = rng_between(rng, 0, rng_chance(rng, 1, 3) ? 30 : 3);
+    sim->dies_of = rng_between(rng, 300, 6000);
 }
 
 static void begin(struct sim *sim, const struct sim_config *config)
@@ -283,6 +285,7 @@ static void calm_down(struct sim *sim)
     struct sim_replica *away = leader ? leader : &sim->replicas[place];
     bool has_away = sim->end_ms || rng_chance(&sim->rng, 1, 2);
     sim->is_calm = true;
+    sim->turn_ms = 1;
     sim_heal(sim);
     for (unsigned i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];

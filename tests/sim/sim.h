@@ -111,6 +111,8 @@ struct sim {
     struct em_arena arena;
     bool compacts;                  /* logs are shortened */
     uint64_t client_ms, trouble_ms; /* at most so long until the next */
+    uint64_t turn_ms;               /* at most so long from the first event of a turn to its end */
+    uint64_t dies_of;               /* one of so many calls of an engine is its last */
     uint64_t end_ms; /* the faults end then, whatever the number of steps; 0: do not */
     uint64_t n_proposed, next_id;
     bool is_calm;   /* no faults any more */
