@@ -53,6 +53,26 @@ static struct ms_point last_point(const struct ms_log_state *state)
                              state->entries[state->n_entries - 1].term};
 }
 
+/* The newest list of members that the log knows. */
+static int find_members(const struct ms_log_state *state, struct raft_configuration *ret_members)
+{
+    struct raft_buffer buf = {(void *)state->mark.members, state->mark.members_size};
+    for (size_t i = 0; i < state->n_entries; i++)
+        if (state->entries[i].type == RAFT_CHANGE)
+            buf = (struct raft_buffer){state->entries[i].payload->data,
+                                       state->entries[i].payload->size};
+    return raft_configuration_decode(&buf, ret_members) ? EM_E_STORAGE : 0;
+}
+
+/* The log's new mark will give them. */
+static void forget_members(struct ms_identity *identity)
+{
+    free(identity->members);
+    identity->members = NULL;
+    identity->members_size = 0;
+    identity->members_index = 0;
+}
+
 static int reload(struct ms_data *data, char **ret_why)
 {
     ms_log_state_fini(&data->state);
@@ -88,6 +108,24 @@ static int found(struct ms_data *data, const struct ms_data_config *config, char
 
 /* ---- restore ------------------------------------------------------------------------------ */
 
+/* The others would go on with the map that they have. */
+static int check_alone(const struct ms_data *data, const struct ms_data_config *config,
+                       char **ret_why)
+{
+    struct raft_configuration members;
+    int r = find_members(&data->state, &members);
+    if (r)
+        return r;
+    unsigned n = members.n;
+    raft_configuration_close(&members);
+    if (n == 1)
+        return 0;
+    *ret_why = em_asprintf("%s/" MS_RESTORE_FILE " cannot take the place of a map that %u servers "
+                           "share: remove that file, and restore into a new cluster of one server",
+                           config->dir, n);
+    return EM_E_IN_USE;
+}
+
 /* Takes the copy into the log's next generation.  The cluster stays who it is; so a crash at
  * any point leaves either the old map with the file beside it, or the new one. */
 static int restore(struct ms_data *data, const struct ms_data_config *config, const char *file,
@@ -96,11 +134,14 @@ static int restore(struct ms_data *data, const struct ms_data_config *config, co
     struct ms_identity identity;
     struct ms_snapshot_info info;
     struct ms_point at = last_point(&data->state);
-    int r = ms_identity_get(data->store, &identity);
+    int r = check_alone(data, config, ret_why);
+    if (r == 0)
+        r = ms_identity_get(data->store, &identity);
     if (r)
         return r;
-    identity.applied = identity.members_index = at.index;
+    identity.applied = at.index;
     identity.applied_term = at.term;
+    forget_members(&identity);
     const struct ms_snapshot_target target = {
         .dir = config->dir,
         .generation = data->state.generation + 1,
@@ -127,6 +168,17 @@ static int open_store(struct ms_data *data, const struct ms_data_config *config,
     return ms_store_open(&store, &data->store, ret_why);
 }
 
+/* For good: it would take the map's place once more, and what was written since were gone. */
+static int remove_file(const struct ms_data_config *config, const char *file, char **ret_why)
+{
+    int r = unlink(file) ? -errno : ms_env_sync_dir(config->dir);
+    if (r)
+        *ret_why = em_asprintf("the map was restored, but %s cannot be removed: %s; remove it, or "
+                               "the next start restores it again",
+                               file, em_strerror(r));
+    return r;
+}
+
 static int restore_if_there(struct ms_data *data, const struct ms_data_config *config,
                             char **ret_why)
 {
@@ -142,7 +194,7 @@ static int restore_if_there(struct ms_data *data, const struct ms_data_config *c
         if (r == 0)
             r = open_store(data, config, ret_why);
         if (r == 0)
-            unlink(file);
+            r = remove_file(config, file, ret_why);
     }
     free(file);
     return r;
@@ -232,17 +284,6 @@ static int apply_log(struct ms_data *data)
     return r ? r : err;
 }
 
-/* The newest list of members that the log knows. */
-static int find_members(const struct ms_log_state *state, struct raft_configuration *ret_members)
-{
-    struct raft_buffer buf = {(void *)state->mark.members, state->mark.members_size};
-    for (size_t i = 0; i < state->n_entries; i++)
-        if (state->entries[i].type == RAFT_CHANGE)
-            buf = (struct raft_buffer){state->entries[i].payload->data,
-                                       state->entries[i].payload->size};
-    return raft_configuration_decode(&buf, ret_members) ? EM_E_STORAGE : 0;
-}
-
 static int check_others(const struct ms_data *data, ms_alive_fn *is_alive, void *aux,
                         char **ret_why)
 {
@@ -277,9 +318,7 @@ static int recover(struct ms_data *data, const struct ms_data_config *config)
     identity.recovery++;
     identity.applied = at.index;
     identity.applied_term = at.term;
-    free(identity.members); /* the log's new mark gives them */
-    identity.members = NULL;
-    identity.members_size = 0;
+    forget_members(&identity);
     r = ms_identity_set(data->store, &identity);
     ms_identity_fini(&identity);
     if (r == 0)
