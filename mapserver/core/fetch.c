@@ -148,13 +148,15 @@ static void install(struct ms_fetch *fetch)
         em_now_ms() < fetch->alive_ms + SILENCE_MS) /* soon there will be one */
         return;
     int r = ms_engine_install(core->engine, em_now_ms(), &mark, fetch->generation, &is_done);
-    if (r)
+    if (r) {
         ms_core_fail(core, r, ms_engine_why(core->engine));
-    else if (is_done)
+    } else if (is_done) {
         em_info("the map is in place at log index %" PRIu64 ", revision %" PRIu64, mark.index,
                 fetch->info.revision);
-    else
+    } else {
         em_info("the map that was fetched is not needed any more");
+        ms_snapshot_discard(core->config.dir, fetch->generation); /* the next takes its place */
+    }
     ms_snapshot_info_fini(&fetch->info);
     unlink(fetch->path);
     fetch->state = IDLE;

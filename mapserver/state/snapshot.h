@@ -55,4 +55,7 @@ int ms_snapshot_load(const char *path, const struct ms_snapshot_target *target,
                      struct ms_snapshot_job *job, struct ms_snapshot_info *ret_info,
                      char **ret_why);
 
+/* Removes a generation that was built and is not going to be switched to. */
+void ms_snapshot_discard(const char *dir, uint64_t generation);
+
 #endif

@@ -235,3 +235,10 @@ int ms_snapshot_load(const char *path, const struct ms_snapshot_target *target,
     free(tmp);
     return r;
 }
+
+void ms_snapshot_discard(const char *dir, uint64_t generation)
+{
+    char *path = ms_env_path(dir, generation);
+    ms_env_remove(path);
+    free(path);
+}
