@@ -207,6 +207,7 @@ void ms_reads_run(struct ms_reads *reads, const struct ms_reads_now *now)
                                    : now->is_leader || now->leader != reads->leader;
     if (reads->began_ms && (is_void || now->now_ms > reads->began_ms + AGAIN_MS))
         abandon(reads);
+    give_up(reads, &reads->waiting, now->now_ms, "the map servers have no leader now; try again");
     if (reads->waiting.first && !reads->began_ms) {
         if (now->is_ready)
             begin_round(reads, now);
@@ -214,7 +215,6 @@ void ms_reads_run(struct ms_reads *reads, const struct ms_reads_now *now)
             begin_question(reads, now);
     }
     answer_known(reads, now->applied);
-    give_up(reads, &reads->waiting, now->now_ms, "the map servers have no leader now; try again");
     give_up(reads, &reads->known, now->now_ms, "this map server lags behind; ask another one");
 }
 
