@@ -341,7 +341,7 @@ void ms_peers_end(struct ms_peers *peers)
 void ms_peers_tick(struct ms_peers *peers, uint64_t now_ms)
 {
     EM_FOREACH (link, &peers->links, struct link, in_peers)
-        if (link->state == DOWN && link->due_ms <= now_ms && link->info.address[0])
+        if (link->state == DOWN && link->due_ms <= now_ms && (link->info.address[0] || link->probe))
             dial(link);
 }
 
