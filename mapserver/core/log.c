@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "eidmap/error.h"
 #include "state/key.h"
+#include "state/store.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -329,6 +330,10 @@ int ms_log_open(const char *dir, struct ms_log **ret_log, bool *ret_is_new, char
     int r = mkdir(log->path, 0700) && errno != EEXIST ? errno : 0;
     if (r == 0)
         r = open_env(log);
+    if (r == 0) /* LMDB does not see to the names */
+        r = -ms_env_sync_dir(log->path);
+    if (r == 0)
+        r = -ms_env_sync_dir(dir);
     if (r) {
         r = explain(log->path, r, ret_why);
         ms_log_close(log);
