@@ -57,8 +57,10 @@ static void keep_answers(struct caller *caller, const struct em_reply *reply)
         if (!port)
             continue;
         caller->n_positive++;
-        if (port->n_locations)
-            snprintf(caller->node, sizeof(caller->node), "%s", port->locations[0].node_id);
+        if (!port->n_locations)
+            continue;
+        caller->epoch = port->locations[0].epoch;
+        snprintf(caller->node, sizeof(caller->node), "%s", port->locations[0].node_id);
     }
 }
 
@@ -141,12 +143,22 @@ int caller_withdraw(struct caller *caller, uint32_t first, size_t n)
     return finish(caller, id);
 }
 
-int caller_resolve(struct caller *caller, uint32_t network_id, uint32_t number)
+static int resolve(struct caller *caller, uint32_t network_id, uint32_t number, unsigned flags)
 {
     struct em_client *client = begin(caller);
     struct em_eid eid = numbered_ip(number);
     return finish(caller,
-                  em_client_resolve(client, network_id, NULL, &eid, 1, 0, on_reply, caller));
+                  em_client_resolve(client, network_id, NULL, &eid, 1, flags, on_reply, caller));
+}
+
+int caller_resolve(struct caller *caller, uint32_t network_id, uint32_t number)
+{
+    return resolve(caller, network_id, number, 0);
+}
+
+int caller_resolve_now(struct caller *caller, uint32_t network_id, uint32_t number)
+{
+    return resolve(caller, network_id, number, EM_RESOLVE_CONSISTENT);
 }
 
 int caller_status(struct caller *caller)

@@ -10,7 +10,7 @@ struct caller {
     int err;
     char message[256]; /* "" where there was none */
     uint64_t revision;
-    uint64_t epoch;      /* register: of the first claim */
+    uint64_t epoch;      /* register: of the first claim; resolve: of the location below */
     uint32_t network_id; /* put_network */
     size_t n_positive;   /* resolve: answers that have a port */
     char node[64];       /* resolve: of the last positive answer's first location */
@@ -33,6 +33,8 @@ int caller_register(struct caller *caller, uint32_t network_id, uint32_t first, 
 int caller_claim(struct caller *caller, const struct em_claim *claim);
 int caller_withdraw(struct caller *caller, uint32_t first, size_t n);
 int caller_resolve(struct caller *caller, uint32_t network_id, uint32_t number);
+/* The same, linearisable. */
+int caller_resolve_now(struct caller *caller, uint32_t network_id, uint32_t number);
 int caller_status(struct caller *caller);
 
 /* Ports 1 .. n of a new network "bench", on 10 nodes "n0" .. "n9"; returns its id. */

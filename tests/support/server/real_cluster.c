@@ -201,6 +201,13 @@ void real_cluster_add(struct real_cluster *cluster, unsigned i)
     change(cluster, EIDMAP__MEMBER_CHANGE__MEMBER_PROMOTE, i);
 }
 
+void real_cluster_remove(struct real_cluster *cluster, unsigned i)
+{
+    change(cluster, EIDMAP__MEMBER_CHANGE__MEMBER_REMOVE, i);
+    real_cluster_kill(cluster, i);
+    real_remove_tree(cluster->servers[i].data);
+}
+
 void real_cluster_init(struct real_cluster *cluster, unsigned n, const char *yaml)
 {
     assert(n > 0 && n <= REAL_CLUSTER_MAX);

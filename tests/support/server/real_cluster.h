@@ -27,6 +27,9 @@ void real_cluster_start(struct real_cluster *cluster);
  * log. */
 void real_cluster_add(struct real_cluster *cluster, unsigned i);
 
+/* The cluster forgets server 'i', it is killed, and its directory is emptied. */
+void real_cluster_remove(struct real_cluster *cluster, unsigned i);
+
 /* SIGTERM to all; 0, or the exit status of the first that did not end with it. */
 int real_cluster_stop(struct real_cluster *cluster, unsigned limit_ms);
 
