@@ -208,23 +208,39 @@ void real_cluster_remove(struct real_cluster *cluster, unsigned i)
     real_remove_tree(cluster->servers[i].data);
 }
 
-void real_cluster_init(struct real_cluster *cluster, unsigned n, const char *yaml)
+static void init_server(struct real_cluster *cluster, unsigned i, const char *yaml,
+                        const char *address)
+{
+    struct real_server *server = &cluster->servers[i];
+    snprintf(cluster->names[i], sizeof(cluster->names[i]), "ms%u", i + 1);
+    snprintf(cluster->peer_urls[i], sizeof(cluster->peer_urls[i]), "tls://%s:%u",
+             address ? address : "127.0.0.1", real_free_port());
+    char *lines = em_asprintf("%speers:\n  listen: %s\n  election: 500ms\n%s",
+                              i ? "join: true\n" : "", cluster->peer_urls[i], yaml ? yaml : "");
+    if (i)
+        real_server_init_next(server, cluster->names[i], &cluster->servers[0], lines);
+    else
+        real_server_init_first(server, cluster->names[0], lines);
+    if (address) {
+        snprintf(server->tls_url, sizeof(server->tls_url), "tls://%s:%u", address,
+                 real_free_port());
+        real_server_configure(server, lines);
+    }
+    free(lines);
+}
+
+void real_cluster_init_at(struct real_cluster *cluster, unsigned n, const char *yaml,
+                          const char *const *addresses)
 {
     assert(n > 0 && n <= REAL_CLUSTER_MAX);
     *cluster = (struct real_cluster){.n = n};
-    for (unsigned i = 0; i < n; i++) {
-        snprintf(cluster->names[i], sizeof(cluster->names[i]), "ms%u", i + 1);
-        snprintf(cluster->peer_urls[i], sizeof(cluster->peer_urls[i]), "tls://127.0.0.1:%u",
-                 real_free_port());
-        char *lines = em_asprintf("%speers:\n  listen: %s\n  election: 500ms\n%s",
-                                  i ? "join: true\n" : "", cluster->peer_urls[i], yaml ? yaml : "");
-        if (i)
-            real_server_init_next(&cluster->servers[i], cluster->names[i], &cluster->servers[0],
-                                  lines);
-        else
-            real_server_init_first(&cluster->servers[0], cluster->names[0], lines);
-        free(lines);
-    }
+    for (unsigned i = 0; i < n; i++)
+        init_server(cluster, i, yaml, addresses ? addresses[i] : NULL);
+}
+
+void real_cluster_init(struct real_cluster *cluster, unsigned n, const char *yaml)
+{
+    real_cluster_init_at(cluster, n, yaml, NULL);
 }
 
 void real_cluster_start(struct real_cluster *cluster)

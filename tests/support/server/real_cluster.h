@@ -18,6 +18,11 @@ struct real_cluster {
 /* Makes directories, certificates and configurations for 'n' servers; 'yaml' as for
  * real_server_init(). */
 void real_cluster_init(struct real_cluster *cluster, unsigned n, const char *yaml);
+
+/* The same, each server at its own address: in a network namespace of its own, say, which the
+ * caller sets afterwards (servers[i].netns).  NULL: all at 127.0.0.1. */
+void real_cluster_init_at(struct real_cluster *cluster, unsigned n, const char *yaml,
+                          const char *const *addresses);
 void real_cluster_fini(struct real_cluster *cluster);
 
 /* Starts ms1 on its own and adds the others, one after the other; all are voters then. */
