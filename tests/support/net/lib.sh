@@ -19,6 +19,7 @@
 : "${XTR:=build/dev/xtr/xtr}"
 : "${MAPCTL:=build/dev/cli/mapctl}"
 : "${BITS:=24}" # of the IPv4 underlay
+: "${SERVERS:=}" # that xTRs are given, where it is not the one
 
 # ------------------------------------------------------------------ small words
 
@@ -239,6 +240,71 @@ server_answers() { is_alive ms && "$MAPCTL" -t 1 status >/dev/null 2>&1; }
 
 server_stop() { daemon_stop ms "${1:-TERM}"; }
 
+# ---------------------------------------------------------- several map servers
+
+# N [LINES]: ms1 to msN, each on a host of its own (10.0.0.11 and so on) and on
+# $DIR/msI.sock; ms1 begins, the others are added.  xTRs that are opened afterwards know all.
+cluster_open() {
+    local i
+    EIDMAP_SERVERS='' SERVERS=''
+    for i in $(seq "$1"); do
+        "$MAPCTL" --pki "$DIR/pki" pki server "ms$i" >/dev/null
+        underlay_host "ms$i" $((10 + i))
+        replica_configure "$i" "${2:-}"
+        EIDMAP_SERVERS=$EIDMAP_SERVERS${EIDMAP_SERVERS:+,}unix:$DIR/ms$i.sock
+        SERVERS=$SERVERS${SERVERS:+, }'"tls://10.0.0.'$((10 + i)):4342'"'
+        replica_start "ms$i"
+    done
+    export EIDMAP_SERVERS
+    for i in $(seq 2 "$1"); do
+        on_server ms1 member add "ms$i" "10.0.0.$((10 + i)):4343" >/dev/null
+    done
+    soon "the map servers are a cluster" cluster_is_whole
+}
+
+replica_configure() {
+    local join=true
+    [ "$1" != 1 ] || join=false
+    cat >"$DIR/ms$1.yaml" <<END
+server_id: ms$1
+data_dir: $DIR/ms$1
+listen: ["tls://10.0.0.$((10 + $1)):4342", "unix:$DIR/ms$1.sock"]
+peers: {listen: "tls://10.0.0.$((10 + $1)):4343"}
+join: $join
+tls: {ca: $DIR/pki/ca.crt, cert: $DIR/pki/server-ms$1.crt, key: $DIR/pki/server-ms$1.key}
+${2:-}
+END
+}
+
+replica_start() {
+    daemon_start "$1" "$1" "$MAPSERVER" --config "$DIR/$1.yaml"
+    soon "$1 answers" replica_answers "$1"
+}
+
+replica_answers() { is_alive "$1" && on_server "$1" -t 1 status >/dev/null 2>&1; }
+
+# SERVER ARGUMENTS...: mapctl, asking this one.
+on_server() {
+    local name=$1
+    shift
+    "$MAPCTL" -s "unix:$DIR/$name.sock" "$@"
+}
+
+# As a server that runs says; nothing while there is none.
+leader() { ctl_json .leader -t 2 status 2>/dev/null; }
+
+leads() { [ "$(on_server "$1" -t 2 -o json status 2>/dev/null | jq -r .raft_role)" = leader ]; }
+
+# All are voters, and the leader hears all and has nothing that they have not.
+cluster_is_whole() {
+    local name
+    name=$(leader)
+    [ -n "$name" ] && on_server "$name" -t 2 -o json member list 2>/dev/null |
+        jq -e 'all(.[]; .role == "voter" and .connected and .lag == 0)' >/dev/null
+}
+
+# ------------------------------------------------------------------- the map
+
 # mapctl as the machine's root, over the unix socket.
 ctl() { "$MAPCTL" "$@"; }
 
@@ -273,13 +339,13 @@ xtr_open() {
 }
 
 xtr_configure() {
-    local server=tls://10.0.0.10:4342 rloc=10.0.0.$2
+    local servers=${SERVERS:-'"tls://10.0.0.10:4342"'} rloc=10.0.0.$2
     if [ "${FAMILY:-4}" = 6 ]; then
-        server='tls://[fd00::10]:4342' rloc=fd00::$2
+        servers='"tls://[fd00::10]:4342"' rloc=fd00::$2
     fi
     cat >"$DIR/$1.yaml" <<END
 node_id: $1
-servers: ["$server"]
+servers: [$servers]
 tls: {ca: $DIR/pki/ca.crt, cert: $DIR/pki/node-$1.crt, key: $DIR/pki/node-$1.key}
 rloc: ["$rloc"]
 control: {path: $DIR/$1.sock}
