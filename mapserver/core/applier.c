@@ -12,6 +12,7 @@
 #define BATCH_LEN   512 /* commands after which no further entry joins a transaction */
 #define ENTRIES_MAX 256 /* likewise */
 #define ARENA_LIMIT (16u << 20)
+#define LAZY_MS     10
 
 struct item {
     struct item *next;
@@ -33,6 +34,7 @@ struct ms_applier {
     size_t n_waiting;
     uint64_t n_done;
     bool wants_sync, is_busy, is_stopping;
+    bool is_lazy;
 };
 
 struct work {
@@ -43,6 +45,27 @@ struct work {
 
 /* ---- the thread ------------------------------------------------------------------------ */
 
+static bool may_collect(const struct ms_applier *applier)
+{
+    return applier->is_lazy && applier->n_waiting < ENTRIES_MAX && !applier->wants_sync &&
+           !applier->is_stopping;
+}
+
+/* Under the lock. */
+static void collect(struct ms_applier *applier)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LAZY_MS * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    while (may_collect(applier) &&
+           pthread_cond_timedwait(&applier->wake, &applier->lock, &until) == 0)
+        ;
+}
+
 static struct work take(struct ms_applier *applier)
 {
     struct work work = {0};
@@ -51,6 +74,7 @@ static struct work take(struct ms_applier *applier)
     pthread_cond_broadcast(&applier->idle);
     while (!applier->first && !applier->wants_sync && !applier->is_stopping)
         pthread_cond_wait(&applier->wake, &applier->lock);
+    collect(applier);
     work.items = applier->first;
     work.wants_sync = applier->wants_sync;
     work.is_end = !applier->first && !applier->wants_sync;
@@ -253,12 +277,16 @@ int ms_applier_start(struct ms_store *store, const struct ms_mark *mark,
                      struct ms_applier **ret_applier, struct ms_point *ret_point)
 {
     struct ms_applier *applier = em_calloc(1, sizeof(*applier));
+    pthread_condattr_t monotonic;
     applier->store = store;
     applier->events = *events;
     applier->aux = aux;
     applier->last = &applier->first;
     pthread_mutex_init(&applier->lock, NULL);
-    pthread_cond_init(&applier->wake, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&applier->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&applier->idle, NULL);
     int r = mark ? give_members(applier, mark) : 0;
     if (r == 0) {
@@ -296,6 +324,15 @@ void ms_applier_put(struct ms_applier *applier, uint64_t index, const struct ms_
     applier->last = &item->next;
     applier->n_waiting++;
     pthread_cond_signal(&applier->wake);
+    pthread_mutex_unlock(&applier->lock);
+}
+
+void ms_applier_set_lazy(struct ms_applier *applier, bool is_lazy)
+{
+    pthread_mutex_lock(&applier->lock);
+    applier->is_lazy = is_lazy;
+    if (!is_lazy)
+        pthread_cond_signal(&applier->wake);
     pthread_mutex_unlock(&applier->lock);
 }
 

@@ -510,12 +510,25 @@ static void compact(struct ms_core *core, uint64_t now_ms)
     free(mark);
 }
 
+/* The map may lag when nobody waits for it: neither a client, nor a command of this server,
+ * nor a read. */
+static void pace_applier(struct ms_core *core)
+{
+    bool is_lazy = !core->is_serving && !core->is_awaited &&
+                   ms_proposals_len(core->proposals) == 0 && ms_engine_n_voters(core->engine) > 1;
+    if (is_lazy == core->is_lazy)
+        return;
+    core->is_lazy = is_lazy;
+    ms_applier_set_lazy(core->applier, is_lazy);
+}
+
 /* Time for its own affairs, then for what the others want. */
 static void run_turn(struct ms_core *core)
 {
     uint64_t now_ms = em_now_ms();
     if (!is_well(core, ms_engine_tick(core->engine, now_ms)))
         return;
+    pace_applier(core);
     for (int i = 0; i < TURN_ROUNDS && !core->is_broken; i++) {
         move_proposals(core, now_ms);
         ms_changes_run(core->changes, now_ms);
@@ -713,6 +726,14 @@ int ms_core_propose(struct ms_core *core, uint8_t *bytes_take, size_t size, bool
 void ms_core_read(struct ms_core *core, ms_core_answer_fn *answer, void *aux)
 {
     ms_reads_add(core->reads, answer, aux);
+    ev_async_send(core->loop, &core->wake);
+}
+
+void ms_core_set_serving(struct ms_core *core, bool is_serving)
+{
+    if (core->is_serving == is_serving)
+        return;
+    core->is_serving = is_serving;
     ev_async_send(core->loop, &core->wake);
 }
 

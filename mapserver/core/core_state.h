@@ -33,6 +33,7 @@ struct ms_core {
     /* Any thread. */
     atomic_bool is_leader, is_stopping, is_broken, is_probed;
     atomic_bool has_no_room, leader_has_no_room;
+    atomic_bool is_serving; /* clients are here */
     atomic_bool is_awaited; /* somebody waits for the map to reach an index */
     _Atomic uint64_t applied, revision, room_checked_ms;
     _Atomic uint64_t no_leader_since_ms; /* 0: there is one */
@@ -60,6 +61,7 @@ struct ms_core {
     uint64_t sent_leader, sent_term; /* whom proposals were sent to */
     uint64_t n_ticks;
     uint64_t sync_from; /* index at which the last sync was asked for */
+    bool is_lazy; /* the applier was told so */
     bool is_syncing;
     bool is_holding; /* nothing new is proposed: a member is about to be promoted */
     uint64_t holding_until_ms;

@@ -186,6 +186,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     struct ms_front *front = w->data;
     ms_keeper_tick(front->keeper);
     ms_copies_tick(front->copies);
+    ms_core_set_serving(front->core, ms_registry_count(front->registry) > 0);
     leave_without_leader(front);
 }
 

@@ -253,6 +253,7 @@ static void welcome(struct ms_session *session, uint64_t id)
 {
     session->is_greeting = false;
     session->is_ready = true;
+    ms_core_set_serving(session->worker->front->core, true);
     bool is_node = ms_session_is_node(session);
     em_conn_set_idle(session->conn, is_node ? session->lease_ms * SILENT_LEASES : 0);
     em_info("%s %s (%s) is here: %s", em_role_name(session->member.identity.role),
