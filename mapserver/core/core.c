@@ -677,12 +677,25 @@ static void sync_if_due(struct ms_core *core)
     ms_applier_sync(core->applier);
 }
 
+static void take_tls(struct ms_core *core)
+{
+    pthread_mutex_lock(&core->lock);
+    struct em_tls *tls = core->new_tls;
+    core->new_tls = NULL;
+    pthread_mutex_unlock(&core->lock);
+    if (!tls)
+        return;
+    ms_peers_set_tls(core->peers, tls);
+    em_tls_free(tls);
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct ms_core *core = w->data;
     uint64_t now_ms = em_now_ms();
     if (core->is_broken)
         return;
+    take_tls(core);
     keep_peers(core);
     ms_peers_tick(core->peers, now_ms);
     end_offers(core, now_ms);
@@ -727,6 +740,15 @@ void ms_core_read(struct ms_core *core, ms_core_answer_fn *answer, void *aux)
 {
     ms_reads_add(core->reads, answer, aux);
     ev_async_send(core->loop, &core->wake);
+}
+
+void ms_core_set_tls(struct ms_core *core, struct em_tls *tls)
+{
+    pthread_mutex_lock(&core->lock);
+    struct em_tls *old = core->new_tls;
+    core->new_tls = em_tls_ref(tls);
+    pthread_mutex_unlock(&core->lock);
+    em_tls_free(old);
 }
 
 void ms_core_set_serving(struct ms_core *core, bool is_serving)
@@ -851,6 +873,7 @@ static void destroy(struct ms_core *core)
     ms_engine_free(core->engine);
     ms_batcher_fini(&core->batcher);
     em_arena_fini(&core->arena);
+    em_tls_free(core->new_tls);
     ms_reads_free(core->reads);
     ms_proposals_free(core->proposals);
     for (size_t i = 0; i < core->n_heard; i++)

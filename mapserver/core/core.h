@@ -95,6 +95,10 @@ void ms_core_change_member(struct ms_core *core, enum ms_member_change change, c
 /* Any thread: a session here has heard of a node; the leader keeps the leases. */
 void ms_core_heard(struct ms_core *core, const char *node_id, uint32_t lease_ms);
 
+/* Any thread: connections to and from other servers that begin from now on use this context; a
+ * reference is taken. */
+void ms_core_set_tls(struct ms_core *core, struct em_tls *tls);
+
 /* Any thread: clients are served here, and wait for the map; else it may lag some milliseconds
  * behind the log, which costs the disk less. */
 void ms_core_set_serving(struct ms_core *core, bool is_serving);

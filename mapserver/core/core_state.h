@@ -39,10 +39,10 @@ struct ms_core {
     _Atomic uint64_t no_leader_since_ms; /* 0: there is one */
     uint64_t n_done_seen;                /* the watchdog's */
     ev_async wake;
-    pthread_mutex_t lock;    /* for the five below */
-    struct ms_point reached; /* the applier's last word */
-    struct ms_mark *synced;  /* answer to a sync that nobody has seen yet, or NULL */
-    Eidmap__Heard *heard;    /* since the last report; node_id is ours */
+    pthread_mutex_t lock;   /* for the four below and the status */
+    struct em_tls *new_tls; /* to be taken into use, or NULL */
+    struct ms_mark *synced; /* answer to a sync that nobody has seen yet, or NULL */
+    Eidmap__Heard *heard;   /* since the last report; node_id is ours */
     size_t n_heard, room_heard;
     struct ms_core_status status;
 
@@ -61,7 +61,7 @@ struct ms_core {
     uint64_t sent_leader, sent_term; /* whom proposals were sent to */
     uint64_t n_ticks;
     uint64_t sync_from; /* index at which the last sync was asked for */
-    bool is_lazy; /* the applier was told so */
+    bool is_lazy;       /* the applier was told so */
     bool is_syncing;
     bool is_holding; /* nothing new is proposed: a member is about to be promoted */
     uint64_t holding_until_ms;

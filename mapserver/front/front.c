@@ -306,6 +306,8 @@ void ms_front_set_tls(struct ms_front *front, struct em_tls *tls)
     em_tls_free(front->tls);
     front->tls = em_tls_ref(tls);
     front->tls_not_after = tls ? em_tls_not_after(tls) : 0;
+    if (front->core && tls)
+        ms_core_set_tls(front->core, tls);
 }
 
 void ms_front_set_limits(struct ms_front *front, const struct ms_front_config *config)

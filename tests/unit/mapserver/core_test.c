@@ -218,7 +218,8 @@ Test(core, a_full_queue_is_busy)
 Test(core, a_hanging_core_is_seen)
 {
     start(0);
-    cr_assert(ms_core_is_alive(core));
+    while (!ms_core_is_alive(core)) /* it has just begun */
+        usleep(50000);
     usleep(200000);
     cr_assert(ms_core_is_alive(core), "idle is alive");
     hold_up();
