@@ -158,7 +158,10 @@ static int write_turn(struct ms_engine *engine)
     int r = engine->config.io->write(engine->config.aux, &write);
     free(entries);
     if (r)
-        return ms_engine_stop(engine, "log", em_strerror(r));
+        return ms_engine_stop(
+            engine, "log",
+            r == EM_E_NO_SPACE ? "no space left on the disk; free some and start this server again"
+                               : em_strerror(r));
     engine->has_vote = false;
     engine->truncate = 0;
     return 0;
