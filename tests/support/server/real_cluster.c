@@ -148,6 +148,21 @@ unsigned real_cluster_leader(struct real_cluster *cluster)
     fail(cluster, "no leader");
 }
 
+uint64_t real_cluster_last_index(struct real_cluster *cluster)
+{
+    uint64_t end = em_now_ms() + LIMIT_MS;
+    while (em_now_ms() < end) {
+        struct raw raw;
+        const Eidmap__StatusReply *status = ask_status(cluster, real_cluster_leader(cluster), &raw);
+        if (!status)
+            continue;
+        uint64_t index = status->last_index;
+        raw_close(&raw);
+        return index;
+    }
+    fail(cluster, "no leader that tells its index");
+}
+
 /* Has 'name' what was in the leader's log when this was called first?  '*goal' 0: then. */
 static bool has_log(const Eidmap__StatusReply *status, const char *name, uint64_t *goal)
 {

@@ -50,6 +50,9 @@ void real_cluster_resume(struct real_cluster *cluster, unsigned i);
  * two that say so, the one of the higher term. */
 unsigned real_cluster_leader(struct real_cluster *cluster);
 
+/* The end of the leader's log. */
+uint64_t real_cluster_last_index(struct real_cluster *cluster);
+
 /* Waits until the leader has all servers connected, as voters, with all that was in its log
  * when it was asked first. */
 void real_cluster_settle(struct real_cluster *cluster);

@@ -16,13 +16,15 @@
 
 /* ---- digests -------------------------------------------------------------------------------- */
 
-static const Eidmap__Chunk *fetch(struct raw *raw, uint64_t copy, uint64_t offset)
+static const Eidmap__Chunk *fetch(struct raw *raw, uint64_t copy, uint64_t offset,
+                                  uint64_t min_index)
 {
     Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
     Eidmap__Fetch body = EIDMAP__FETCH__INIT;
     body.snapshot = copy;
     body.offset = offset;
     body.size = PIECE;
+    body.min_index = copy ? 0 : min_index;
     request.id = 2 + offset;
     request.body_case = EIDMAP__ENVELOPE__BODY_FETCH;
     request.fetch = &body;
@@ -31,11 +33,11 @@ static const Eidmap__Chunk *fetch(struct raw *raw, uint64_t copy, uint64_t offse
 }
 
 /* The digest is the end of the file: its last bytes are kept as the pieces come. */
-static bool read_digest(struct raw *raw, uint8_t last[VERDICT_DIGEST])
+static bool read_digest(struct raw *raw, uint64_t min_index, uint8_t last[VERDICT_DIGEST])
 {
     uint64_t copy = 0, offset = 0, total = 1;
     while (offset < total) {
-        const Eidmap__Chunk *chunk = fetch(raw, copy, offset);
+        const Eidmap__Chunk *chunk = fetch(raw, copy, offset, min_index);
         if (!chunk || chunk->data.len == 0 || chunk->offset != offset)
             return false;
         for (size_t i = chunk->data.len > VERDICT_DIGEST ? chunk->data.len - VERDICT_DIGEST : 0;
@@ -50,12 +52,13 @@ static bool read_digest(struct raw *raw, uint8_t last[VERDICT_DIGEST])
     return true;
 }
 
-bool verdict_digest(const struct real_server *server, uint8_t ret_digest[VERDICT_DIGEST])
+bool verdict_digest(const struct real_server *server, uint64_t min_index,
+                    uint8_t ret_digest[VERDICT_DIGEST])
 {
     struct raw raw;
     if (!raw_try_open(&raw, server->unix_url))
         return false;
-    bool is_read = raw_hello(&raw, NULL) && read_digest(&raw, ret_digest);
+    bool is_read = raw_hello(&raw, NULL) && read_digest(&raw, min_index, ret_digest);
     raw_close(&raw);
     return is_read;
 }
@@ -63,10 +66,11 @@ bool verdict_digest(const struct real_server *server, uint8_t ret_digest[VERDICT
 static bool is_same(struct real_cluster *cluster)
 {
     uint8_t first[VERDICT_DIGEST], other[VERDICT_DIGEST];
-    if (!verdict_digest(&cluster->servers[0], first))
+    uint64_t index = real_cluster_last_index(cluster);
+    if (!verdict_digest(&cluster->servers[0], index, first))
         return false;
     for (unsigned i = 1; i < cluster->n; i++)
-        if (!verdict_digest(&cluster->servers[i], other) ||
+        if (!verdict_digest(&cluster->servers[i], index, other) ||
             memcmp(first, other, VERDICT_DIGEST) != 0)
             return false;
     return true;

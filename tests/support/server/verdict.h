@@ -7,8 +7,10 @@
 
 #define VERDICT_DIGEST 32
 
-/* The SHA-256 of the map of one server, as docs/snapshot.md defines it; false: it gives none. */
-bool verdict_digest(const struct real_server *server, uint8_t ret_digest[VERDICT_DIGEST]);
+/* The SHA-256 of the map of one server when it has that log index, or more, as docs/snapshot.md
+ * defines it; false: it gives none. */
+bool verdict_digest(const struct real_server *server, uint64_t min_index,
+                    uint8_t ret_digest[VERDICT_DIGEST]);
 
 /* Waits until all servers of the cluster hold the same map; false: they do not. */
 bool verdict_await_same(struct real_cluster *cluster);
