@@ -68,6 +68,17 @@ void ordeal_start(struct ordeal *ordeal)
                                                              .pause_us = 20000});
 }
 
+/* The sanitizers' reports of those that were killed, too. */
+static void check_log(struct ordeal *ordeal, unsigned i)
+{
+    static const char *const words[] = {"Sanitizer", "runtime error:", "Assertion"};
+    char *log = real_server_log(&ordeal->cluster.servers[i], 0);
+    for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++)
+        if (strstr(log, words[k]))
+            ordeal_fail(ordeal, "%s has reported a fault of its own", ordeal->cluster.names[i]);
+    free(log);
+}
+
 void ordeal_end(struct ordeal *ordeal)
 {
     char *why = verdict_of(&ordeal->cluster, ordeal->traffic, ordeal->network_id, ORDEAL_KEYS);
@@ -75,6 +86,8 @@ void ordeal_end(struct ordeal *ordeal)
         ordeal_fail(ordeal, "%s", why);
     if (real_cluster_stop(&ordeal->cluster, ORDEAL_LIMIT_MS))
         ordeal_fail(ordeal, "a server does not end in order");
+    for (unsigned i = 0; i < ordeal->cluster.n; i++)
+        check_log(ordeal, i);
 }
 
 void ordeal_fini(struct ordeal *ordeal)
