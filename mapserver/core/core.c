@@ -23,9 +23,9 @@
 #define DEFAULT_WAITING_SIZE (64u << 20)
 #define DEFAULT_ELECTION_MS  500
 #define HEARTBEATS           5 /* in an election timeout */
-#define MAX_INFLIGHT         512
 #define TRAILING             2048
 #define TRAILING_SIZE        (64u << 20)
+#define SYNC_ENTRIES         1024
 #define MEMORY_SIZE          (32u << 20)
 #define MESSAGE_SIZE         (512u << 10)
 #define PIPELINE             8 /* entries in flight, if full ones wait */
@@ -34,8 +34,7 @@
 #define FORWARD_AHEAD        (1u << 20)   /* bytes that wait for the leader to take them */
 #define TICK_S               0.05
 #define REPORT_TICKS         5
-#define STUCK_MS             5000 /* commands that made no progress are sent again */
-#define SYNC_ENTRIES         1024
+#define STUCK_MS             5000         /* commands that made no progress are sent again */
 #define OFFER_MS             3000         /* an offer that was not taken up by then is made again */
 #define LOG_HELD_MAX         (2ull << 30) /* the log is not shortened while the map is sent */
 #define ROOM_MS              20
@@ -670,7 +669,7 @@ static void check_room(struct ms_core *core, uint64_t now_ms)
 static void sync_if_due(struct ms_core *core)
 {
     uint64_t applied = core->applied;
-    if (core->is_syncing || applied < core->sync_from + SYNC_ENTRIES)
+    if (core->is_syncing || applied < core->sync_from + core->config.sync_entries)
         return;
     core->is_syncing = true;
     core->sync_from = applied;
@@ -893,9 +892,9 @@ static int start_engine(struct ms_core *core, const struct ms_log_state *state, 
         .id = core->replica,
         .election_ms = core->config.election_ms,
         .heartbeat_ms = core->config.election_ms / HEARTBEATS,
-        .max_inflight = MAX_INFLIGHT,
-        .trailing = TRAILING,
-        .trailing_size = TRAILING_SIZE,
+        .max_inflight = core->config.trailing / 4,
+        .trailing = core->config.trailing,
+        .trailing_size = core->config.trailing_bytes,
         .memory_size = MEMORY_SIZE,
         .message_size = MESSAGE_SIZE,
         .io = &engine_io,
@@ -965,6 +964,12 @@ static void fill_defaults(struct ms_core_config *config)
         config->max_waiting_bytes = DEFAULT_WAITING_SIZE;
     if (!config->election_ms)
         config->election_ms = DEFAULT_ELECTION_MS;
+    if (!config->trailing)
+        config->trailing = TRAILING;
+    if (!config->trailing_bytes)
+        config->trailing_bytes = TRAILING_SIZE;
+    if (!config->sync_entries)
+        config->sync_entries = SYNC_ENTRIES;
     if (!config->peers_advertise)
         config->peers_advertise = config->peers_listen;
 }

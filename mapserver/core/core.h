@@ -58,6 +58,9 @@ struct ms_core_config {
     uint64_t map_size, disk_reserve;         /* of a map that is received */
     size_t max_waiting;                      /* commands, 0: 16384 */
     size_t max_waiting_bytes;                /* 0: 64 MiB */
+    unsigned trailing;     /* entries of the log that stay behind the map, 0: 2048 */
+    size_t trailing_bytes; /* more stay while they are fewer, 0: 64 MiB */
+    unsigned sync_entries; /* the map is made durable after so many, 0: 1024 */
 };
 
 /* 'state' is of a log that belongs to a cluster already, or its mark was just made.  0, or an
