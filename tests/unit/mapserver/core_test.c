@@ -167,7 +167,7 @@ Test(core, every_proposal_is_answered_once_and_many_share_a_commit)
     cr_assert_not_null(map_port(&m, "t3-249"));
 }
 
-Test(core, what_waits_during_a_commit_is_one_commit)
+Test(core, what_waits_during_a_commit_shares_the_next_ones)
 {
     char id[32];
     start(0);
@@ -179,7 +179,7 @@ Test(core, what_waits_during_a_commit_is_one_commit)
     n_allowed = SIZE_MAX;
     stop();
     cr_assert_eq(n_done, 101);
-    cr_assert_eq(n_commits, 2);
+    cr_assert_leq(n_commits, 10);
 }
 
 Test(core, more_than_a_batch_waits_for_the_next)
