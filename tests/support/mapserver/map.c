@@ -36,18 +36,22 @@ static void close_all(struct map *map)
     ms_store_close(map->store);
 }
 
-void map_open(struct map *map, uint64_t map_size)
+void map_open_reserved(struct map *map, uint64_t map_size, uint64_t disk_reserve)
 {
     const char *tmp = getenv("TMPDIR");
     if (!tmp && access("/dev/shm", W_OK) == 0)
         tmp = "/dev/shm"; /* a thousand commits are a thousand fsyncs */
-    uint64_t disk_reserve = map->disk_reserve;
     memset(map, 0, sizeof(*map));
     map->disk_reserve = disk_reserve;
     snprintf(map->dir, sizeof(map->dir), "%s/eidmap-XXXXXX", tmp ? tmp : "/tmp");
     cr_assert_not_null(mkdtemp(map->dir));
     em_arena_init(&map->arena, 1u << 30);
     open_all(map, map_size ? map_size : 64u << 20);
+}
+
+void map_open(struct map *map, uint64_t map_size)
+{
+    map_open_reserved(map, map_size, 0);
 }
 
 void map_attach(struct map *map, const char *dir)

@@ -14,7 +14,7 @@
 struct map {
     char dir[128];
     uint64_t generation;
-    uint64_t disk_reserve;   /* set before map_open(); 0: a page */
+    uint64_t disk_reserve;   /* 0: a page */
     struct ms_result refused;
     uint32_t max_node_ports; /* of the commands; 0: the default */ /* that map_reopen() opens */
     struct ms_store *store;
@@ -25,6 +25,7 @@ struct map {
 };
 
 void map_open(struct map *map, uint64_t map_size);
+void map_open_reserved(struct map *map, uint64_t map_size, uint64_t disk_reserve);
 void map_attach(struct map *map, const char *dir); /* opens one that is there */
 void map_close(struct map *map);                   /* removes the directory */
 void map_reopen(struct map *map);                  /* as after a restart */

@@ -452,9 +452,7 @@ Test(small, a_full_disk_refuses_writes_and_reads_go_on)
         cr_skip_test("needs the right to mount");
     }
     setenv("TMPDIR", dir, 1);
-    m.disk_reserve = 128u << 10;
-    map_open(&m, 0);
-    m.disk_reserve = 0;
+    map_open_reserved(&m, 0, 128u << 10);
     uint32_t net = map_network(&m, "blue", NULL, NULL);
     map_node_up(&m, "a", "192.0.2.1");
     cr_assert_eq(fill(net, &n)->err, EM_E_NO_SPACE);
