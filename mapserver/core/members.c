@@ -1,11 +1,12 @@
 /* Changes of the members, each until it is committed or refused.
  *
  *   here is the leader:  (PROBING: who is at the address?) -> TRYING -> COMMITTING -> answered
- *   elsewhere:           FORWARDED to the leader -> answered
+ *   elsewhere:           FORWARDED to the leader -> SEEING -> answered
  *
  * TRYING repeats what the engine refuses for the moment: another change, a term that has just
  * begun, a log that is not quite there.  For a promotion nothing new is proposed meanwhile, so
- * that the new voter has the whole log at one moment. */
+ * that the new voter has the whole log at one moment.  SEEING: the list of members that this
+ * server shows has it too, so that who asks for a change and then for the list is not misled. */
 #include "core/core_state.h"
 
 #include "base/clock.h"
@@ -19,9 +20,10 @@
 #include <string.h>
 
 #define LIMIT_MS   10000
+#define SEEING_MS  1000
 #define PROMOTE_MS 2000 /* nothing else is proposed for so long at most */
 
-enum change_state { NEW, PROBING, TRYING, COMMITTING, TRANSFERRING, FORWARDED };
+enum change_state { NEW, PROBING, TRYING, COMMITTING, TRANSFERRING, FORWARDED, SEEING };
 
 struct change {
     struct em_list link;
@@ -273,6 +275,26 @@ static void try_change(struct change *change, uint64_t now_ms)
     change->term = ms_engine_term(core->engine);
 }
 
+static bool is_seen(const struct change *change)
+{
+    struct ms_core *core = change->changes->core;
+    const char *address;
+    uint64_t replica = find_name(core, change->name, &address);
+    switch (change->what) {
+    case MS_MEMBER_ADD:
+        return replica != 0;
+    case MS_MEMBER_REMOVE:
+        return replica == 0;
+    case MS_MEMBER_PROMOTE:
+        return has_role(core, replica, RAFT_VOTER);
+    case MS_MEMBER_DEMOTE:
+        return has_role(core, replica, RAFT_STANDBY);
+    case MS_MEMBER_TRANSFER:
+        return true;
+    }
+    return true;
+}
+
 static void await(struct change *change, uint64_t now_ms)
 {
     struct ms_core *core = change->changes->core;
@@ -287,6 +309,7 @@ static void await(struct change *change, uint64_t now_ms)
     }
     if (!is_lost && ms_engine_commit_index(core->engine) >= change->index) {
         em_info("members have changed: %s", change->name);
+        ms_core_publish(core);
         end(change, 0, NULL);
     } else if (is_lost || now_ms > change->until_ms) {
         end(change, EM_E_TIMEOUT,
@@ -346,10 +369,12 @@ void ms_changes_on_reply(struct ms_changes *changes, const Eidmap__ForwardChange
     EM_FOREACH (change, &changes->list, struct change, link) {
         if (change->state != FORWARDED || change->nonce != msg->nonce)
             continue;
-        if (msg->error)
+        if (msg->error) {
             end(change, em_error_from_wire(msg->error->code), msg->error->message);
-        else
-            end(change, 0, NULL);
+            return;
+        }
+        change->state = SEEING;
+        change->until_ms = em_now_ms() + SEEING_MS;
         return;
     }
 }
@@ -394,6 +419,12 @@ static void run(struct change *change, uint64_t now_ms)
     case FORWARDED:
         if (now_ms > change->until_ms + LIMIT_MS)
             end(change, EM_E_TIMEOUT, "the leader does not answer; look with 'mapctl member list'");
+        return;
+    case SEEING:
+        if (!is_seen(change) && now_ms <= change->until_ms)
+            return;
+        ms_core_publish(core);
+        end(change, 0, NULL);
         return;
     }
 }

@@ -28,6 +28,12 @@ received() {
 }
 has_reserve() { [ "$(on "$1" ss -Htn state established 'dport = :4342' | wc -l)" = 2 ]; }
 
+# SERVER MEMBER ROLE: so it stands in the list of that server.
+lists() {
+    on_server "$1" -o json member list | jq -e --arg m "$2" --arg r "$3" \
+        'any(.[]; .name == $m and .role == $r)' >/dev/null
+}
+
 node_has_state() { [ "$(ctl_json .state node show "$1")" = "$2" ]; }
 has_entry() { on "$1" bridge fdb show | grep -q "^$2 .*dev $(vxlan_of "$1" a) .*self"; }
 
@@ -114,3 +120,14 @@ for round in 1 2 3; do
 done
 soon "the map servers are whole again" cluster_is_whole
 xtrs_agree hv1 hv2
+
+# Whoever is asked, leader or not.
+changed=ms1
+[ "$(leader)" != ms1 ] || changed=ms2
+for server in ms1 ms2 ms3; do
+    on_server $server member demote $changed >/dev/null
+    must "$server lists $changed as it was before" lists $server $changed standby
+    on_server $server member promote $changed >/dev/null
+    must "$server lists $changed as it was before the promotion" lists $server $changed voter
+done
+shown "a change of the members shows in the next list of the server that was asked"
