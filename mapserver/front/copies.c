@@ -56,6 +56,7 @@ struct ms_copies {
     struct ms_snapshot_job job;
     int part_fd; /* what is being restored; -1: nothing */
     uint64_t part_size;
+    uint64_t restored; /* revision of the copy that takes the map's place */
 };
 
 static void remove_old(const char *dir)
@@ -290,17 +291,20 @@ static void *check(void *aux)
 {
     struct ms_copies *copies = aux;
     struct ms_snapshot_info info;
+    uint64_t revision = 0;
     char *why = NULL;
     char *part = em_asprintf("%s/" PART_FILE, copies->dir);
     char *whole = em_asprintf("%s/" MS_RESTORE_FILE, copies->dir);
     int r = ms_snapshot_check(part, &copies->job, &info, &why);
     if (r == 0) {
+        revision = info.revision;
         ms_snapshot_info_fini(&info);
         r = rename(part, whole) ? -errno : ms_env_sync_dir(copies->dir);
     }
     if (r)
         unlink(part);
     pthread_mutex_lock(&copies->lock);
+    copies->restored = revision;
     answer_all(copies, r, why);
     copies->is_working = false;
     pthread_mutex_unlock(&copies->lock);
@@ -310,11 +314,11 @@ static void *check(void *aux)
     return NULL;
 }
 
-static void send_done(struct ms_session *session, uint64_t id)
+static void send_done(struct ms_session *session, uint64_t id, uint64_t revision)
 {
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__Done done = EIDMAP__DONE__INIT;
-    done.revision = session->worker->front->revision;
+    done.revision = revision;
     envelope.id = id;
     envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
     envelope.done = &done;
@@ -328,9 +332,13 @@ static void finish_check(struct ms_deferred *answer)
         ms_session_refuse(session, answer->id, answer->err, answer->message);
         return;
     }
+    struct ms_front *front = session->worker->front;
     em_info("a copy of a map was received; this server starts again with it");
-    send_done(session, answer->id);
-    session->worker->front->on_restart();
+    pthread_mutex_lock(&front->copies->lock);
+    uint64_t revision = front->copies->restored;
+    pthread_mutex_unlock(&front->copies->lock);
+    send_done(session, answer->id, revision);
+    front->on_restart();
 }
 
 /* NULL, or why this is no place for a map. */
@@ -410,5 +418,5 @@ void ms_copy_restore(struct ms_session *session, const Eidmap__Envelope *request
     if (r)
         ms_session_refuse(session, request->id, r, why);
     else if (!is_last)
-        send_done(session, request->id);
+        send_done(session, request->id, front->revision);
 }
