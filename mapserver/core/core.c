@@ -25,7 +25,6 @@
 #define HEARTBEATS           5 /* in an election timeout */
 #define TRAILING             2048
 #define TRAILING_SIZE        (64u << 20)
-#define SYNC_ENTRIES         1024
 #define MEMORY_SIZE          (32u << 20)
 #define MESSAGE_SIZE         (512u << 10)
 #define PIPELINE             8 /* entries in flight, if full ones wait */
@@ -33,10 +32,8 @@
 #define FORWARD_SIZE         (256u << 10) /* commands in one message */
 #define FORWARD_AHEAD        (1u << 20)   /* bytes that wait for the leader to take them */
 #define TICK_S               0.05
-#define REPORT_TICKS         5
-#define STUCK_MS             5000         /* commands that made no progress are sent again */
-#define OFFER_MS             3000         /* an offer that was not taken up by then is made again */
 #define LOG_HELD_MAX         (2ull << 30) /* the log is not shortened while the map is sent */
+#define SYNC_ENTRIES         1024
 #define ROOM_MS              20
 #define FINISH_MS            1000
 #define HEARD_MAX            200000
@@ -574,138 +571,11 @@ static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
 {
 }
 
-/* ---- now and then ------------------------------------------------------------------------------
- */
-
-static void keep_peers(struct ms_core *core)
-{
-    const struct raft_configuration *members = ms_engine_members(core->engine);
-    ms_peers_begin(core->peers);
-    for (unsigned i = 0; i < members->n; i++) {
-        char name[EM_IDENTITY_NAME];
-        const char *address;
-        if (members->servers[i].id == core->replica)
-            continue;
-        ms_core_split_address(members->servers[i].address, name, sizeof(name), &address);
-        ms_peers_keep(core->peers, members->servers[i].id, name, address);
-    }
-    ms_peers_end(core->peers);
-}
-
-static void end_offers(struct ms_core *core, uint64_t now_ms)
-{
-    const struct raft_configuration *members = ms_engine_members(core->engine);
-    for (unsigned i = 0; i < members->n; i++) {
-        struct ms_peer_info *info = ms_peers_info(core->peers, members->servers[i].id);
-        if (!info || !info->offered_ms || info->is_installing ||
-            now_ms < info->offered_ms + OFFER_MS)
-            continue;
-        info->offered_ms = 0;
-        ms_engine_offer_ended(core->engine, members->servers[i].id);
-    }
-}
-
-static Eidmap__Heard *take_heard(struct ms_core *core, size_t *ret_n)
-{
-    pthread_mutex_lock(&core->lock);
-    Eidmap__Heard *heard = core->heard;
-    *ret_n = core->n_heard;
-    core->heard = NULL;
-    core->n_heard = core->room_heard = 0;
-    pthread_mutex_unlock(&core->lock);
-    return heard;
-}
-
-static void report_to(struct ms_core *core, uint64_t replica, Eidmap__Heard **heard, size_t n)
-{
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
-    Eidmap__Report report = EIDMAP__REPORT__INIT;
-    report.applied = core->applied;
-    report.revision = core->revision;
-    report.is_installing = ms_fetch_is_busy(core->fetch);
-    report.has_no_room = core->has_no_room;
-    report.heard = heard;
-    report.n_heard = n;
-    envelope.body_case = EIDMAP__ENVELOPE__BODY_REPORT;
-    envelope.report = &report;
-    ms_peers_send(core->peers, replica, &envelope);
-}
-
-#define HEARD_IN_ONE 4096 /* nodes in one report */
-
-/* Leases are the leader's: what was heard goes there.  Without a leader it is dropped: a new
- * one grants every node a whole lease first. */
-static void report(struct ms_core *core)
-{
-    const struct raft_configuration *members = ms_engine_members(core->engine);
-    uint64_t leader = ms_engine_leader(core->engine);
-    size_t n;
-    Eidmap__Heard *heard = take_heard(core, &n);
-    Eidmap__Heard **list = em_calloc(n + 1, sizeof(*list));
-    for (size_t i = 0; i < n; i++)
-        list[i] = &heard[i];
-    for (size_t i = 0; i < n && leader == core->replica; i++)
-        core->events.on_heard(core->aux, heard[i].node_id, heard[i].lease_ms);
-    for (size_t i = 0; i < n && leader && leader != core->replica; i += HEARD_IN_ONE)
-        report_to(core, leader, list + i, n - i < HEARD_IN_ONE ? n - i : HEARD_IN_ONE);
-    for (unsigned i = 0; i < members->n; i++)
-        if (members->servers[i].id != core->replica)
-            report_to(core, members->servers[i].id, NULL, 0);
-    for (size_t i = 0; i < n; i++)
-        free(heard[i].node_id);
-    free(heard);
-    free(list);
-}
-
-static void check_room(struct ms_core *core, uint64_t now_ms)
-{
-    const struct ms_peer_info *info = ms_peers_info(core->peers, ms_engine_leader(core->engine));
-    const char *why;
-    core->has_no_room = ms_store_check_room(core->config.store, &why) != 0;
-    core->leader_has_no_room = info && info->has_no_room;
-    core->room_checked_ms = now_ms;
-}
-
-static void sync_if_due(struct ms_core *core)
-{
-    uint64_t applied = core->applied;
-    if (core->is_syncing || applied < core->sync_from + core->config.sync_entries)
-        return;
-    core->is_syncing = true;
-    core->sync_from = applied;
-    ms_applier_sync(core->applier);
-}
-
-static void take_tls(struct ms_core *core)
-{
-    pthread_mutex_lock(&core->lock);
-    struct em_tls *tls = core->new_tls;
-    core->new_tls = NULL;
-    pthread_mutex_unlock(&core->lock);
-    if (!tls)
-        return;
-    ms_peers_set_tls(core->peers, tls);
-    em_tls_free(tls);
-}
-
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct ms_core *core = w->data;
-    uint64_t now_ms = em_now_ms();
-    if (core->is_broken)
-        return;
-    take_tls(core);
-    keep_peers(core);
-    ms_peers_tick(core->peers, now_ms);
-    end_offers(core, now_ms);
-    sync_if_due(core);
-    if (ms_proposals_is_stuck(core->proposals, now_ms - STUCK_MS))
-        ms_proposals_rewind(core->proposals);
-    if (core->n_ticks++ % REPORT_TICKS)
-        return;
-    check_room(core, now_ms);
-    report(core);
-    ms_core_publish(core);
+    if (!core->is_broken)
+        ms_core_upkeep(core);
 }
 
 /* ---- any thread ---------------------------------------------------------------------------------
@@ -996,7 +866,7 @@ int ms_core_start(const struct ms_core_config *config, const struct ms_core_even
     init_watchers(core);
     int r = start_parts(core, config->state, ret_why);
     if (r == 0) {
-        keep_peers(core);
+        ms_core_keep_peers(core);
         note_leader(core, em_now_ms());
         ms_core_publish(core);
         r = -pthread_create(&core->thread, NULL, run, core);

@@ -77,6 +77,10 @@ void ms_core_fail(struct ms_core *core, int err, const char *why);
 /* "NAME ADDRESS" of libraft's configuration. */
 void ms_core_split_address(const char *both, char *name, size_t name_size, const char **address);
 
+/* upkeep.c: twenty times a second; and when the members have changed. */
+void ms_core_upkeep(struct ms_core *core);
+void ms_core_keep_peers(struct ms_core *core);
+
 /* status.c: what other threads are shown, made anew. */
 void ms_core_publish(struct ms_core *core);
 
