@@ -40,7 +40,7 @@ struct ms_mark {
     size_t members_size;
 };
 
-/* What one durable transaction of the log does, in this order. */
+/* What one durable write of the log does, in this order. */
 struct ms_log_write {
     bool has_vote;
     uint64_t term, voted_for;

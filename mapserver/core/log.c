@@ -114,6 +114,8 @@ static void drop_front(struct ms_log *log, uint64_t first)
 
 static struct place *new_places(struct ms_log *log, size_t n)
 {
+    if (n == 0)
+        return NULL;
     if (log->skip + log->n + n > log->room) {
         log->room = (log->skip + log->n + n) * 2;
         log->places = em_realloc(log->places, log->room * sizeof(*log->places));
@@ -221,7 +223,7 @@ static void take_out(struct ms_log *log, uint32_t n)
 /* What is to be done, if anything; takes the files out of the books. */
 static bool plan_job(struct ms_log *log, bool is_due, uint64_t least, struct job *job)
 {
-    uint32_t n = n_old(log), size = choose_size(log->dir_fd);
+    uint32_t n = n_old(log);
     if (!is_due && n <= N_OLD_MAX)
         return false;
     job->dir_fd = log->dir_fd;
@@ -232,6 +234,7 @@ static bool plan_job(struct ms_log *log, bool is_due, uint64_t least, struct job
     job->err = 0;
     atomic_store(&job->is_done, false);
     if (is_due) {
+        uint32_t size = choose_size(log->dir_fd);
         job->segment.number = log->current.number + 1;
         job->segment.size = size < least ? (uint32_t)least : size;
         job->segment.replica = log->replica;
@@ -312,7 +315,7 @@ static int roll(struct ms_log *log, uint64_t size)
 uint64_t ms_log_size(const struct ms_log *log)
 {
     uint64_t size = log->next.fd >= 0 ? log->next.size : 0;
-    for (uint32_t i = 0; i <= log->current.number - log->oldest; i++)
+    for (uint32_t i = 0; i < log->current.number - log->oldest + 1; i++)
         size += log->sizes[i];
     return size;
 }
