@@ -86,12 +86,13 @@ void ms_fetch_free(struct ms_fetch *fetch)
     if (!fetch)
         return;
     stop_fetching(fetch);
-    if (fetch->state == LOADING || fetch->state == READY) {
+    if (fetch->state == LOADING) {
         fetch->job.is_cancelled = true;
         pthread_join(fetch->loader, NULL);
-        ms_snapshot_info_fini(&fetch->info);
         free(fetch->why);
     }
+    if (fetch->state == LOADING || fetch->state == READY)
+        ms_snapshot_info_fini(&fetch->info);
     unlink(fetch->path);
     free(fetch->path);
     free(fetch);
