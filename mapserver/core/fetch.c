@@ -296,21 +296,37 @@ void ms_fetch_begin(struct ms_fetch *fetch, const Eidmap__SnapshotOffer *offer)
     ask(fetch);
 }
 
+/* The address that was offered may serve another cluster by now. */
+static bool is_foreign(const struct ms_fetch *fetch)
+{
+    const struct ms_core *core = fetch->core;
+    return ms_engine_members(core->engine)->n > 0 &&
+           memcmp(fetch->info.identity.cluster_id, core->cluster_id, sizeof(core->cluster_id)) != 0;
+}
+
+static void finish_loading(struct ms_fetch *fetch)
+{
+    pthread_join(fetch->loader, NULL);
+    fetch->alive_ms = em_now_ms();
+    if (fetch->err) {
+        give_up(fetch, fetch->why ? fetch->why : em_strerror(fetch->err));
+        free(fetch->why);
+    } else if (is_foreign(fetch)) {
+        give_up(fetch, "the server that was asked is of another cluster");
+        ms_snapshot_discard(fetch->core->config.dir, fetch->generation);
+        ms_snapshot_info_fini(&fetch->info);
+    } else {
+        fetch->state = READY;
+    }
+}
+
 void ms_fetch_run(struct ms_fetch *fetch)
 {
     uint64_t limit = fetch->copy ? SILENCE_MS : COPY_MS;
     if (fetch->state == FETCHING && em_now_ms() > fetch->alive_ms + limit)
         give_up(fetch, "nothing comes any more");
-    if (fetch->state == LOADING && fetch->is_loaded) {
-        pthread_join(fetch->loader, NULL);
-        fetch->alive_ms = em_now_ms();
-        if (fetch->err) {
-            give_up(fetch, fetch->why ? fetch->why : em_strerror(fetch->err));
-            free(fetch->why);
-            return;
-        }
-        fetch->state = READY;
-    }
+    if (fetch->state == LOADING && fetch->is_loaded)
+        finish_loading(fetch);
     if (fetch->state == READY)
         install(fetch);
 }
