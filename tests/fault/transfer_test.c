@@ -251,4 +251,7 @@ Test(transfer, the_link_may_be_cut)
     links_cut(absent, leader);
     usleep(CUT_US);
     expect_all();
+    char *log = real_server_log(&cluster->servers[absent], log_from);
+    cr_assert_null(strstr(strstr(log, FETCHING) + 1, FETCHING), "it began anew");
+    free(log);
 }

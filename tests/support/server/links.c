@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static char namespaces[LINKS_MAX + 1][16]; /* the one behind the last has the bridge */
-static char addresses[LINKS_MAX][16];
+static char addresses[LINKS_MAX][24];
 static const char *address_list[LINKS_MAX];
 static unsigned n_hosts; /* 0: there is no scene */
 
