@@ -36,7 +36,7 @@ struct change {
     enum change_state state;
     uint64_t until_ms;
     uint64_t replica;
-    uint64_t index, term; /* COMMITTING, TRANSFERRING */
+    uint64_t index, term; /* COMMITTING, TRANSFERRING; FORWARDED, SEEING: the term alone */
     uint64_t nonce;       /* FORWARDED */
 };
 
@@ -290,7 +290,8 @@ static bool is_seen(const struct change *change)
     case MS_MEMBER_DEMOTE:
         return has_role(core, replica, RAFT_STANDBY);
     case MS_MEMBER_TRANSFER:
-        return true;
+        return ms_engine_term(core->engine) != change->term ||
+               (replica && ms_engine_leader(core->engine) == replica);
     }
     return true;
 }
@@ -301,10 +302,12 @@ static void await(struct change *change, uint64_t now_ms)
     bool is_lost =
         ms_engine_term(core->engine) != change->term || !ms_engine_is_leader(core->engine);
     if (change->state == TRANSFERRING) {
-        if (is_lost)
+        if (is_lost) {
+            ms_core_publish(core);
             end(change, 0, NULL);
-        else if (!ms_engine_is_transferring(core->engine))
+        } else if (!ms_engine_is_transferring(core->engine)) {
             end(change, EM_E_BUSY, "the other server did not take over in time; this one goes on");
+        }
         return;
     }
     if (!is_lost && ms_engine_commit_index(core->engine) >= change->index) {
@@ -344,6 +347,7 @@ static void forward(struct change *change)
     envelope.body_case = EIDMAP__ENVELOPE__BODY_FORWARD_CHANGE;
     envelope.forward_change = &msg;
     ms_peers_send(core->peers, leader, &envelope);
+    change->term = ms_engine_term(core->engine);
     change->state = FORWARDED;
 }
 

@@ -130,4 +130,10 @@ for server in ms1 ms2 ms3; do
     on_server $server member promote $changed >/dev/null
     must "$server lists $changed as it was before the promotion" lists $server $changed voter
 done
+for server in ms1 ms2 ms3; do
+    before=$(leader)
+    on_server $server member transfer >"$DIR/transfer.out"
+    must "$server names the leader of before: $(cat "$DIR/transfer.out")" not grep -q "^$before leads" "$DIR/transfer.out"
+    soon "another one leads" not leads "$before"
+done
 shown "a change of the members shows in the next list of the server that was asked"
