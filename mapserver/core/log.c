@@ -725,7 +725,7 @@ static int open_dir(struct ms_log *log, const char *dir, char **ret_why)
     int r = mkdir(log->path, 0700) && errno != EEXIST ? -errno : ms_env_sync_dir(dir);
     if (r == 0)
         log->dir_fd = open(log->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r == 0 && log->dir_fd < 0)
+    if (r == 0 && (log->dir_fd < 0 || faccessat(log->dir_fd, ".", R_OK | W_OK | X_OK, AT_EACCESS)))
         r = -errno;
     if (r)
         return refuse(log, r, ret_why);

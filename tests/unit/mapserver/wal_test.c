@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/wal.h"
 #include "eidmap/error.h"
+#include "mapserver/wal_sums.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -445,6 +446,40 @@ Test(wal, a_byte_that_changed_before_the_last_record_is_refused_with_what_to_do)
     }
     put_file(bytes, size);
     free(bytes);
+    must_open();
+    expect_model();
+}
+
+/* As a program with an error, or of another version, writes it. */
+static void expect_refusal_of(size_t at, uint8_t byte, const char *sentence)
+{
+    uint8_t *bytes;
+    size_t size = read_file(1, &bytes);
+    uint8_t old = bytes[at];
+    bytes[at] = byte;
+    wal_set_sums(bytes, size);
+    put_file(bytes, size);
+    expect_refusal(sentence);
+    bytes[at] = old;
+    wal_set_sums(bytes, size);
+    put_file(bytes, size);
+    free(bytes);
+}
+
+Test(wal, whole_records_that_make_no_sense_are_refused)
+{
+    uint8_t *bytes;
+    size_t end;
+    put(1, 1, 100);
+    close_log();
+    size_t size = read_file(1, &bytes), last = find_last(bytes, size, &end);
+    free(bytes);
+    size_t first_low = last + 8 + offsetof(struct ms_wal_record, first) + 7;
+    expect_refusal_of(8 + 7, 9, "not a log of eidmap");
+    expect_refusal_of(last + MS_WAL_ENTRIES + 8 + 7, 99, "makes no sense");
+    expect_refusal_of(first_low, 9, "makes no sense");
+    expect_refusal_of(first_low, 0, "is missing before it");
+    expect_refusal_of(last + 8 + 8 + 7, 99, "records are missing");
     must_open();
     expect_model();
 }
