@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_LEN   512 /* commands after which no further entry joins a transaction */
-#define ENTRIES_MAX 256 /* likewise */
-#define ARENA_LIMIT (16u << 20)
+#define BATCH_LEN   512         /* commands after which no further entry joins a transaction */
+#define ENTRIES_MAX 256         /* likewise */
+#define BATCH_SIZE  (4u << 20)  /* bytes, likewise */
+#define ARENA_LIMIT (16u << 20) /* all of that, unpacked */
 #define LAZY_MS     10
 
 struct item {
@@ -145,7 +146,7 @@ static struct item *apply_some(struct ms_applier *applier, struct item *item, si
 {
     struct bundle bundle = {0};
     struct ms_point last = ms_apply_point(applier->apply);
-    size_t n = 0;
+    size_t n = 0, size = 0;
     int r = 0;
     if (item->entry.type == RAFT_CHANGE && item->index > last.index) {
         change_members(applier, item);
@@ -153,13 +154,15 @@ static struct item *apply_some(struct ms_applier *applier, struct item *item, si
         return item->next;
     }
     em_arena_init(&bundle.arena, ARENA_LIMIT);
-    for (; item && n < ENTRIES_MAX && bundle.n < BATCH_LEN && r == 0; item = item->next, n++) {
+    for (; item && n < ENTRIES_MAX && bundle.n < BATCH_LEN && size < BATCH_SIZE && r == 0;
+         item = item->next, n++) {
         if (item->index <= last.index)
             continue; /* the map has it */
         if (item->entry.type == RAFT_CHANGE)
             break;
         if (item->entry.type == RAFT_COMMAND)
             r = add_commands(&bundle, item->entry.payload);
+        size += item->entry.payload ? item->entry.payload->size : 0;
         last = (struct ms_point){item->index, item->entry.term};
     }
     if (r)
