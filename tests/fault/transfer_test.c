@@ -20,19 +20,23 @@
 #include <unistd.h>
 
 #define N        ORDEAL_SERVERS
-#define SLOW_KIB 10000 /* a second: the map takes some seconds */
+#define SLOW_KIB 5000 /* a second: the map takes some seconds */
 #define CUT_US   3000000
 #define POLL_US  500
 
-/* What makes the leader forget what the absent one needs: many entries, and at the end large
- * ones, for it keeps 2048 and 64 MiB. */
-#define N_SMALL    3300
-#define N_LARGE    90
+/* What makes the leader forget what the absent one needs: many entries, and as much in them as
+ * it keeps, which is the last 2048 and 64 MiB. */
+#define N_SMALL    3000
+#define N_HEAVY    250
+#define REFS       4096 /* of a heavy request, each with a port-id of the largest size */
 #define N_MORE     1100 /* until it looks again */
 #define FIRST_PORT 1000 /* above the keys of the traffic */
-#define PORTS      55   /* of a large request */
-#define NAMES      60   /* of each of its ports */
-#define NAME_SIZE  243
+
+/* What makes the map large. */
+#define N_LARGE   20
+#define PORTS     55 /* of a large request */
+#define NAMES     60 /* of each of its ports */
+#define NAME_SIZE 243
 
 #define FETCHING "fetching the map"
 #define LOADING  "the whole map has come"
@@ -90,11 +94,18 @@ struct large {
     struct em_location location;
 };
 
-static void on_large(void *aux, const struct em_reply *reply)
+static void on_written(void *aux, const struct em_reply *reply)
 {
     struct caller *caller = aux;
     caller->err = reply->err;
     em_call_done(caller->call);
+}
+
+static void finish(struct caller *caller, int64_t id)
+{
+    caller->err = EM_E_TIMEOUT;
+    if (id < 0 || em_call_wait(caller->call, 0) || caller->err)
+        ordeal_fail(&ordeal, "a large request: %s", em_errname(id < 0 ? (int)id : caller->err));
 }
 
 /* Nearly as large as a request can be. */
@@ -115,11 +126,23 @@ static void register_large(struct caller *caller, struct large *large, uint32_t 
                                                       .n_locations = 1},
                                              .is_attach = true};
     }
-    caller->err = EM_E_TIMEOUT;
-    if (em_client_register(em_call_client(caller->call), large->claims, PORTS, NULL, on_large,
-                           caller) < 0 ||
-        em_call_wait(caller->call, 0) || caller->err)
-        ordeal_fail(&ordeal, "a large request: %s", em_errname(caller->err));
+    finish(caller, em_client_register(em_call_client(caller->call), large->claims, PORTS, NULL,
+                                      on_written, caller));
+}
+
+/* Much to write down, and nothing to do: it withdraws what is not there. */
+static void write_heavy(struct caller *caller)
+{
+    struct em_port_ref *refs = em_calloc(REFS, sizeof(*refs));
+    for (size_t i = 0; i < REFS; i++) {
+        refs[i].id.size = EM_PORT_ID_SIZE;
+        memset(refs[i].id.bytes, 'x', EM_PORT_ID_SIZE);
+        int n = snprintf((char *)refs[i].id.bytes, 8, "%zu", i);
+        refs[i].id.bytes[n] = 'x';
+    }
+    finish(caller,
+           em_client_withdraw(em_call_client(caller->call), refs, REFS, NULL, on_written, caller));
+    free(refs);
 }
 
 static void write_much(void)
@@ -131,6 +154,8 @@ static void write_much(void)
     register_small(&caller, FIRST_PORT, N_SMALL);
     for (uint32_t i = 0; i < N_LARGE; i++)
         register_large(&caller, large, 100000 + i * PORTS);
+    for (uint32_t i = 0; i < N_HEAVY; i++)
+        write_heavy(&caller);
     register_small(&caller, FIRST_PORT + N_SMALL, N_MORE);
     caller_close(&caller);
     free(large);
