@@ -1,7 +1,7 @@
 #!/bin/sh
 # Three map servers.  The one that an xTR is connected to is killed: it goes on at another,
 # with its lease and from the revision that it has.  The leader is killed: an attach of that
-# moment is in the other host's kernel within two seconds.
+# moment is in the other host's kernel within two seconds, as far as the machine is idle.
 #
 #      ms1    ms2    ms3      hv1             hv2            hv3
 #       ╚═ Raft ═╩════╝        a ─── ping ───> b              (killed: the control)
@@ -98,25 +98,38 @@ replica_start "$replica"
 soon "$replica has caught up" cluster_is_whole
 shown "$replica is back and has what the others have"
 
-# The leader is killed, up to three times on a machine that is busy.
-for round in 1 2 3; do
+# How long it takes until hv1's kernel has a port that is attached on hv2.
+attach_c() {
+    vm_attach c hv2 red
+    soon "hv1 has c" has_entry hv1 02:00:00:00:00:03
+    took=$(($(now_ms) - begin))
+}
+detach_c() {
     xtr hv2 detach c >/dev/null
     soon "c is gone from hv1" not has_entry hv1 02:00:00:00:00:03
+}
+
+# The leader is killed; up to three times, since a machine that is busy takes long for anything.
+detach_c
+for round in 1 2 3; do
     soon "the map servers are whole" cluster_is_whole
     for hv in hv1 hv2; do soon "$hv makes its reserve" has_reserve $hv; done
+    begin=$(now_ms)
+    attach_c
+    usual=$took
+    detach_c
     killed=$(leader)
     ping_start a 192.168.7.2
     begin=$(now_ms)
     daemon_stop "$killed" KILL
-    vm_attach c hv2 red
-    soon "hv1 has c" has_entry hv1 02:00:00:00:00:03
-    took=$(($(now_ms) - begin))
+    attach_c
     ping_well a 192.168.7.3
     ping_lost_at_most 0 "the leader $killed killed"
     replica_start "$killed"
-    shown "an attach while there was no leader was on the other host after $took ms"
-    [ $took -gt $LIMIT_MS ] || break
-    [ $round -lt 3 ] || fail "it takes more than $LIMIT_MS ms each time"
+    shown "an attach without a leader was on the other host after $took ms, with one after $usual ms"
+    [ $took -gt $((LIMIT_MS + usual)) ] || break
+    [ $round -lt 3 ] || fail "it takes more than $LIMIT_MS ms longer each time"
+    detach_c
 done
 soon "the map servers are whole again" cluster_is_whole
 xtrs_agree hv1 hv2
