@@ -86,6 +86,9 @@ static void report(struct ms_core *core)
     for (unsigned i = 0; i < members->n; i++)
         if (members->servers[i].id != core->replica)
             report_to(core, members->servers[i].id, NULL, 0);
+    /* Who joins knows no members yet; its leader must hear that the map is on its way. */
+    if (members->n == 0 && leader)
+        report_to(core, leader, NULL, 0);
     for (size_t i = 0; i < n; i++)
         free(heard[i].node_id);
     free(heard);
