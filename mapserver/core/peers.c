@@ -39,6 +39,7 @@ struct link {
     struct em_tls_resume *resume;
     uint64_t due_ms, pause_ms;
     bool was_up;        /* the last connection was, so a refusal now is news */
+    bool is_member;     /* was so once */
     bool is_kept;       /* by the list of members that is being given */
     ms_probe_fn *probe; /* not a member: only asked who it is */
     void *probe_aux;
@@ -318,24 +319,29 @@ void ms_peers_keep(struct ms_peers *peers, uint64_t replica, const char *name, c
     struct link *link = find(peers, replica);
     if (!link)
         link = add_link(peers, replica, name, address);
-    link->is_kept = true;
+    link->is_kept = link->is_member = true;
 }
 
-static bool is_here(const struct ms_peers *peers, uint64_t replica)
+static struct inbound *inbound_of(const struct ms_peers *peers, uint64_t replica)
 {
     EM_FOREACH (inbound, &peers->inbounds, struct inbound, in_peers)
         if (inbound->replica == replica)
-            return true;
-    return false;
+            return inbound;
+    return NULL;
 }
 
 /* Who is connected to us is answered, though this server may not know (yet) that it is a
  * member: a server that is being added knows nobody, and one that lags not the newest. */
 void ms_peers_end(struct ms_peers *peers)
 {
-    EM_FOREACH (link, &peers->links, struct link, in_peers)
-        if (!link->is_kept && !is_here(peers, link->info.replica))
-            drop_link(link);
+    EM_FOREACH (link, &peers->links, struct link, in_peers) {
+        struct inbound *inbound = inbound_of(peers, link->info.replica);
+        if (link->is_kept || (inbound && !link->is_member))
+            continue;
+        if (inbound) /* else each side would stay because the other does */
+            em_conn_close(inbound->conn, 0, "it is no member any more");
+        drop_link(link);
+    }
 }
 
 void ms_peers_tick(struct ms_peers *peers, uint64_t now_ms)
