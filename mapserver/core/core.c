@@ -559,6 +559,7 @@ static void on_turn(struct ev_loop *loop, ev_prepare *w, int revents)
     run_turn(core);
     if (core->is_broken)
         return;
+    ms_peers_flush(core->peers); /* the connections' own flush has its turn before ours */
     ev_now_update(loop); /* the log may have taken its time */
     arm(core);
 }
@@ -678,7 +679,6 @@ static void init_watchers(struct ms_core *core)
 {
     ev_async_init(&core->wake, on_wake);
     ev_prepare_init(&core->turn, on_turn);
-    ev_set_priority(&core->turn, EV_MAXPRI); /* what it sends is written in the same turn */
     ev_timer_init(&core->timer, on_timer, 0, 0);
     ev_timer_init(&core->tick, on_tick, 0, TICK_S);
     core->wake.data = core->turn.data = core->timer.data = core->tick.data = core;
