@@ -13,7 +13,7 @@
 #define ENTRIES_MAX 256         /* likewise */
 #define BATCH_SIZE  (4u << 20)  /* bytes, likewise */
 #define ARENA_LIMIT (16u << 20) /* all of that, unpacked */
-#define LAZY_MS     10
+#define LAZY_MS     50
 
 struct item {
     struct item *next;

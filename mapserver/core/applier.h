@@ -34,7 +34,7 @@ void ms_applier_stop(struct ms_applier *applier);
 /* The next entry; those that the map has already are skipped.  Takes a reference. */
 void ms_applier_put(struct ms_applier *applier, uint64_t index, const struct ms_entry *entry);
 
-/* Whether anybody here waits for the map: if not, entries are collected for some milliseconds,
+/* Whether anybody here waits for the map: if not, entries are collected for a heartbeat or so,
  * and take fewer transactions and syncs. */
 void ms_applier_set_lazy(struct ms_applier *applier, bool is_lazy);
 
