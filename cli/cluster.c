@@ -152,12 +152,21 @@ static void check_voters(struct ctl_sentences *problems, const struct em_status 
             n_reachable > n / 2 ? "" : ", which is no majority");
 }
 
+/* Has the server said already what is wrong with it? */
+static bool is_named(const struct em_status *status, const struct em_member *member)
+{
+    for (size_t i = 0; i < status->n_problems; i++)
+        if (member->address[0] && strstr(status->problems[i], member->address))
+            return true;
+    return false;
+}
+
 /* What a member that is silent has not got follows from that; one sentence is enough. */
 static void check_member(struct ctl_sentences *problems, const struct em_status *status,
                          const struct em_member *member)
 {
     uint64_t lag;
-    if (member->role == EM_MEMBER_SPARE)
+    if (member->role == EM_MEMBER_SPARE || is_named(status, member))
         return;
     if (!member->is_self && (!member->is_connected || member->heard_ms >= CTL_SILENT_MS)) {
         char *ago = ctl_member_heard(member);

@@ -113,7 +113,8 @@ struct ms_member_status {
     Eidmap__MemberRole role;
     bool is_leader, is_self, is_connected, is_installing;
     uint64_t match, applied, revision, heard_ms;
-    char **servers; /* where it serves clients, as it said */
+    const char *why; /* it is reached, and not taken for this member; static storage, or NULL */
+    char **servers;  /* where it serves clients, as it said */
     size_t n_servers;
 };
 

@@ -201,6 +201,7 @@ static int greet(struct link *link, const Eidmap__Envelope *envelope)
     if (!why && hello->replica != link->info.replica)
         why = "its data directory is another one than the member's: if it was wiped, remove it "
               "and add it again";
+    link->info.why = why;
     if (why) {
         em_warn_limited("map server %s at %s is not taken for a peer: %s", link->info.name,
                         link->info.address, why);

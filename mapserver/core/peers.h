@@ -49,6 +49,7 @@ struct ms_peer_info {
     char *const *servers;
     size_t n_servers;
     bool is_connected; /* by us */
+    const char *why;   /* it was reached, and not taken for this member; static storage, or NULL */
     uint64_t heard_ms; /* when it last said something; 0: never */
     /* From its reports; for the core. */
     uint64_t applied, revision;

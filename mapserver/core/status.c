@@ -60,6 +60,7 @@ static void describe_other(struct ms_core *core, struct ms_member_status *member
         return;
     member->heard_ms = info->heard_ms ? now_ms - info->heard_ms : 0;
     member->is_connected = info->heard_ms && member->heard_ms < SILENT_MS;
+    member->why = info->why;
     member->is_installing = info->is_installing;
     member->applied = info->applied;
     member->revision = info->revision;
@@ -136,7 +137,6 @@ void ms_core_status(struct ms_core *core, struct ms_core_status *ret_status)
         member->servers = copy_texts(member->servers, member->n_servers);
     }
     pthread_mutex_unlock(&core->lock);
-    ret_status->applied = core->applied;
 }
 
 void ms_core_status_fini(struct ms_core_status *status)

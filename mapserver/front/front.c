@@ -356,8 +356,10 @@ static size_t cluster_problems(const struct ms_core_status *core, char **problem
                                     core->no_leader_ms / 1000, n_there, n_voters);
     for (size_t i = 0; i < core->n_members && n < CLUSTER_PROBLEMS; i++)
         if (!core->members[i].is_connected)
-            problems[n++] = em_asprintf("map server %s at %s does not answer",
-                                        core->members[i].name, core->members[i].address);
+            problems[n++] = em_asprintf(
+                "map server %s at %s %s%s", core->members[i].name, core->members[i].address,
+                core->members[i].why ? "is not taken for a member: " : "does not answer",
+                core->members[i].why ? core->members[i].why : "");
     return n;
 }
 
