@@ -8,6 +8,7 @@
 const char *const claims_nodes[CLAIMS_NODES] = {"n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7"};
 
 struct request {
+    struct numbered_port port;
     Eidmap__Register reg;
     Eidmap__Claim claim, *list[1];
 };
@@ -16,12 +17,11 @@ struct request {
 static void request_init(struct request *request, struct claims *claims, uint32_t number,
                          const char *node)
 {
-    struct numbered_port port;
-    numbered_port_init(&port, claims->network_id, number, node);
+    numbered_port_init(&request->port, claims->network_id, number, node);
     em_arena_reset(&claims->arena);
     eidmap__register__init(&request->reg);
     eidmap__claim__init(&request->claim);
-    request->claim.port = em_port_to_msg(&claims->arena, &port.port);
+    request->claim.port = em_port_to_msg(&claims->arena, &request->port.port);
     request->claim.attach = true;
     request->list[0] = &request->claim;
     request->reg.claims = request->list;

@@ -36,7 +36,7 @@ static void teardown(void)
     ordeal_fini(&ordeal);
 }
 
-TestSuite(cluster, .init = setup, .fini = teardown, .timeout = 110);
+TestSuite(cluster, .init = setup, .fini = teardown, .timeout = 280);
 
 /* ---- kills ------------------------------------------------------------------------------------
  */
