@@ -44,14 +44,14 @@ Test(client, says_the_same_hello_on_every_connection)
 Test(client, refused_hello_is_told_and_not_repeated_soon)
 {
     scene.one.hello_error = EM_E_DENIED;
+    uint64_t started_ms = em_now_ms();
     scene_connect(1, NULL);
     UNTIL(scene.seen.n_down == 1);
     cr_assert_eq(scene.seen.down_err, EM_E_DENIED);
     cr_assert(strstr(scene.seen.down_why, "you are not wanted here"));
     cr_assert(strstr(scene.seen.down_why, scene.one.url), "it names the server");
-    uint64_t refused_ms = em_now_ms();
     UNTIL(scene.one.n_accepted == 2);
-    cr_assert_geq(em_now_ms() - refused_ms + 2, scene_times.refused_ms);
+    cr_assert_geq(em_now_ms() - started_ms + 2, scene_times.refused_ms);
 }
 
 Test(client, other_error_to_hello_leads_to_the_next_server)
