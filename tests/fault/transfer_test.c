@@ -64,7 +64,7 @@ static void teardown(void)
     links_remove();
 }
 
-TestSuite(transfer, .init = setup, .fini = teardown, .timeout = 240);
+TestSuite(transfer, .init = setup, .fini = teardown, .timeout = 400);
 
 /* ---- a lot of map
  * -------------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 
 #define ORDEAL_SERVERS  3
 #define ORDEAL_KEYS     8
-#define ORDEAL_LIMIT_MS 30000 /* for whatever has to happen */
+#define ORDEAL_LIMIT_MS 90000 /* for whatever has to happen */
 
 struct ordeal {
     struct real_cluster cluster;

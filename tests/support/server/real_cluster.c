@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LIMIT_MS    30000
+#define LIMIT_MS    90000
 #define PAUSE_US    10000
 #define PATIENCE_MS 3000
 
