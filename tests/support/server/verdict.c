@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define PIECE    262144
-#define LIMIT_MS 30000
+#define LIMIT_MS 90000
 #define PAUSE_US 20000
 
 /* ---- digests -------------------------------------------------------------------------------- */
