@@ -100,55 +100,45 @@ static char *number_or_none(bool is_known, uint64_t number)
     return is_known ? ctl_uint_text(number) : ctl_text(NULL);
 }
 
-/* What a look takes, in 80 columns. */
-static void add_row(struct ctl_table *table, const struct em_status *s, const struct em_member *m)
-{
-    uint64_t lag = 0;
-    bool has_lag = ctl_member_lag(s, m, &lag);
-    ctl_table_add_take(table,
-                       (char *[]){
-                           ctl_text(m->name),
-                           em_asprintf("%s%s", ctl_member_role(m->role), m->is_leader ? " *" : ""),
-                           ctl_text(ctl_member_state(m)),
-                           ctl_text(m->address),
-                           number_or_none(has_lag, lag),
-                           ctl_member_heard(m),
-                       });
-}
+/* The first of them are what a look takes, in 80 columns. */
+static const struct ctl_column columns[] = {
+    {"MEMBER"},         {"ROLE"},        {"STATE"},       {"ADDRESS"},
+    {"LAG", true},      {"HEARD", true}, {"MATCH", true}, {"APPLIED", true},
+    {"REVISION", true}, {"REPLICA"},     {"SOFTWARE"},
+};
+#define N_SHORT 6
+#define N_LONG  (sizeof(columns) / sizeof(*columns))
 
-static void add_long_row(struct ctl_table *table, const struct em_status *s,
-                         const struct em_member *m)
+static void add_row(struct ctl_table *table, const struct em_status *s, const struct em_member *m,
+                    bool is_long)
 {
     uint64_t lag = 0;
     bool has_lag = ctl_member_lag(s, m, &lag);
-    ctl_table_add_take(table,
-                       (char *[]){
-                           ctl_text(m->name),
-                           em_asprintf("%s%s", ctl_member_role(m->role), m->is_leader ? " *" : ""),
-                           ctl_text(ctl_member_state(m)),
-                           ctl_text(m->address),
-                           number_or_none(has_lag, lag),
-                           ctl_member_heard(m),
-                           number_or_none(m->match, m->match),
-                           number_or_none(m->applied, m->applied),
-                           number_or_none(m->revision, m->revision),
-                           em_asprintf("%016" PRIx64, m->replica),
-                           ctl_text(m->software),
-                       });
+    char *cells[N_LONG] = {
+        ctl_text(m->name),
+        em_asprintf("%s%s", ctl_member_role(m->role), m->is_leader ? " *" : ""),
+        ctl_text(ctl_member_state(m)),
+        ctl_text(m->address),
+        number_or_none(has_lag, lag),
+        ctl_member_heard(m),
+    };
+    if (is_long) {
+        char **more = cells + N_SHORT;
+        *more++ = number_or_none(m->match, m->match);
+        *more++ = number_or_none(m->applied, m->applied);
+        *more++ = number_or_none(m->revision, m->revision);
+        *more++ = em_asprintf("%016" PRIx64, m->replica);
+        *more++ = ctl_text(m->software);
+    }
+    ctl_table_add_n_take(table, cells, is_long ? N_LONG : N_SHORT);
 }
 
 static void print_list(struct ctl *ctl, const struct em_status *s)
 {
-    static const struct ctl_column columns[] = {
-        {"MEMBER"},         {"ROLE"},        {"STATE"},       {"ADDRESS"},
-        {"LAG", true},      {"HEARD", true}, {"MATCH", true}, {"APPLIED", true},
-        {"REVISION", true}, {"REPLICA"},     {"SOFTWARE"},
-    };
     bool is_long = ctl_option(ctl, "long");
-    size_t n = is_long ? sizeof(columns) / sizeof(*columns) : 6;
-    struct ctl_table *table = ctl_table_new(ctl->out, columns, n);
+    struct ctl_table *table = ctl_table_new(ctl->out, columns, is_long ? N_LONG : N_SHORT);
     for (size_t i = 0; i < s->n_members; i++)
-        (is_long ? add_long_row : add_row)(table, s, &s->members[i]);
+        add_row(table, s, &s->members[i], is_long);
     ctl_table_sort(table);
     ctl_table_print(table);
     ctl_table_free(table);
