@@ -194,6 +194,53 @@ static int get_append(const Eidmap__Consensus *msg, struct raft_append_entries *
     return 0;
 }
 
+static void get_append_result(const Eidmap__Consensus *msg, struct raft_append_entries_result *ret)
+{
+    *ret = (struct raft_append_entries_result){
+        .version = (unsigned char)msg->version,
+        .term = msg->term,
+        .rejected = msg->rejected,
+        .last_log_index = msg->last_index,
+        .features = (unsigned short)msg->features,
+        .capacity = (unsigned short)msg->capacity,
+    };
+}
+
+static void get_vote(const Eidmap__Consensus *msg, struct raft_request_vote *ret)
+{
+    *ret = (struct raft_request_vote){
+        .version = (unsigned char)msg->version,
+        .term = msg->term,
+        .candidate_id = msg->candidate,
+        .last_log_index = msg->last_index,
+        .last_log_term = msg->last_term,
+        .disrupt_leader = msg->disrupt_leader,
+        .pre_vote = msg->pre_vote,
+    };
+}
+
+static void get_vote_result(const Eidmap__Consensus *msg, struct raft_request_vote_result *ret)
+{
+    *ret = (struct raft_request_vote_result){
+        .version = (unsigned char)msg->version,
+        .term = msg->term,
+        .vote_granted = msg->granted,
+        .pre_vote = msg->pre_vote,
+        .features = (unsigned short)msg->features,
+        .capacity = (unsigned short)msg->capacity,
+    };
+}
+
+static void get_timeout_now(const Eidmap__Consensus *msg, struct raft_timeout_now *ret)
+{
+    *ret = (struct raft_timeout_now){
+        .version = (unsigned char)msg->version,
+        .term = msg->term,
+        .last_log_index = msg->last_index,
+        .last_log_term = msg->last_term,
+    };
+}
+
 int ms_codec_from_msg(const Eidmap__Consensus *msg, struct raft_message *ret_message,
                       struct raft_entry **ret_entries)
 {
@@ -207,43 +254,16 @@ int ms_codec_from_msg(const Eidmap__Consensus *msg, struct raft_message *ret_mes
         r = get_append(msg, &message.append_entries, ret_entries);
         break;
     case RAFT_APPEND_ENTRIES_RESULT:
-        message.append_entries_result = (struct raft_append_entries_result){
-            .version = (unsigned char)msg->version,
-            .term = msg->term,
-            .rejected = msg->rejected,
-            .last_log_index = msg->last_index,
-            .features = (unsigned short)msg->features,
-            .capacity = (unsigned short)msg->capacity,
-        };
+        get_append_result(msg, &message.append_entries_result);
         break;
     case RAFT_REQUEST_VOTE:
-        message.request_vote = (struct raft_request_vote){
-            .version = (unsigned char)msg->version,
-            .term = msg->term,
-            .candidate_id = msg->candidate,
-            .last_log_index = msg->last_index,
-            .last_log_term = msg->last_term,
-            .disrupt_leader = msg->disrupt_leader,
-            .pre_vote = msg->pre_vote,
-        };
+        get_vote(msg, &message.request_vote);
         break;
     case RAFT_REQUEST_VOTE_RESULT:
-        message.request_vote_result = (struct raft_request_vote_result){
-            .version = (unsigned char)msg->version,
-            .term = msg->term,
-            .vote_granted = msg->granted,
-            .pre_vote = msg->pre_vote,
-            .features = (unsigned short)msg->features,
-            .capacity = (unsigned short)msg->capacity,
-        };
+        get_vote_result(msg, &message.request_vote_result);
         break;
     case RAFT_TIMEOUT_NOW:
-        message.timeout_now = (struct raft_timeout_now){
-            .version = (unsigned char)msg->version,
-            .term = msg->term,
-            .last_log_index = msg->last_index,
-            .last_log_term = msg->last_term,
-        };
+        get_timeout_now(msg, &message.timeout_now);
         break;
     case RAFT_INSTALL_SNAPSHOT:
     default: /* a number from outside */
