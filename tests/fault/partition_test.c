@@ -15,12 +15,8 @@ static struct real_cluster *const cluster = &ordeal.cluster;
 
 static void setup(void)
 {
-    if (!links_make(N))
+    if (!ordeal_start_linked(&ordeal))
         cr_skip_test("no network namespaces, or no nft");
-    ordeal_init(&ordeal, "lease:\n  duration: 1h\n", links_addresses());
-    for (unsigned i = 0; i < N; i++)
-        cluster->servers[i].netns = links_netns(i);
-    ordeal_start(&ordeal);
 }
 
 static void teardown(void)

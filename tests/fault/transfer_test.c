@@ -50,12 +50,8 @@ static size_t log_from; /* of its log, what came since it was started last */
 static void setup(void)
 {
     setenv("TMPDIR", "/dev/shm", 0); /* thousands of synced writes are made, one by one */
-    if (!links_make(N))
+    if (!ordeal_start_linked(&ordeal))
         cr_skip_test("no network namespaces, or no nft");
-    ordeal_init(&ordeal, "lease:\n  duration: 1h\n", links_addresses());
-    for (unsigned i = 0; i < N; i++)
-        cluster->servers[i].netns = links_netns(i);
-    ordeal_start(&ordeal);
 }
 
 static void teardown(void)

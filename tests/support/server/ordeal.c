@@ -1,6 +1,7 @@
 #include "server/ordeal.h"
 
 #include "server/caller.h"
+#include "server/links.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -66,6 +67,17 @@ void ordeal_start(struct ordeal *ordeal)
                                                              .n_operators = 3,
                                                              .seed = ordeal->seed,
                                                              .pause_us = 20000});
+}
+
+bool ordeal_start_linked(struct ordeal *ordeal)
+{
+    if (!links_make(ORDEAL_SERVERS))
+        return false;
+    ordeal_init(ordeal, "lease:\n  duration: 1h\n", links_addresses());
+    for (unsigned i = 0; i < ORDEAL_SERVERS; i++)
+        ordeal->cluster.servers[i].netns = links_netns(i);
+    ordeal_start(ordeal);
+    return true;
 }
 
 /* The sanitizers' reports of those that were killed, too. */

@@ -24,6 +24,10 @@ struct ordeal {
 void ordeal_init(struct ordeal *ordeal, const char *yaml, const char *const *addresses);
 void ordeal_start(struct ordeal *ordeal);
 
+/* Both, with each server in a namespace of links.h; links_remove() afterwards.  False: as from
+ * links_make(). */
+bool ordeal_start_linked(struct ordeal *ordeal);
+
 /* Checks that all answers have one explanation and that all servers hold the map that was told
  * last, and stops them. */
 void ordeal_end(struct ordeal *ordeal);

@@ -360,23 +360,30 @@ Test(replica_front, servers_may_fetch_and_no_more)
     authority_files_free(&files);
 }
 
+/* As the node "hv1", to one server. */
+static int open_node(unsigned server, const struct authority_files *files, uint32_t timeout_ms,
+                     struct em_call **ret_call, char **ret_why)
+{
+    const char *servers[] = {cluster_serving(&c, server)};
+    struct em_rloc rloc = {.ip = {.size = 4, .addr = {192, 0, 2, 1}}, .encap = EM_ENCAP_VXLAN};
+    return em_call_open(&(struct em_client_config){.servers = servers,
+                                                   .n_servers = 1,
+                                                   .ca_file = files->ca,
+                                                   .cert_file = files->cert,
+                                                   .key_file = files->key,
+                                                   .node_id = "hv1",
+                                                   .rlocs = &rloc,
+                                                   .n_rlocs = 1,
+                                                   .timeout_ms = timeout_ms},
+                        ret_call, ret_why);
+}
+
 Test(replica_front, nodes_fetch_nothing)
 {
     struct authority_files files = authority_issue(&c.authority, EM_ROLE_NODE, "hv1");
-    const char *servers[] = {cluster_serving(&c, 0)};
-    struct em_rloc rloc = {.ip = {.size = 4, .addr = {192, 0, 2, 1}}, .encap = EM_ENCAP_VXLAN};
-    const struct em_client_config config = {.servers = servers,
-                                            .n_servers = 1,
-                                            .ca_file = files.ca,
-                                            .cert_file = files.cert,
-                                            .key_file = files.key,
-                                            .node_id = "hv1",
-                                            .rlocs = &rloc,
-                                            .n_rlocs = 1,
-                                            .timeout_ms = 8000};
     struct em_call *call = NULL;
     char *why = NULL;
-    cr_assert_eq(em_call_open(&config, &call, &why), 0, "%s", why);
+    cr_assert_eq(open_node(0, &files, 8000, &call, &why), 0, "%s", why);
     fetch(call, 0, 0, 10);
     assert_error(EIDMAP__ERROR_CODE__ERROR_DENIED, "");
     change(call, EIDMAP__MEMBER_CHANGE__MEMBER_REMOVE, "ms1", "");
@@ -393,19 +400,8 @@ Test(replica_front, server_that_waits_to_be_added_takes_no_agents)
     restore(call, 0, 5);
     assert_error(EIDMAP__ERROR_CODE__ERROR_IN_USE, "waits to be added");
     em_call_close(call);
-    const char *servers[] = {cluster_serving(&c, 1)};
-    struct em_rloc rloc = {.ip = {.size = 4, .addr = {192, 0, 2, 1}}, .encap = EM_ENCAP_VXLAN};
-    const struct em_client_config config = {.servers = servers,
-                                            .n_servers = 1,
-                                            .ca_file = files.ca,
-                                            .cert_file = files.cert,
-                                            .key_file = files.key,
-                                            .node_id = "hv1",
-                                            .rlocs = &rloc,
-                                            .n_rlocs = 1,
-                                            .timeout_ms = 1500};
     char *why = NULL;
-    cr_assert_eq(em_call_open(&config, &call, &why), EM_E_TIMEOUT, "it looks for another one");
+    cr_assert_eq(open_node(1, &files, 1500, &call, &why), EM_E_TIMEOUT, "it looks for another one");
     free(why);
     authority_files_free(&files);
 }
