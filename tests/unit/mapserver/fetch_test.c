@@ -10,6 +10,7 @@
 #include "state/snapshot.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,28 @@ static void (*lie)(Eidmap__Envelope *reply, Eidmap__Chunk *chunk); /* NULL: it i
             ms_fetch_run(core.fetch);                                                              \
         }                                                                                          \
     } while (0)
+
+/* What is logged goes into a file from here on. */
+static int log_fd;
+
+static void open_log(void)
+{
+    char *path = em_asprintf("%s/stderr", m.dir);
+    log_fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    free(path);
+    cr_assert_geq(log_fd, 0);
+    cr_assert_geq(dup2(log_fd, STDERR_FILENO), 0);
+}
+
+static void assert_logged(const char *words)
+{
+    char text[4096];
+    ssize_t n = pread(log_fd, text, sizeof(text) - 1, 0);
+    cr_assert_geq(n, 0);
+    text[n] = '\0';
+    cr_assert(strstr(text, words), "\"%s\" is not in: %s", words, text);
+    cr_assert_eq(ftruncate(log_fd, 0), 0);
+}
 
 static void on_pulse(struct ev_loop *loop, ev_timer *w, int revents)
 {
@@ -104,6 +127,7 @@ static void answer(struct fake_server *server, const Eidmap__Envelope *request)
 static void setup(void)
 {
     map_open(&m, 0);
+    open_log();
     map_network(&m, "blue", NULL, NULL);
     authority_open(&authority);
     files = authority_issue(&authority, EM_ROLE_SERVER, "ms1");
@@ -137,6 +161,7 @@ static void teardown(void)
     free(copy);
     authority_files_free(&files);
     authority_close(&authority);
+    close(log_fd);
     map_close(&m);
 }
 
@@ -167,11 +192,12 @@ static void assert_comes(void)
     cr_assert(ms_fetch_is_busy(core.fetch));
 }
 
-static void assert_given_up(void)
+static void assert_given_up(const char *why)
 {
     offer(sender.url);
     cr_assert(ms_fetch_is_busy(core.fetch));
     UNTIL(!ms_fetch_is_busy(core.fetch));
+    assert_logged(why);
     cr_assert_not(is_there("incoming"));
     cr_assert_not(is_there("state-1"));
 }
@@ -199,7 +225,7 @@ Test(fetch, offer_without_an_address_is_not_taken)
 Test(fetch, map_of_another_cluster_is_not_taken)
 {
     core.cluster_id[0] ^= 1;
-    assert_given_up();
+    assert_given_up("of another cluster");
 }
 
 /* ---- lies ---- */
@@ -246,11 +272,21 @@ static void no_map(Eidmap__Envelope *reply, Eidmap__Chunk *chunk)
 
 Test(fetch, lies_are_seen_and_the_next_offer_is_taken)
 {
-    static void (*const lies[])(Eidmap__Envelope *, Eidmap__Chunk *) = {
-        damaged, empty, elsewhere, too_long, growing, something_else, no_map};
+    static const struct {
+        void (*tell)(Eidmap__Envelope *, Eidmap__Chunk *);
+        const char *why;
+    } lies[] = {
+        {damaged, "a piece was damaged on its way"},
+        {empty, "the pieces do not fit"},
+        {elsewhere, "the pieces do not fit"},
+        {too_long, "the pieces do not fit"},
+        {growing, "the pieces are of two copies"},
+        {something_else, "the sender answers something else"},
+        {no_map, "the sum of its content is wrong"},
+    };
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
-        lie = lies[i];
-        assert_given_up();
+        lie = lies[i].tell;
+        assert_given_up(lies[i].why);
     }
     lie = NULL;
     free(copy);
