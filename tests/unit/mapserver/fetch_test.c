@@ -242,7 +242,7 @@ static void empty(Eidmap__Envelope *reply, Eidmap__Chunk *chunk)
 
 static void elsewhere(Eidmap__Envelope *reply, Eidmap__Chunk *chunk)
 {
-    chunk->offset += 1;
+    chunk->offset -= chunk->offset > 0;
 }
 
 static void too_long(Eidmap__Envelope *reply, Eidmap__Chunk *chunk)
