@@ -246,8 +246,7 @@ int ms_engine_flush(struct ms_engine *engine, uint64_t now_ms)
 
 /* ---- events -------------------------------------------------------------------------- */
 
-/* A learner that has not heard of its leader for so long has none; libraft keeps it until
- * another one speaks. */
+/* libraft keeps a leader until another one speaks. */
 static void forget_leader(struct ms_engine *engine)
 {
     raft_free(engine->raft.follower_state.current_leader.address);
@@ -359,22 +358,30 @@ static int receive_result(struct ms_engine *engine, struct raft_message *message
     return ms_engine_step(engine, &event);
 }
 
+static int receive_request(struct ms_engine *engine, struct raft_message *message)
+{
+    struct raft_event event = {.type = RAFT_RECEIVE, .receive = {message}};
+    uint64_t term = ms_engine_term(engine), last = ms_engine_last_index(engine);
+    const struct ms_slot *slot = ms_tail_at(&engine->tail, last);
+    uint64_t last_term = slot ? slot->term : engine->raft.trail.snapshot.term;
+    bool is_granted;
+    engine->asked_term = message->request_vote.term;
+    if (ms_engine_has_rule(engine, MS_GUARD_LEARNER) &&
+        ms_guard_learner_votes(&engine->raft, &message->request_vote, last, last_term,
+                               &is_granted)) {
+        vote_as_learner(engine, message, is_granted);
+        return 0;
+    }
+    int r = ms_engine_step(engine, &event);
+    if (ms_engine_has_rule(engine, MS_GUARD_OLD_LEADER) &&
+        ms_guard_is_old_leader(&engine->raft, term))
+        forget_leader(engine);
+    return r;
+}
+
 static int receive_other(struct ms_engine *engine, struct raft_message *message)
 {
     struct raft_event event = {.type = RAFT_RECEIVE, .receive = {message}};
-    if (message->type == RAFT_REQUEST_VOTE) {
-        uint64_t last = ms_engine_last_index(engine);
-        const struct ms_slot *slot = ms_tail_at(&engine->tail, last);
-        uint64_t last_term = slot ? slot->term : engine->raft.trail.snapshot.term;
-        bool is_granted;
-        engine->asked_term = message->request_vote.term;
-        if (ms_engine_has_rule(engine, MS_GUARD_LEARNER) &&
-            ms_guard_learner_votes(&engine->raft, &message->request_vote, last, last_term,
-                                   &is_granted)) {
-            vote_as_learner(engine, message, is_granted);
-            return 0;
-        }
-    }
     return ms_engine_step(engine, &event);
 }
 
@@ -401,6 +408,8 @@ int ms_engine_receive(struct ms_engine *engine, uint64_t now_ms, uint64_t from,
         r = receive_result(engine, message);
         break;
     case RAFT_REQUEST_VOTE:
+        r = receive_request(engine, message);
+        break;
     case RAFT_REQUEST_VOTE_RESULT:
         r = receive_other(engine, message);
         break;

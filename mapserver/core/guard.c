@@ -149,3 +149,8 @@ void ms_guard_mend_commit(const struct raft *r, struct raft_append_entries *msg)
     if (msg->prev_log_index + msg->n_entries < commit && msg->leader_commit > commit)
         msg->leader_commit = commit;
 }
+
+bool ms_guard_is_old_leader(const struct raft *r, raft_term term_before)
+{
+    return r->state == RAFT_FOLLOWER && r->current_term > term_before;
+}

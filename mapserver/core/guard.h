@@ -24,6 +24,7 @@ enum ms_guard_rule {
     MS_GUARD_OFFER = 1 << 10,
     MS_GUARD_DURABLE = 1 << 11,
     MS_GUARD_COMMIT = 1 << 12,
+    MS_GUARD_OLD_LEADER = 1 << 13,
 };
 
 /* SPLIT.  libraft notes the index of the first new entry for a change of the members that
@@ -95,5 +96,11 @@ raft_index ms_guard_appliable(const struct raft *r);
 /* COMMIT.  An AppendEntries that ends below the own commit index and tells of a higher one
  * sets it back to its own end. */
 void ms_guard_mend_commit(const struct raft *r, struct raft_append_entries *msg);
+
+/* OLD_LEADER.  A follower that is asked for its vote in a new term, as when leadership is
+ * transferred, keeps the leader of the old one: it names a leader that the term does not have,
+ * and refuses everybody else's pre-votes until its timer fires.  Is that leader to be
+ * forgotten, now that a request has been stepped which came in 'term_before'? */
+bool ms_guard_is_old_leader(const struct raft *r, raft_term term_before);
 
 #endif

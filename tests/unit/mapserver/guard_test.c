@@ -679,3 +679,36 @@ Test(guard, without_commit_it_goes_back_to_the_end_of_the_message)
 {
     cr_assert_eq(commit_after_a_short_one(MS_GUARD_COMMIT), 2);
 }
+
+/* ---- OLD_LEADER -------------------------------------------------------------------------- */
+
+/* 1 gives leadership to 2, which asks for 3's vote and is not heard of again. */
+static void begin_a_transfer(unsigned guards_off)
+{
+    begin(3, guards_off);
+    cr_assert_eq(ms_engine_leader(engine(3)), 1);
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE,
+        .request_vote = {.version = 2,
+                         .term = ms_engine_term(engine(1)) + 1,
+                         .candidate_id = 2,
+                         .last_log_index = ms_engine_last_index(engine(1)),
+                         .last_log_term = ms_engine_term(engine(1)),
+                         .disrupt_leader = true}};
+    stage_give(&s, 2, 3, &message);
+    stage_drop_letters(&s);
+    cr_assert_eq(s.replicas[3].disk.voted_for, 2);
+    isolate(2, true);
+}
+
+Test(guard, a_new_term_has_no_leader_until_one_speaks)
+{
+    begin_a_transfer(0);
+    cr_assert_eq(ms_engine_leader(engine(3)), 0);
+}
+
+Test(guard, without_old_leader_the_one_of_the_old_term_is_named)
+{
+    begin_a_transfer(MS_GUARD_OLD_LEADER);
+    cr_assert_eq(ms_engine_leader(engine(3)), 1);
+}
