@@ -16,6 +16,7 @@
 
 #define N         ORDEAL_SERVERS
 #define N_KILLS   20
+#define N_OTHERS  5
 #define DAY_S     86400
 #define N_JUMPS   12
 #define JUMP_US   300000
@@ -60,18 +61,19 @@ static void kill_again_and_again(const char *what, unsigned n, bool is_leader)
 
 Test(cluster, survives_kills_of_its_leader)
 {
-    kill_again_and_again("leader killed", N_KILLS, true);
+    kill_again_and_again("leader killed", real_rounds(N_KILLS), true);
 }
 
 Test(cluster, survives_kills_of_a_follower)
 {
-    kill_again_and_again("follower killed", N_KILLS / 2, false);
+    kill_again_and_again("follower killed", real_rounds(N_KILLS / 2), false);
 }
 
 Test(cluster, survives_kills_of_all_at_once)
 {
-    uint64_t at_us[5];
-    for (unsigned i = 0; i < 5; i++) {
+    uint64_t at_us[N_OTHERS];
+    unsigned n = real_rounds(N_OTHERS);
+    for (unsigned i = 0; i < n; i++) {
         ordeal_expect_writes(&ordeal, "before all are killed");
         usleep(ordeal_draw(&ordeal, UPTIME_US));
         at_us[i] = em_now_us();
@@ -82,7 +84,7 @@ Test(cluster, survives_kills_of_all_at_once)
         ordeal_expect_writes(&ordeal, "after all were killed");
     }
     ordeal_end(&ordeal);
-    ordeal_report(&ordeal, "all killed", at_us, 5);
+    ordeal_report(&ordeal, "all killed", at_us, n);
 }
 
 /* ---- pauses -------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ Test(hostile, connections_that_break_off_in_every_way_leave_no_handshake_behind)
 {
     static const uint8_t hello[] = {0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}; /* of a ClientHello */
     const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-    for (int i = 0; i < N_BROKEN; i++) {
+    for (unsigned i = 0; i < real_rounds(N_BROKEN); i++) {
         struct raw raw;
         raw_open(&raw, server.tls_url);
         if (i & 1)
@@ -429,11 +429,12 @@ Test(hostile, thousands_of_mutilated_registers_do_no_harm)
         real_fail("no random seed");
     fprintf(stderr, "SEED=%u\n", seed);
     size_t size = pack_register(frame, sizeof(frame));
-    for (int i = 0; i < N_MUTANTS;) {
+    unsigned n = real_rounds(N_MUTANTS);
+    for (unsigned i = 0; i < n;) {
         raw_open(&raw, server.unix_url);
         cr_assert(raw_hello(&raw, "hv77"), "the server still takes a Hello");
         raw_set_patience(&raw, 100); /* a mutant may be something that has no answer */
-        for (bool is_open = true; is_open && i < N_MUTANTS; i++) {
+        for (bool is_open = true; is_open && i < n; i++) {
             memcpy(mutant, frame, size);
             for (int k = rand_r(&seed) % 4; k >= 0; k--)
                 mutant[EM_FRAME_HEADER + (unsigned)rand_r(&seed) % (size - EM_FRAME_HEADER)] =

@@ -238,7 +238,7 @@ Test(kill9, loses_no_acknowledged_write_and_needs_no_repair, .timeout = 120)
     caller_close(&caller);
     for (unsigned i = 0; i < N_AGENTS; i++)
         start_agent(&agents[i], i);
-    for (unsigned kill = 1; kill <= N_KILLS; kill++) {
+    for (unsigned kill = 1; kill <= real_rounds(N_KILLS); kill++) {
         run_until_acks(ACKS_MIN);
         run_for((unsigned)rand_r(&seed) % UPTIME_MAX);
         real_server_kill(&server);
@@ -260,7 +260,7 @@ Test(kill9, a_first_start_may_be_cut_short_at_any_moment, .timeout = 120)
     unsigned seed = random_seed();
     struct caller caller;
     real_server_init(&server, "log: warn\n");
-    for (int i = 0; i < N_FIRST_STARTS; i++) {
+    for (unsigned i = 0; i < real_rounds(N_FIRST_STARTS); i++) {
         real_remove_tree(server.data);
         real_server_spawn(&server);
         usleep((unsigned)rand_r(&seed) % FIRST_START_US);

@@ -9,6 +9,7 @@
 
 #define N      ORDEAL_SERVERS
 #define CUT_US 2500000 /* some elections long */
+#define N_CUTS 3
 
 static struct ordeal ordeal;
 static struct real_cluster *const cluster = &ordeal.cluster;
@@ -53,7 +54,7 @@ static struct roles roles(void)
 
 Test(partition, a_leader_on_its_own_gives_way)
 {
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < real_rounds(N_CUTS); i++) {
         ordeal_expect_writes(&ordeal, "before the cut");
         struct roles r = roles();
         cut_both(r.leader, r.a);
@@ -68,7 +69,7 @@ Test(partition, a_leader_on_its_own_gives_way)
 
 Test(partition, a_leader_that_hears_nobody_gives_way)
 {
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < real_rounds(N_CUTS); i++) {
         ordeal_expect_writes(&ordeal, "before the cut");
         struct roles r = roles();
         links_cut(r.a, r.leader);
@@ -82,7 +83,7 @@ Test(partition, a_leader_that_hears_nobody_gives_way)
 
 Test(partition, a_leader_that_nobody_hears_gives_way)
 {
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < real_rounds(N_CUTS); i++) {
         ordeal_expect_writes(&ordeal, "before the cut");
         struct roles r = roles();
         links_cut(r.leader, r.a);

@@ -72,6 +72,10 @@ unsigned long real_server_rss_kib(const struct real_server *server);
 /* Is this build instrumented, so that its memory and its times mean nothing? */
 bool real_is_sanitized(void);
 
+/* How often to repeat a fault that an ordinary build meets 'n' times: an instrumented one is
+ * slow, and sees in a few rounds what it can see. */
+unsigned real_rounds(unsigned n);
+
 /* A context of a certificate of the test's CA; the certificate is made if it is new. */
 struct em_tls *real_server_tls(const struct real_server *server, enum em_role role,
                                const char *name);
