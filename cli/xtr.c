@@ -155,6 +155,9 @@ static void print_status(FILE *out, const Eidmap__XtrStatusReply *s, const struc
                                     s->n_remote_ports, s->n_networks));
     ctl_fields_add_take(fields, "entries",
                         em_asprintf("%" PRIu64 ", repaired %" PRIu64, s->n_entries, s->n_drift));
+    if (s->n_kept)
+        ctl_fields_add_take(fields, "kept",
+                            em_asprintf("%" PRIu64 " that the map no longer shows", s->n_kept));
     for (size_t i = 0; i < s->n_problems; i++)
         ctl_fields_add_take(fields, "problem", ctl_text(s->problems[i]));
     ctl_fields_end(fields);
@@ -181,6 +184,9 @@ static void json_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct
     ctl_json_uint(&json, "n_drift", s->n_drift);
     ctl_json_words(&json, "problems", (const char *const *)s->problems, s->n_problems);
     ctl_json_uint(&json, "uptime_ms", s->uptime_ms);
+    ctl_json_uint(&json, "n_kept", s->n_kept);
+    ctl_json_uint(&json, "n_snapshots", s->n_snapshots);
+    ctl_json_uint(&json, "saved_revision", s->saved_revision);
     ctl_json_end(&json, '}');
 }
 
@@ -445,6 +451,34 @@ static enum ctl_exit run_check(struct ctl *ctl)
     return talk.n_different && !check.repair ? CTL_REFUSED : CTL_DONE;
 }
 
+static bool show_accepted(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    struct ctl *ctl = talk->ctl;
+    uint64_t n = reply->xtr_accept_reply->n_gone;
+    struct ctl_json json = {ctl->out};
+    if (ctl->is_json) {
+        ctl_json_begin(&json, NULL, '{');
+        ctl_json_uint(&json, "n_gone", n);
+        ctl_json_end(&json, '}');
+    }
+    ctl_say(ctl, "accepted: %" PRIu64 " ports, nodes and networks that were kept are gone", n);
+    return true;
+}
+
+static enum ctl_exit run_accept(struct ctl *ctl)
+{
+    struct talk talk = {
+        .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_ACCEPT_REPLY, .show = show_accepted};
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrAccept accept = EIDMAP__XTR_ACCEPT__INIT;
+    if (ctl->n_words)
+        accept.network_name = ctl->words[0];
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_ACCEPT;
+    request.xtr_accept = &accept;
+    ctl_subject(ctl, "xtr accept");
+    return ask(&talk, &request);
+}
+
 enum ctl_exit ctl_xtr_print_port(struct ctl *ctl, const Eidmap__LocalPort *port)
 {
     struct ctl_json json = {ctl->out};
@@ -601,5 +635,11 @@ const struct ctl_command ctl_xtr_commands[] = {
     {"check", "[--repair]", 0, 0, check_options, run_check, "Compare the map-cache with the kernel",
      "Prints every entry that differs; exit code 1 if there is one that was not repaired.\n",
      "mapctl xtr check --repair"},
+    {"accept", "[NETWORK]", 0, 1, socket_options, run_accept,
+     "Take a map that shows much less than was known",
+     "After a map server has shown much less than it had before, the xTR keeps what it knew,\n"
+     "in case that the server was wiped; 'mapctl xtr status' tells it.  This lets it go, in one\n"
+     "network or everywhere.  Where the server has a new database, all of that is taken.\n",
+     "mapctl xtr accept blue"},
     {NULL},
 };

@@ -100,7 +100,10 @@ static void on_zero(void *aux, const struct em_feed *page)
         agent->zero = 0;
         return;
     }
+    bool is_pass_over = xtr_agent_note_page(agent, &agent->zero_place, page);
     xtr_mapcache_feed(agent->cache, page);
+    if (is_pass_over)
+        xtr_agent_tell_verdict(agent, 0);
     tell_stranded(agent, page);
     xtr_agent_kick(agent);
 }
@@ -118,7 +121,10 @@ static void on_feed(void *aux, const struct em_feed *page)
         return;
     }
     look_for_moves(agent, page);
+    bool is_pass_over = xtr_agent_note_page(agent, &sub->place, page);
     xtr_mapcache_feed(agent->cache, page);
+    if (is_pass_over)
+        xtr_agent_tell_verdict(agent, sub->network_id);
     if (page->is_complete && !sub->has_end) {
         sub->has_end = true;
         sub->end = xtr_mapcache_tail(agent->cache);
@@ -126,11 +132,62 @@ static void on_feed(void *aux, const struct em_feed *page)
     xtr_agent_kick(agent);
 }
 
-static int64_t subscribe(struct xtr_agent *agent, uint32_t network_id, em_feed_fn *on_page,
-                         void *aux)
+/* Not while the server's map is another one, nor in what it has not and is kept. */
+static void subscribe(struct xtr_agent *agent, struct xtr_sub *sub)
 {
-    int64_t id = em_client_subscribe(agent->client, network_id, NULL, 0, on_page, aux);
-    return id > 0 ? id : 0;
+    uint32_t network_id = sub->network_id;
+    if (agent->other.is_met || xtr_mapcache_keeps_network(agent->cache, network_id))
+        return;
+    int64_t id = em_client_subscribe(agent->client, network_id, NULL, sub->place.revision, on_feed,
+                                     sub);
+    sub->request = id > 0 ? id : 0;
+}
+
+static void subscribe_zero(struct xtr_agent *agent)
+{
+    if (agent->other.is_met)
+        return;
+    int64_t id =
+        em_client_subscribe(agent->client, 0, NULL, agent->zero_place.revision, on_zero, agent);
+    agent->zero = id > 0 ? id : 0;
+}
+
+static void unsubscribe(struct xtr_agent *agent, int64_t *request)
+{
+    if (*request)
+        em_client_cancel(agent->client, *request);
+    *request = 0;
+}
+
+void xtr_agent_unsubscribe_all(struct xtr_agent *agent)
+{
+    unsubscribe(agent, &agent->zero);
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
+        unsubscribe(agent, &sub->request);
+}
+
+void xtr_agent_subscribe_all(struct xtr_agent *agent)
+{
+    xtr_agent_unsubscribe_all(agent);
+    subscribe_zero(agent);
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
+        subscribe(agent, sub);
+}
+
+void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id)
+{
+    if (!network_id) {
+        unsubscribe(agent, &agent->zero);
+        agent->zero_place = (struct xtr_place){0};
+        subscribe_zero(agent);
+    }
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
+        if (sub->network_id != network_id)
+            continue;
+        unsubscribe(agent, &sub->request);
+        sub->place = (struct xtr_place){0};
+        subscribe(agent, sub);
+    }
 }
 
 static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id)
@@ -143,15 +200,17 @@ static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t 
     struct xtr_sub *sub = em_calloc(1, sizeof *sub);
     sub->agent = agent;
     sub->network_id = network_id;
-    sub->request = subscribe(agent, network_id, on_feed, sub);
+    sub->place = xtr_store_recall(agent, network_id);
+    subscribe(agent, sub);
     em_list_append(&agent->subs, &sub->item);
+    xtr_store_news(agent);
 }
 
 static void close_network(struct xtr_agent *agent, struct xtr_sub *sub)
 {
-    if (sub->request)
-        em_client_cancel(agent->client, sub->request);
+    unsubscribe(agent, &sub->request);
     xtr_mapcache_close(agent->cache, sub->network_id);
+    xtr_store_void(agent);
     em_list_remove(&sub->item);
     free(sub);
 }
@@ -188,6 +247,7 @@ static void place_port(struct xtr_agent *agent, struct xtr_port *port)
         xtr_port_network(port, network->id, own ? own : network->segmentation_id);
     else
         xtr_port_network(port, 0, 0);
+    port->is_kept = network && xtr_mapcache_keeps_network(agent->cache, network->id);
     if (network && !port->is_refused)
         enter_plane(agent, port);
     else
@@ -209,6 +269,7 @@ static void place_ports(struct xtr_agent *agent)
             place_port(agent, port);
     }
     drop_unneeded(agent);
+    xtr_store_recalled(agent);
 }
 
 static void log_port(const struct xtr_port *port)
@@ -290,6 +351,12 @@ static void fail_request(struct xtr_agent *agent, enum xtr_step step)
         xtr_registrar_ended(&agent->registrar, reply.err, em_now_ms());
 }
 
+/* Of the server at hand. */
+static bool knows_map(const struct xtr_agent *agent)
+{
+    return xtr_mapcache_is_complete(agent->cache, 0) && !agent->other.is_met;
+}
+
 static void run_registrar(struct xtr_agent *agent)
 {
     static struct em_claim claims[XTR_BATCH];
@@ -298,7 +365,7 @@ static void run_registrar(struct xtr_agent *agent)
     size_t n = 0;
     enum xtr_step step;
     while ((step = xtr_registrar_next(&agent->registrar, &agent->ports,
-                                      xtr_mapcache_is_complete(agent->cache, 0), em_now_ms(),
+                                      knows_map(agent), em_now_ms(),
                                       claims, locations, &refs, &n)) != XTR_STEP_NONE) {
         switch (step) {
         case XTR_STEP_NONE:
@@ -327,32 +394,6 @@ static void run_registrar(struct xtr_agent *agent)
 
 /* Session */
 
-static void resubscribe(struct xtr_agent *agent, struct xtr_sub *sub)
-{
-    if (sub->request)
-        em_client_cancel(agent->client, sub->request);
-    sub->request = subscribe(agent, sub->network_id, on_feed, sub);
-}
-
-/* Another database has other revisions: a cursor into the old one would hide what is in it. */
-static void meet_cluster(struct xtr_agent *agent, const struct em_welcome *welcome)
-{
-    static const uint8_t none[16];
-    bool is_other = memcmp(agent->cluster_id, none, sizeof none) &&
-                    memcmp(agent->cluster_id, welcome->cluster_id, sizeof none);
-    memcpy(agent->cluster_id, welcome->cluster_id, sizeof none);
-    if (!is_other)
-        return;
-    em_warn("%s serves another map than before (a new database): taking all of it anew",
-            welcome->server);
-    xtr_mapcache_restart(agent->cache);
-    if (agent->zero)
-        em_client_cancel(agent->client, agent->zero);
-    agent->zero = subscribe(agent, 0, on_zero, agent);
-    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
-        resubscribe(agent, sub);
-}
-
 static void on_up(void *aux, const struct em_welcome *welcome)
 {
     struct xtr_agent *agent = aux;
@@ -360,7 +401,7 @@ static void on_up(void *aux, const struct em_welcome *welcome)
     agent->server = em_strdup(welcome->server);
     em_info("connected to %s (%s), revision %llu", welcome->server, welcome->server_id,
             (unsigned long long)welcome->revision);
-    meet_cluster(agent, welcome);
+    xtr_agent_meet(agent, welcome);
     xtr_registrar_up(&agent->registrar, &agent->ports);
     double lease = (welcome->lease_ms ? welcome->lease_ms : DEFAULT_LEASE) / 1e3;
     agent->heartbeat = 0;
@@ -404,8 +445,8 @@ static void on_beat(struct ev_loop *loop, ev_timer *w, int revents)
     struct xtr_agent *agent = w->data;
     if (agent->heartbeat)
         return;
-    int64_t id = em_client_heartbeat(agent->client, xtr_mapcache_installed(agent->cache),
-                                     on_heartbeat, agent);
+    uint64_t installed = agent->other.is_met ? 0 : xtr_mapcache_installed(agent->cache);
+    int64_t id = em_client_heartbeat(agent->client, installed, on_heartbeat, agent);
     agent->heartbeat = id > 0 ? id : 0;
 }
 
@@ -441,6 +482,7 @@ static void turn(struct xtr_agent *agent)
     run_registrar(agent);
     update_ports(agent);
     sweep(agent);
+    xtr_store_turn(agent);
     if (has_more)
         ev_timer_start(agent->loop, &agent->more);
 }
@@ -489,10 +531,11 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
     if (!agent->zero)
-        agent->zero = subscribe(agent, 0, on_zero, agent);
+        subscribe_zero(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         if (!sub->request)
-            sub->request = subscribe(agent, sub->network_id, on_feed, sub);
+            subscribe(agent, sub);
+    xtr_agent_mind_doubts(agent);
     agent->is_unsaved |= agent->save_err != 0;
     repair(agent);
     xtr_pump_retry(&agent->pump);
@@ -508,7 +551,9 @@ static void start_watchers(struct xtr_agent *agent)
     ev_timer_init(&agent->beat, on_beat, 0, 0);
     ev_timer_init(&agent->tick, on_tick, TICK_S, TICK_S);
     agent->kick.data = agent->more.data = agent->beat.data = agent->tick.data = agent;
-    xtr_saver_init(&agent->saver, agent->loop, agent->config->state_dir, on_saved, agent);
+    xtr_saver_init(&agent->saver, agent->loop, xtr_save_put, agent->config->state_dir, on_saved,
+                   agent);
+    xtr_store_init(agent);
     ev_timer_start(agent->loop, &agent->tick);
 }
 
@@ -529,6 +574,7 @@ static void open_cache(struct xtr_agent *agent, const struct dp_config *conf)
         .has_ipv4 = conf->rlocs[0].size == 4,
         .has_ipv6 = conf->rlocs[0].size == 16,
         .udp_port = conf->udp_port,
+        .shrink_percent = agent->config->shrink_percent,
     };
     agent->cache = xtr_mapcache_new(&config);
     for (size_t i = 0; i < 2; i++)
@@ -558,7 +604,7 @@ static int open_client(struct xtr_agent *agent, char **ret_why)
     };
     int r = em_client_new(agent->loop, &client, &events, agent, &agent->client, ret_why);
     if (!r)
-        agent->zero = subscribe(agent, 0, on_zero, agent);
+        subscribe_zero(agent);
     return r;
 }
 
@@ -592,6 +638,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     open_cache(agent, &conf);
     xtr_pump_init(&agent->pump, agent->plane, agent->cache, &agent->ports);
     read_saved(agent, &saved);
+    xtr_store_open(agent);
     r = open_client(agent, ret_why);
     if (!r) {
         xtr_agent_attach_configured(agent, config, &saved);
@@ -615,6 +662,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     xtr_saver_fini(&agent->saver);
     if (agent->is_unsaved || agent->saver.err)
         save_now(agent);
+    xtr_store_close(agent);
     ev_clear_pending(agent->loop, &agent->kick);
     ev_timer_stop(agent->loop, &agent->more);
     ev_timer_stop(agent->loop, &agent->beat);
@@ -622,6 +670,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     em_client_free(agent->client);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);
+    xtr_candidate_fini(&agent->other.networks);
     xtr_registrar_fini(&agent->registrar);
     xtr_ports_fini(&agent->ports);
     xtr_mapcache_free(agent->cache);

@@ -13,8 +13,8 @@
  * Failures: no server, and all goes on as it is, with ports that wait; a feed that is
  * refused is asked for again each second; an operation that the data plane refuses is tried
  * again each second, and shown as a problem; what somebody takes out of the kernel is made
- * again within seconds, and the log says what it was; a server with another database is
- * followed from that one's beginning; a state file that cannot be written holds no port
+ * again within seconds, and the log says what it was; a server that shows much less than was
+ * known, or has another database, is doubted (guard.h); a state file that cannot be written holds no port
  * back, but is the problem of each until it can. */
 #ifndef XTR_AGENT_H
 #define XTR_AGENT_H
@@ -53,6 +53,11 @@ int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
 /* EM_E_NOT_FOUND. */
 int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id);
 
+/* Takes what a map server is doubted for (guard.h) after all: in the network of this name, "":
+ * everywhere; where it is another map, all of it.  0 with how many ports, nodes and networks
+ * went, EM_E_NOT_FOUND, or EM_E_CONFLICT: the map is another one, which is taken as a whole. */
+int xtr_agent_accept(struct xtr_agent *agent, const char *network, uint64_t *ret_n);
+
 struct xtr_agent_status {
     const char *node_id;
     const struct em_rloc *rlocs;
@@ -61,6 +66,9 @@ struct xtr_agent_status {
     uint64_t headless_ms; /* for how long */
     uint64_t n_drift;     /* entries repaired since the start */
     uint64_t uptime_ms;
+    uint64_t n_kept;         /* ports, nodes and networks that the map no longer shows */
+    uint64_t n_passes;       /* full passes of a feed that were begun since the start */
+    uint64_t saved_revision; /* of the map-cache on disk; 0: none */
     const char *const *problems;
     size_t n_problems;
 };

@@ -1,10 +1,13 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
- * agent_ports.c what comes and goes by request, agent_view.c what is shown. */
+ * agent_ports.c what comes and goes by request, agent_store.c the map-cache on disk,
+ * agent_guard.c servers that are doubted, agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
 #include "agent.h"
 #include "base/list.h"
+#include "cachefile.h"
+#include "candidate.h"
 #include "pump.h"
 #include "registrar.h"
 #include "save.h"
@@ -14,15 +17,48 @@
 
 #define XTR_MAX_PROBLEMS 16
 
+/* Where a feed is. */
+struct xtr_place {
+    uint64_t revision; /* to resume from; 0: from the beginning */
+    bool is_in_pass;   /* a full pass has begun and not ended */
+};
+
 /* The feed of a network that has local ports. */
 struct xtr_sub {
     struct em_list item;
     struct xtr_agent *agent;
     uint32_t network_id;
+    struct xtr_place place;
     int64_t request; /* 0: refused or over; asked for again */
     bool has_end;    /* the snapshot has been shown to its end ... */
     uint64_t end;    /* ... at this position, */
     bool is_swept;   /* and what was adopted and is not in it has gone */
+};
+
+/* The map-cache on disk. */
+struct xtr_store {
+    struct xtr_saver saver;
+    struct xtr_cachefile *file; /* of an earlier run, while its networks are being opened */
+    const char *dir;
+    bool has_news; /* the file is behind */
+    uint64_t due_ms;
+    bool is_packing;
+    struct xtr_cachepack pack;
+    bool is_void;      /* what is being written cannot be read back as what is there now */
+    uint64_t pack_us;  /* the loop's time for it */
+    uint64_t revision; /* of the pack */
+    int fd;            /* of the saver's thread while it is busy, and so is 'is_last' */
+    bool is_last;
+    uint64_t saved_revision;
+    int err;
+};
+
+/* A server that serves another map than the one that is known here (agent_guard.c). */
+struct xtr_other {
+    bool is_met;
+    uint8_t cluster_id[16];
+    int64_t request;
+    struct xtr_candidate networks;
 };
 
 struct xtr_agent {
@@ -41,6 +77,7 @@ struct xtr_agent {
     struct xtr_pump pump;
     struct em_list subs;
     int64_t zero;    /* the subscription of network 0 */
+    struct xtr_place zero_place;
     int64_t request; /* of the registrar, under way */
     int64_t heartbeat;
     bool is_swept; /* the whole data plane has been */
@@ -54,7 +91,11 @@ struct xtr_agent {
     int save_err;
 
     char *server, *down_why;
-    uint8_t cluster_id[16]; /* of the last session; all zero: none yet */
+    uint8_t cluster_id[16]; /* of the map that is known; all zero: none yet */
+    struct xtr_store store;
+    struct xtr_other other;
+    uint64_t ask_ms; /* another server is not asked before */
+    uint64_t n_passes;
     uint64_t boot_epoch, start_ms, down_ms, n_drift;
     uint64_t repair_ms; /* not before */
     char *problems[XTR_MAX_PROBLEMS];
@@ -72,6 +113,36 @@ void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port);
 void xtr_agent_attach_configured(struct xtr_agent *agent, const struct xtr_config *config,
                                  const struct xtr_saved *saved);
 void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved *saved);
+
+/* agent.c: ask anew for the feeds, from their places on; take them back from the server. */
+void xtr_agent_subscribe_all(struct xtr_agent *agent);
+void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id);
+void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
+
+/* agent_store.c: reads the file of an earlier run, network 0 at once; what it has of a network
+ * that has just been opened, and returns where its feed goes on; all networks are open. */
+void xtr_store_init(struct xtr_agent *agent);
+void xtr_store_open(struct xtr_agent *agent);
+struct xtr_place xtr_store_recall(struct xtr_agent *agent, uint32_t network_id);
+void xtr_store_recalled(struct xtr_agent *agent);
+/* The map-cache has changed; so much that what is being written is of no use. */
+void xtr_store_news(struct xtr_agent *agent);
+void xtr_store_void(struct xtr_agent *agent);
+/* Writes a piece, when it is time; the next when the disk has that. */
+void xtr_store_turn(struct xtr_agent *agent);
+/* Writes all that is not written yet. */
+void xtr_store_close(struct xtr_agent *agent);
+
+/* agent_guard.c: a session has begun: is its server's map ours?  Before a page is put into the
+ * map-cache: true if it ends a full pass; and what to say then. */
+void xtr_agent_meet(struct xtr_agent *agent, const struct em_welcome *welcome);
+bool xtr_agent_note_page(struct xtr_agent *agent, struct xtr_place *place,
+                         const struct em_feed *page);
+void xtr_agent_tell_verdict(struct xtr_agent *agent, uint32_t network_id);
+/* Once in a while. */
+void xtr_agent_mind_doubts(struct xtr_agent *agent);
+/* The i-th sentence about what is doubted, for the caller to free; NULL: there are no more. */
+char *xtr_agent_doubt_text(const struct xtr_agent *agent, size_t i);
 
 /* agent_view.c: for messages; the text in static storage. */
 const char *xtr_agent_id_text(const struct em_port_id *id);

@@ -38,6 +38,12 @@ static void find_problems(struct xtr_agent *agent)
     if (agent->save_err)
         add_problem(agent, em_asprintf("ports cannot be saved in %s: %s", agent->config->state_dir,
                                        em_strerror(agent->save_err)));
+    char *doubt;
+    for (size_t i = 0; (doubt = xtr_agent_doubt_text(agent, i)); i++)
+        add_problem(agent, doubt);
+    if (agent->store.err)
+        add_problem(agent, em_asprintf("the map-cache cannot be saved in %s: %s", agent->store.dir,
+                                       em_strerror(agent->store.err)));
     if (agent->pump.n_failed)
         add_problem(agent, em_asprintf("%zu operations failed and are tried again each second",
                                        agent->pump.n_failed));
@@ -58,6 +64,14 @@ static void find_problems(struct xtr_agent *agent)
     }
 }
 
+static uint64_t n_kept(const struct xtr_agent *agent)
+{
+    uint64_t n = xtr_mapcache_kept(agent->cache, 0);
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
+        n += xtr_mapcache_kept(agent->cache, sub->network_id);
+    return n;
+}
+
 const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
 {
     uint64_t now = em_now_ms();
@@ -69,6 +83,9 @@ const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
     agent->status.headless_ms = agent->server ? 0 : now - agent->down_ms;
     agent->status.n_drift = agent->n_drift;
     agent->status.uptime_ms = now - agent->start_ms;
+    agent->status.n_kept = n_kept(agent);
+    agent->status.n_passes = agent->n_passes;
+    agent->status.saved_revision = agent->store.saved_revision;
     agent->status.problems = (const char *const *)agent->problems;
     return &agent->status;
 }

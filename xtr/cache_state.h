@@ -1,6 +1,6 @@
 /* What the map-cache keeps, entries.c turns into operations and cache_view.c shows.  For its
  * files only: mapcache.c has the open networks with their ports, cache_zero.c nodes and
- * networks, notes.c says what is to be looked at again. */
+ * networks, cache_kept.c full passes, notes.c says what is to be looked at again. */
 #ifndef XTR_CACHE_STATE_H
 #define XTR_CACHE_STATE_H
 
@@ -23,6 +23,9 @@ struct xtr_net {
     bool is_in_pass;
     bool is_second; /* an older one with the same number waits to leave before it comes */
     uint8_t generation;
+    bool has_kept; /* the last pass was doubted, and what it lacked may still be here */
+    enum xtr_verdict verdict;
+    uint64_t n_before; /* ports of the map that were not local when the pass began */
     uint32_t n_locals;
     uint32_t n_notes; /* XTR_NOTE_NETWORK notes that wait */
     struct xtr_table table;
@@ -52,6 +55,10 @@ struct xtr_mapcache {
     bool is_complete; /* of network 0 */
     bool is_in_pass;
     uint8_t generation;
+    bool has_kept; /* as in a network */
+    enum xtr_verdict verdict;
+    uint64_t n_nodes_before, n_known_before; /* when the pass began */
+    struct xtr_guard guard;
     struct xtr_net **nets; /* NULL: a free slot */
     uint32_t n_nets;
     struct em_index open_by_id; /* of nets, without the closed ones */
@@ -86,12 +93,24 @@ static inline uint64_t xtr_cache_number_hash(uint32_t id)
 }
 
 /* mapcache.c: the slot of an open network, or XTR_SLOT_NONE; a record for the data plane;
- * everything of a network once more. */
+ * everything of a network once more; a record of its table goes. */
 uint32_t xtr_cache_slot(const struct xtr_mapcache *cache, uint32_t network_id);
 struct dp_network xtr_cache_describe(const struct em_network *record, uint32_t own_segment);
 void xtr_cache_queue_net(struct xtr_mapcache *cache, uint32_t slot);
 
-/* cache_zero.c: a page of network 0. */
+void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
+
+/* cache_zero.c: a page of network 0; a record that is gone. */
 void xtr_cache_feed_zero(struct xtr_mapcache *cache, const struct em_feed *page);
+void xtr_cache_network_gone(struct xtr_mapcache *cache, uint32_t id);
+void xtr_cache_node_gone(struct xtr_mapcache *cache, const char *id);
+
+/* cache_kept.c: a full pass of the open network, or of network 0, begins or ends; is the port
+ * kept? */
+void xtr_cache_begin_pass(struct xtr_net *net);
+void xtr_cache_end_pass(struct xtr_mapcache *cache, uint32_t slot);
+void xtr_cache_begin_zero(struct xtr_mapcache *cache);
+void xtr_cache_end_zero(struct xtr_mapcache *cache);
+bool xtr_cache_keeps_port(const struct xtr_net *net, uint32_t index);
 
 #endif

@@ -31,6 +31,7 @@ static void show_port(const struct xtr_mapcache *cache, const struct xtr_net *ne
                       struct xtr_cursor *cursor, struct em_port *ret_port)
 {
     const struct xtr_set *set = xtr_sets_get(&cache->sets, net->table.records[slot].set);
+    cursor->is_kept = xtr_cache_keeps_port(net, slot);
     *ret_port = (struct em_port){.id = xtr_table_id(&net->table, slot),
                                  .network_id = net->dp.id,
                                  .eids = cursor->eids,

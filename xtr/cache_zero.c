@@ -147,24 +147,7 @@ static uint32_t add_known(struct xtr_mapcache *cache, uint32_t id)
     return cache->n_known++;
 }
 
-/* Number 0 is the feed of nodes and networks: as a network it would be that feed's twin. */
-static void network_put(struct xtr_mapcache *cache, const struct em_network *record)
-{
-    if (!record->id)
-        return;
-    uint32_t i = find_known(cache, record->id);
-    if (i == XTR_SLOT_NONE)
-        i = add_known(cache, record->id);
-    struct em_network *old = cache->known[i].record, *copy = xtr_record_copy_network(record);
-    if (old)
-        em_index_remove(&cache->known_by_name, name_hash(old->name), i);
-    em_index_insert(&cache->known_by_name, name_hash(copy->name), i);
-    xtr_record_free_network(old);
-    cache->known[i] = (struct xtr_known_network){copy, cache->generation};
-    net_refresh(cache, copy);
-}
-
-static void network_gone(struct xtr_mapcache *cache, uint32_t id)
+void xtr_cache_network_gone(struct xtr_mapcache *cache, uint32_t id)
 {
     uint32_t i = find_known(cache, id);
     if (i == XTR_SLOT_NONE)
@@ -181,16 +164,38 @@ static void network_gone(struct xtr_mapcache *cache, uint32_t id)
     em_index_move(&cache->known_by_name, name_hash(cache->known[i].record->name), last, i);
 }
 
-static void sweep_zero(struct xtr_mapcache *cache)
+/* A name is of one network: who had it, and has not been shown since this pass began, is gone,
+ * even if the guard would keep it. */
+static void drop_namesake(struct xtr_mapcache *cache, const struct em_network *record)
 {
-    for (uint32_t i = cache->n_known; i-- > 0;)
-        if (cache->known[i].generation != cache->generation)
-            network_gone(cache, cache->known[i].record->id);
-    for (uint32_t i = 0; i < cache->nodes.n_items; i++) {
-        struct xtr_node *node = cache->nodes.items[i];
-        if (node && node->record && node->generation != cache->generation)
-            node_update(cache, node->id, NULL);
-    }
+    uint32_t i = em_index_find(&cache->known_by_name, name_hash(record->name), has_name, cache,
+                               record->name);
+    if (i != EM_INDEX_NONE && cache->known[i].record->id != record->id &&
+        cache->known[i].generation != cache->generation)
+        xtr_cache_network_gone(cache, cache->known[i].record->id);
+}
+
+/* Number 0 is the feed of nodes and networks: as a network it would be that feed's twin. */
+static void network_put(struct xtr_mapcache *cache, const struct em_network *record)
+{
+    if (!record->id)
+        return;
+    drop_namesake(cache, record);
+    uint32_t i = find_known(cache, record->id);
+    if (i == XTR_SLOT_NONE)
+        i = add_known(cache, record->id);
+    struct em_network *old = cache->known[i].record, *copy = xtr_record_copy_network(record);
+    if (old)
+        em_index_remove(&cache->known_by_name, name_hash(old->name), i);
+    em_index_insert(&cache->known_by_name, name_hash(copy->name), i);
+    xtr_record_free_network(old);
+    cache->known[i] = (struct xtr_known_network){copy, cache->generation};
+    net_refresh(cache, copy);
+}
+
+void xtr_cache_node_gone(struct xtr_mapcache *cache, const char *id)
+{
+    node_update(cache, id, NULL);
 }
 
 static void change_zero(struct xtr_mapcache *cache, const struct em_change *change)
@@ -206,7 +211,7 @@ static void change_zero(struct xtr_mapcache *cache, const struct em_change *chan
         break;
     case EM_OBJECT_NETWORK:
         if (change->is_gone)
-            network_gone(cache, change->gone_network);
+            xtr_cache_network_gone(cache, change->gone_network);
         else
             network_put(cache, change->network);
         break;
@@ -215,17 +220,13 @@ static void change_zero(struct xtr_mapcache *cache, const struct em_change *chan
 
 void xtr_cache_feed_zero(struct xtr_mapcache *cache, const struct em_feed *page)
 {
-    if (page->is_start_over) {
-        cache->generation++;
-        cache->is_in_pass = true;
-        cache->is_complete = false;
-    }
+    if (page->is_start_over)
+        xtr_cache_begin_zero(cache);
     for (size_t i = 0; i < page->n_changes; i++)
         change_zero(cache, &page->changes[i]);
     if (!page->is_complete)
         return;
     if (cache->is_in_pass)
-        sweep_zero(cache);
-    cache->is_in_pass = false;
+        xtr_cache_end_zero(cache);
     cache->is_complete = true;
 }

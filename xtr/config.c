@@ -119,7 +119,12 @@ static const struct em_config_option options[] = {
     {"control.group", EM_CONFIG_STRING, CONF(control_group),
      .help = "Its group: with a mode of 0660 the members may attach ports."},
     {"state_dir", EM_CONFIG_STRING, CONF(state_dir), .fallback = "/var/lib/eidmap/xtr",
-     .help = "Where the attached ports are remembered."},
+     .help = "Where the attached ports and the map-cache are remembered."},
+    {"guard.shrink_percent", EM_CONFIG_UINT, CONF(shrink_percent), .fallback = "50", .min = 1,
+     .max = 100,
+     .help = "A snapshot that lacks more than so many percent of what was known is doubted: what "
+             "it lacks is kept until 'mapctl xtr accept', or until another map server shows the "
+             "same; 100: never."},
     {"log", EM_CONFIG_CHOICE, CONF(log_level), .choices = log_levels, .is_live = true,
      .help = "What is logged on standard error."},
     {"networks", EM_CONFIG_LIST, EM_CONFIG_LIST_AT(struct xtr_config, networks, n_networks),

@@ -39,7 +39,8 @@ struct xtr_config {
     mode_t control_mode;
     char *control_group; /* NULL: the process's own */
     char *state_dir;
-    int log_level; /* enum em_log_level */
+    uint32_t shrink_percent; /* of the guard */
+    int log_level;           /* enum em_log_level */
     struct xtr_config_network *networks;
     size_t n_networks;
     struct xtr_config_port *ports;

@@ -406,6 +406,22 @@ static void check(struct peer *peer, uint64_t id, const Eidmap__XtrCheckRequest 
         answer_error(peer, id, (int)n, em_strerror((int)n));
 }
 
+static void accept_map(struct peer *peer, uint64_t id, const Eidmap__XtrAccept *request)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrAcceptReply reply = EIDMAP__XTR_ACCEPT_REPLY__INIT;
+    int r = xtr_agent_accept(peer->control->agent, request->network_name, &reply.n_gone);
+    if (r == EM_E_CONFLICT) {
+        answer_error(peer, id, r, "the server's map is another one: it is taken as a whole");
+    } else if (r) {
+        answer_error(peer, id, r, "there is nothing that a map server is doubted for");
+    } else {
+        envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_ACCEPT_REPLY;
+        envelope.xtr_accept_reply = &reply;
+        answer(peer, &envelope, id);
+    }
+}
+
 /* Connections */
 
 static void dispatch(struct peer *peer, const Eidmap__Envelope *request)
@@ -435,9 +451,12 @@ static void dispatch(struct peer *peer, const Eidmap__Envelope *request)
     case EIDMAP__ENVELOPE__BODY_XTR_CHECK:
         check(peer, request->id, request->xtr_check);
         return;
+    case EIDMAP__ENVELOPE__BODY_XTR_ACCEPT:
+        accept_map(peer, request->id, request->xtr_accept);
+        return;
     default: /* a foreign enum: other bodies are for map servers, or newer than we are */
         answer_error(peer, request->id, EM_E_UNSUPPORTED,
-                     "an xtr answers status, ports, attach, detach, cache and check only");
+                     "an xtr answers status, ports, attach, detach, cache, check and accept only");
         return;
     }
 }

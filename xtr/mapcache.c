@@ -15,6 +15,7 @@ struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
 {
     struct xtr_mapcache *cache = em_calloc(1, sizeof *cache);
     cache->udp_port = config->udp_port;
+    xtr_guard_init(&cache->guard, config->shrink_percent);
     xtr_nodes_init(&cache->nodes, config->node_id, config->has_ipv4, config->has_ipv6);
     xtr_sets_init(&cache->sets);
     xtr_locals_init(&cache->locals);
@@ -49,6 +50,7 @@ void xtr_mapcache_free(struct xtr_mapcache *cache)
     free(cache->nets);
     free(cache->known);
     free(cache->marks);
+    xtr_guard_fini(&cache->guard);
     xtr_sets_fini(&cache->sets, &cache->nodes);
     xtr_locals_fini(&cache->locals);
     xtr_nodes_fini(&cache->nodes);
@@ -275,7 +277,7 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
     set_unref(cache, slot, old_set);
 }
 
-static void port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
+void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
 {
     struct xtr_net *net = cache->nets[slot];
     struct em_eid eids[XTR_EIDS_MAX];
@@ -290,17 +292,7 @@ static void port_gone(struct xtr_mapcache *cache, uint32_t slot, const struct em
 {
     uint32_t index = xtr_table_find(&cache->nets[slot]->table, id);
     if (index != XTR_SLOT_NONE)
-        port_remove(cache, slot, index);
-}
-
-static void sweep_ports(struct xtr_mapcache *cache, uint32_t slot)
-{
-    struct xtr_net *net = cache->nets[slot];
-    for (uint32_t i = 0; i < net->table.n_records; i++) {
-        const struct xtr_record *record = &net->table.records[i];
-        if (record->flags & XTR_RECORD_USED && record->generation != net->generation)
-            port_remove(cache, slot, i);
-    }
+        xtr_cache_port_remove(cache, slot, index);
 }
 
 static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
@@ -309,11 +301,8 @@ static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
     if (slot == XTR_SLOT_NONE)
         return;
     struct xtr_net *net = cache->nets[slot];
-    if (page->is_start_over) {
-        net->generation++;
-        net->is_in_pass = true;
-        net->is_complete = false;
-    }
+    if (page->is_start_over)
+        xtr_cache_begin_pass(net);
     for (size_t i = 0; i < page->n_changes; i++) {
         const struct em_change *change = &page->changes[i];
         if (change->object != EM_OBJECT_PORT)
@@ -326,8 +315,7 @@ static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
     if (!page->is_complete)
         return;
     if (net->is_in_pass)
-        sweep_ports(cache, slot);
-    net->is_in_pass = false;
+        xtr_cache_end_pass(cache, slot);
     net->is_complete = true;
 }
 

@@ -16,6 +16,7 @@
 
 #include "dataplane/dp.h"
 #include "eidmap.h"
+#include "guard.h"
 #include "locals.h"
 #include "sets.h"
 #include "table.h"
@@ -26,6 +27,7 @@ struct xtr_mapcache_config {
     const char *node_id;     /* copied */
     bool has_ipv4, has_ipv6; /* families that the data plane can send to */
     uint16_t udp_port;       /* of the data plane */
+    unsigned shrink_percent; /* of the guard (guard.h) */
 };
 
 struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config);
@@ -37,6 +39,23 @@ void xtr_mapcache_feed(struct xtr_mapcache *cache, const struct em_feed *page);
 /* The map is another one from here on: its revisions have nothing to do with those before.
  * What stands stays until the feeds have shown what the new one has. */
 void xtr_mapcache_restart(struct xtr_mapcache *cache);
+
+/* What a full pass did not show and is kept because the guard doubts it (guard.h), of the
+ * network's ports (0: nodes and networks).  And the guard's word on the last pass. */
+uint64_t xtr_mapcache_kept(const struct xtr_mapcache *cache, uint32_t network_id);
+enum xtr_verdict xtr_mapcache_verdict(const struct xtr_mapcache *cache, uint32_t network_id);
+bool xtr_mapcache_keeps_node(const struct xtr_mapcache *cache, const char *id);
+bool xtr_mapcache_keeps_network(const struct xtr_mapcache *cache, uint32_t id);
+
+/* Removes it after all; returns how much that was. */
+uint64_t xtr_mapcache_let_go(struct xtr_mapcache *cache, uint32_t network_id);
+
+/* To tell whose passes come. */
+struct xtr_guard *xtr_mapcache_guard(struct xtr_mapcache *cache);
+
+/* A page that an earlier run has saved; 'is_kept': of what is kept.  It leaves the feed
+ * incomplete: what has changed since then is still to come. */
+void xtr_mapcache_restore(struct xtr_mapcache *cache, const struct em_feed *page, bool is_kept);
 
 /* The map's record, lent until the next page of network 0; NULL if there is none. */
 const struct em_network *xtr_mapcache_network(const struct xtr_mapcache *cache, const char *name);
@@ -111,6 +130,7 @@ struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache)
 struct xtr_cursor {
     uint32_t network;
     uint32_t slot;
+    bool is_kept; /* the port that was shown is (xtr_mapcache_kept) */
     struct em_eid eids[XTR_EIDS_MAX];
     struct em_location locations[XTR_SET_LOCATIONS];
 };

@@ -412,6 +412,10 @@ static enum xtr_phase conclude(const struct xtr_port *port, const struct xtr_fac
         snprintf(why, EM_ADDR_WHY, "no map server reachable");
         return XTR_WAITING;
     }
+    if (!port->is_acked && port->is_kept) {
+        snprintf(why, EM_ADDR_WHY, "the map does not show network %s any more", port->network);
+        return XTR_WAITING;
+    }
     if (!port->is_acked)
         return XTR_REGISTERING;
     if (!port->has_position || facts->done < port->position || port->saved != port->change)

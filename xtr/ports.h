@@ -63,6 +63,7 @@ struct xtr_port {
     bool is_due;              /* has to be registered (again) in this session */
     bool is_refused;
     bool is_denied;         /* refused for what this node may do: asked again next session */
+    bool is_kept;           /* the server's map does not have its network, and is doubted */
     bool is_plugged;        /* the data plane has its device */
     int device_err;         /* of the data plane; 0: fine or not told yet */
     uint32_t plane_network; /* in the map-cache under this network-id; 0: it is not */

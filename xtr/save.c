@@ -3,16 +3,15 @@
  * of the protocol. */
 #include "save.h"
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "eidmap/error.h"
+#include "statefile.h"
 #include "wire/convert.h"
 #include "wire/msg.h"
 
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,32 +28,6 @@ static uint64_t checksum(const uint8_t *data, size_t size)
     for (size_t i = 0; i < size; i++)
         hash = (hash ^ data[i]) * 0x100000001b3u;
     return hash;
-}
-
-static void put32(struct em_buf *out, uint32_t value)
-{
-    value = htobe32(value);
-    em_buf_append(out, &value, sizeof value);
-}
-
-static void put64(struct em_buf *out, uint64_t value)
-{
-    value = htobe64(value);
-    em_buf_append(out, &value, sizeof value);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return be32toh(value);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return be64toh(value);
 }
 
 /* Writing */
@@ -75,7 +48,7 @@ static void put_port(struct em_buf *out, struct em_arena *arena, const struct xt
         eids[i] = em_eid_to_msg(arena, &port->eids[i]);
     msg.eids = eids;
     msg.n_eids = port->n_eids;
-    put32(out, (uint32_t)protobuf_c_message_get_packed_size(&msg.base));
+    xtr_put32(out, (uint32_t)protobuf_c_message_get_packed_size(&msg.base));
     em_msg_pack(out, &msg.base);
     em_arena_reset(arena);
 }
@@ -87,9 +60,9 @@ void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em
     em_arena_init(&arena, 0);
     em_buf_init(out);
     em_buf_append(out, MAGIC, 8);
-    put64(out, 0);
-    put64(out, boot_epoch);
-    put32(out, ports->n_used);
+    xtr_put64(out, 0);
+    xtr_put64(out, boot_epoch);
+    xtr_put32(out, ports->n_used);
     for (uint32_t i = 0; i < ports->n_items; i++)
         if (ports->items[i])
             put_port(out, &arena, ports->items[i]);
@@ -98,48 +71,16 @@ void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em
     em_arena_fini(&arena);
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size)
+int xtr_save_put(void *to, const struct em_buf *bytes)
 {
-    while (size) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        size -= (size_t)n;
-    }
-    return fsync(fd) ? -errno : 0;
-}
-
-static int sync_dir(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const char *dir = to;
+    int fd = xtr_statefile_create(dir, "ports");
     if (fd < 0)
-        return -errno;
-    int r = fsync(fd) ? -errno : 0;
-    close(fd);
-    return r;
-}
-
-int xtr_save_put(const char *dir, const struct em_buf *bytes)
-{
-    char *path = em_asprintf("%s/ports", dir), *fresh = em_asprintf("%s/ports.new", dir);
-    int r = 0;
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        r = -errno;
-        goto out;
-    }
-    r = write_all(fd, em_buf_head(bytes), em_buf_size(bytes));
-    close(fd);
-    if (!r && rename(fresh, path))
-        r = -errno;
+        return fd;
+    int r = xtr_statefile_append(fd, em_buf_head(bytes), em_buf_size(bytes));
     if (!r)
-        r = sync_dir(dir);
-out:
-    free(fresh);
-    free(path);
+        return xtr_statefile_commit(fd, dir, "ports");
+    close(fd);
     return r;
 }
 
@@ -147,7 +88,7 @@ int xtr_save_write(const char *dir, const struct xtr_ports *ports, uint64_t boot
 {
     struct em_buf bytes;
     xtr_save_pack(ports, boot_epoch, &bytes);
-    int r = xtr_save_put(dir, &bytes);
+    int r = xtr_save_put((void *)(uintptr_t)dir, &bytes);
     em_buf_fini(&bytes);
     return r;
 }
@@ -214,7 +155,7 @@ static int parse_ports(const uint8_t *at, const uint8_t *end, uint32_t n, struct
     int r = 0;
     em_arena_init(&arena, 0);
     for (uint32_t i = 0; i < n && !r; i++) {
-        uint32_t size = end - at < 4 ? UINT32_MAX : get32(at);
+        uint32_t size = end - at < 4 ? UINT32_MAX : xtr_get32(at);
         if (end - at < 4 || (size_t)(end - at - 4) < size) {
             r = EM_E_MALFORMED;
             break;
@@ -233,12 +174,12 @@ static int parse_ports(const uint8_t *at, const uint8_t *end, uint32_t n, struct
 static int parse(const uint8_t *data, size_t size, struct xtr_saved *saved)
 {
     if (size < HEAD_SIZE + 12 || memcmp(data, MAGIC, 8) ||
-        get64(data + 8) != checksum(data + HEAD_SIZE, size - HEAD_SIZE))
+        xtr_get64(data + 8) != checksum(data + HEAD_SIZE, size - HEAD_SIZE))
         return EM_E_MALFORMED;
-    uint32_t n = get32(data + HEAD_SIZE + 8);
+    uint32_t n = xtr_get32(data + HEAD_SIZE + 8);
     if (n > size / 4)
         return EM_E_MALFORMED;
-    saved->boot_epoch = get64(data + HEAD_SIZE);
+    saved->boot_epoch = xtr_get64(data + HEAD_SIZE);
     saved->ports = em_calloc(n, sizeof *saved->ports);
     return parse_ports(data + HEAD_SIZE + 12, data + size, n, saved);
 }
@@ -255,13 +196,6 @@ void xtr_saved_free(struct xtr_saved *saved)
     *saved = (struct xtr_saved){0};
 }
 
-static void set_aside(const char *path)
-{
-    char *bad = em_asprintf("%s.bad", path);
-    (void)rename(path, bad); /* where this fails the next write replaces it */
-    free(bad);
-}
-
 int xtr_save_read(const char *dir, struct xtr_saved *ret_saved)
 {
     char *path = em_asprintf("%s/ports", dir);
@@ -274,7 +208,7 @@ int xtr_save_read(const char *dir, struct xtr_saved *ret_saved)
     if (r)
         xtr_saved_free(ret_saved);
     if (r == EM_E_MALFORMED)
-        set_aside(path);
+        xtr_statefile_set_aside(path);
     free(data);
     free(path);
     return r == -ENOENT ? 0 : r;

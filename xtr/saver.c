@@ -2,15 +2,13 @@
  * the agent does.  Where no thread can be had the loop has to wait after all. */
 #include "saver.h"
 
-#include "save.h"
-
 #include <assert.h>
 #include <signal.h>
 
 static void *write_bytes(void *aux)
 {
     struct xtr_saver *saver = aux;
-    saver->err = xtr_save_put(saver->dir, &saver->bytes);
+    saver->err = saver->write(saver->to, &saver->bytes);
     ev_async_send(saver->loop, &saver->done);
     return NULL;
 }
@@ -25,10 +23,11 @@ static void on_done(struct ev_loop *loop, ev_async *w, int revents)
     saver->on_saved(saver->aux, saver->err);
 }
 
-void xtr_saver_init(struct xtr_saver *saver, struct ev_loop *loop, const char *dir,
-                    xtr_saver_fn *on_saved, void *aux)
+void xtr_saver_init(struct xtr_saver *saver, struct ev_loop *loop, xtr_saver_write_fn *write,
+                    void *to, xtr_saver_fn *on_saved, void *aux)
 {
-    *saver = (struct xtr_saver){.loop = loop, .dir = dir, .on_saved = on_saved, .aux = aux};
+    *saver = (struct xtr_saver){
+        .loop = loop, .write = write, .to = to, .on_saved = on_saved, .aux = aux};
     ev_async_init(&saver->done, on_done);
     saver->done.data = saver;
     ev_async_start(loop, &saver->done);

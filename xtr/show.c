@@ -81,6 +81,9 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     msg->problems = (char **)(uintptr_t)status->problems;
     msg->n_problems = status->n_problems;
     msg->uptime_ms = status->uptime_ms;
+    msg->n_kept = status->n_kept;
+    msg->n_snapshots = status->n_passes;
+    msg->saved_revision = status->saved_revision;
     return msg;
 }
 

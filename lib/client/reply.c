@@ -291,7 +291,7 @@ static int change_from_msg(struct em_arena *arena, const Eidmap__Change *msg,
     return 0;
 }
 
-static int take_changes(struct em_arena *arena, const Eidmap__Changes *msg, struct em_feed *page)
+int em_reply_changes(struct em_arena *arena, const Eidmap__Changes *msg, struct em_feed *page)
 {
     struct em_change *changes = em_arena_alloc(arena, msg->n_changes * sizeof(*changes));
     if (!changes)
@@ -325,5 +325,5 @@ int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request,
     ret_page->is_start_over = msg->start_over;
     ret_page->is_complete = msg->complete;
     ret_page->is_removed = msg->removed;
-    return take_changes(arena, msg, ret_page);
+    return em_reply_changes(arena, msg, ret_page);
 }

@@ -18,6 +18,9 @@ int em_reply_from_msg(struct em_arena *arena, const struct em_pending *request,
 int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request,
                        const Eidmap__Envelope *envelope, struct em_feed *ret_page);
 
+/* The changes of such a page alone; 'page' is what is known of it already. */
+int em_reply_changes(struct em_arena *arena, const Eidmap__Changes *msg, struct em_feed *page);
+
 /* The server's code and sentence. */
 int em_reply_error(const Eidmap__Error *error, const char **ret_message);
 

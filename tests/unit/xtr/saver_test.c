@@ -60,7 +60,7 @@ TestSuite(saver, .init = setup, .fini = teardown, .timeout = 20);
 
 Test(saver, the_answer_comes_on_the_loop_when_the_bytes_are_on_disk)
 {
-    xtr_saver_init(&saver, loop, dir, on_saved, NULL);
+    xtr_saver_init(&saver, loop, xtr_save_put, dir, on_saved, NULL);
     for (uint64_t boot = 1; boot <= 20; boot++) {
         start(boot);
         cr_assert(saver.is_busy);
@@ -75,7 +75,7 @@ Test(saver, the_answer_comes_on_the_loop_when_the_bytes_are_on_disk)
 
 Test(saver, a_failure_is_told)
 {
-    xtr_saver_init(&saver, loop, "/nonexistent/eidmap", on_saved, NULL);
+    xtr_saver_init(&saver, loop, xtr_save_put, "/nonexistent/eidmap", on_saved, NULL);
     start(1);
     ev_run(loop, 0);
     cr_assert(eq(int, last_err, -ENOENT));
@@ -84,7 +84,7 @@ Test(saver, a_failure_is_told)
 
 Test(saver, an_end_waits_for_the_write_and_not_for_its_answer)
 {
-    xtr_saver_init(&saver, loop, dir, on_saved, NULL);
+    xtr_saver_init(&saver, loop, xtr_save_put, dir, on_saved, NULL);
     start(7);
     xtr_saver_fini(&saver);
     cr_assert(eq(u64, boot_on_disk(), 7));
