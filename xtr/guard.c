@@ -71,9 +71,9 @@ static bool is_doubtful(const struct xtr_guard *guard, const struct xtr_loss *lo
 {
     if (!loss->n_missing || guard->shrink_percent >= 100)
         return false;
-    if (loss->is_vital)
+    if (loss->is_vital || guard->is_other_map)
         return true;
-    if (loss->n_missing <= XTR_GUARD_FEW && loss->n_missing < loss->n_known && !guard->is_other_map)
+    if (loss->n_missing <= XTR_GUARD_FEW && loss->n_missing < loss->n_known)
         return false;
     return loss->n_missing * 100 > loss->n_known * guard->shrink_percent;
 }

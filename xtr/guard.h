@@ -2,10 +2,11 @@
  *
  * What a full pass of a feed does not show is gone.  But a server that was wiped, or has been
  * given another database, shows just as well that nothing is there; and a host that obeys cuts
- * off its guests.  So a pass that lacks much of what was known is doubted: what it shows is
- * taken, what it lacks is kept, until a person says that it is right, or another server of the
- * same map shows the same, or all is shown again.  A removal in the feed is somebody's deed and
- * never doubted; only what a pass leaves out is.
+ * off its guests.  So a pass that lacks much of what was known is doubted, and one of another
+ * map whatever it lacks: for there the ports and nodes of an older copy, or of none, come back
+ * one by one.  What it shows is taken, what it lacks is kept, until a person says that it is
+ * right, or another server of the same map shows the same, or all is shown again.  A removal in
+ * the feed is somebody's deed and never doubted; only what a pass leaves out is.
  *
  * Pure: no I/O and no clock.  The map-cache asks at the end of each pass; the agent says whose
  * passes these are, and looks for another server. */
@@ -56,8 +57,8 @@ struct xtr_loss {
 };
 
 /* Of a few ports most may well go while an agent is away, and a warning that is usual warns
- * nobody.  So a loss of no more is believed, as long as anything else is shown, the map is the
- * same, and nothing stands on what is missing. */
+ * nobody.  So a loss of no more is believed, as long as anything else is shown and nothing
+ * stands on what is missing. */
 #define XTR_GUARD_FEW 3
 
 /* The verdict on the pass of a network's feed that has ended, and lacks 'losses' (n of them, one
