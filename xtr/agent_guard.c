@@ -62,7 +62,7 @@ static char *describe_doubt(const struct xtr_agent *agent, const struct xtr_doub
 void xtr_agent_tell_verdict(struct xtr_agent *agent, uint32_t network_id)
 {
     const struct xtr_guard *guard = xtr_mapcache_guard(agent->cache);
-    const struct xtr_doubt *doubt = xtr_guard_find(guard, network_id);
+    const struct xtr_doubt *doubt = xtr_mapcache_doubt(agent->cache, network_id);
     switch (xtr_mapcache_verdict(agent->cache, network_id)) {
     case XTR_BELIEVED:
         return;

@@ -234,6 +234,11 @@ enum xtr_verdict xtr_mapcache_verdict(const struct xtr_mapcache *cache, uint32_t
     return cache->verdict;
 }
 
+const struct xtr_doubt *xtr_mapcache_doubt(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    return xtr_guard_find(&cache->guard, network_id);
+}
+
 struct xtr_guard *xtr_mapcache_guard(struct xtr_mapcache *cache)
 {
     return &cache->guard;

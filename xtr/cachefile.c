@@ -9,7 +9,6 @@
 #include "cachefile.h"
 
 #include "base/crc32c.h"
-#include "cache_state.h"
 #include "client/reply.h"
 #include "eidmap/error.h"
 #include "statefile.h"
@@ -115,8 +114,7 @@ static void put_points(struct xtr_cachepack *pack, const struct xtr_mapcache *ca
     for (size_t i = 0; i < pack->n_points; i++) {
         record_begin(pack, KIND_PAGE, pack->points[i]);
         record_end(pack);
-        const struct xtr_doubt *doubt =
-            xtr_guard_find(&cache->guard, pack->points[i].network_id);
+        const struct xtr_doubt *doubt = xtr_mapcache_doubt(cache, pack->points[i].network_id);
         if (!doubt)
             continue;
         uint8_t is_other = doubt->is_other_map;
@@ -245,6 +243,13 @@ static void add_record(struct xtr_cachefile *file, struct record record)
     file->records[file->n++] = record;
 }
 
+/* The sum is of all before it, so its own numbers have to be what they are. */
+static bool is_end(const struct record *record, const uint8_t *body, uint32_t crc)
+{
+    return !record->point.network_id && !record->point.revision && record->size == 4 &&
+           xtr_get32(body) == crc;
+}
+
 /* Reads the record at *at and goes behind it.  1: it was the end, and the sum is right. */
 static int check_record(struct xtr_cachefile *file, uint64_t *at, uint32_t *crc)
 {
@@ -263,7 +268,7 @@ static int check_record(struct xtr_cachefile *file, uint64_t *at, uint32_t *crc)
         return r;
     *at = record.at + record.size;
     if (record.kind == KIND_END)
-        return record.size == 4 && xtr_get32(file->body) == *crc ? 1 : EM_E_MALFORMED;
+        return is_end(&record, file->body, *crc) ? 1 : EM_E_MALFORMED;
     *crc = em_crc32c(em_crc32c(*crc, head, sizeof head), file->body, record.size);
     add_record(file, record);
     return 0;
@@ -359,7 +364,7 @@ static int load_doubt(const struct xtr_cachefile *file, const struct record *rec
         return EM_E_MALFORMED;
     doubt.is_other_map = file->body[0];
     memcpy(doubt.server_id, file->body + 1, record->size - 1);
-    xtr_guard_restore(&cache->guard, &doubt);
+    xtr_guard_restore(xtr_mapcache_guard(cache), &doubt);
     return 0;
 }
 

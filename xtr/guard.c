@@ -11,7 +11,7 @@
 
 void xtr_guard_init(struct xtr_guard *guard, unsigned shrink_percent)
 {
-    *guard = (struct xtr_guard){.shrink_percent = shrink_percent};
+    *guard = (struct xtr_guard){.shrink_percent = shrink_percent ? shrink_percent : 100};
 }
 
 void xtr_guard_fini(struct xtr_guard *guard)

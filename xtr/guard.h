@@ -41,7 +41,7 @@ struct xtr_guard {
     size_t n_doubts;
 };
 
-/* More than 'shrink_percent' of what was known has to be missing for a doubt; 100: there is
+/* More than 'shrink_percent' of what was known has to be missing for a doubt; 0 or 100: there is
  * never one. */
 void xtr_guard_init(struct xtr_guard *guard, unsigned shrink_percent);
 void xtr_guard_fini(struct xtr_guard *guard);

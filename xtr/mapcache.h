@@ -44,6 +44,7 @@ void xtr_mapcache_restart(struct xtr_mapcache *cache);
  * network's ports (0: nodes and networks).  And the guard's word on the last pass. */
 uint64_t xtr_mapcache_kept(const struct xtr_mapcache *cache, uint32_t network_id);
 enum xtr_verdict xtr_mapcache_verdict(const struct xtr_mapcache *cache, uint32_t network_id);
+const struct xtr_doubt *xtr_mapcache_doubt(const struct xtr_mapcache *cache, uint32_t network_id);
 bool xtr_mapcache_keeps_node(const struct xtr_mapcache *cache, const char *id);
 bool xtr_mapcache_keeps_network(const struct xtr_mapcache *cache, uint32_t id);
 
