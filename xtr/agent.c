@@ -138,8 +138,8 @@ static void subscribe(struct xtr_agent *agent, struct xtr_sub *sub)
     uint32_t network_id = sub->network_id;
     if (agent->other.is_met || xtr_mapcache_keeps_network(agent->cache, network_id))
         return;
-    int64_t id = em_client_subscribe(agent->client, network_id, NULL, sub->place.revision, on_feed,
-                                     sub);
+    int64_t id =
+        em_client_subscribe(agent->client, network_id, NULL, sub->place.revision, on_feed, sub);
     sub->request = id > 0 ? id : 0;
 }
 
@@ -364,9 +364,9 @@ static void run_registrar(struct xtr_agent *agent)
     const struct em_port_ref *refs = NULL;
     size_t n = 0;
     enum xtr_step step;
-    while ((step = xtr_registrar_next(&agent->registrar, &agent->ports,
-                                      knows_map(agent), em_now_ms(),
-                                      claims, locations, &refs, &n)) != XTR_STEP_NONE) {
+    while ((step = xtr_registrar_next(&agent->registrar, &agent->ports, knows_map(agent),
+                                      em_now_ms(), claims, locations, &refs, &n)) !=
+           XTR_STEP_NONE) {
         switch (step) {
         case XTR_STEP_NONE:
             return;

@@ -14,8 +14,8 @@
  * refused is asked for again each second; an operation that the data plane refuses is tried
  * again each second, and shown as a problem; what somebody takes out of the kernel is made
  * again within seconds, and the log says what it was; a server that shows much less than was
- * known, or has another database, is doubted (guard.h); a state file that cannot be written holds no port
- * back, but is the problem of each until it can. */
+ * known, or has another database, is doubted (guard.h); a state file that cannot be written holds
+ * no port back, but is the problem of each until it can. */
 #ifndef XTR_AGENT_H
 #define XTR_AGENT_H
 

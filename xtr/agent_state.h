@@ -76,7 +76,7 @@ struct xtr_agent {
     struct xtr_registrar registrar;
     struct xtr_pump pump;
     struct em_list subs;
-    int64_t zero;    /* the subscription of network 0 */
+    int64_t zero; /* the subscription of network 0 */
     struct xtr_place zero_place;
     int64_t request; /* of the registrar, under way */
     int64_t heartbeat;

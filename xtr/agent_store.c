@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PIECE_SIZE (256u << 10)
+#define PIECE_SIZE (128u << 10)
 #define DELAY_MS   500  /* changes that come together are written together */
 #define PAUSE_MS   5000 /* at least, between two writes, ... */
 #define SHARE      100  /* ... and so many times as long as the last one took */

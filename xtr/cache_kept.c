@@ -26,8 +26,8 @@ static bool is_remote(const struct xtr_record *record)
 static bool keeps_record(const struct xtr_net *net, uint32_t index)
 {
     const struct xtr_record *record = &net->table.records[index];
-    return is_remote(record) && is_kept(net->has_kept, net->is_in_pass,
-                                        age_of(net->generation, record->generation));
+    return is_remote(record) &&
+           is_kept(net->has_kept, net->is_in_pass, age_of(net->generation, record->generation));
 }
 
 bool xtr_cache_keeps_port(const struct xtr_net *net, uint32_t index)
@@ -127,8 +127,7 @@ static enum xtr_verdict judge_zero(struct xtr_mapcache *cache)
     struct xtr_loss networks = {.n_known = cache->n_known_before};
     for (uint32_t i = 0; i < cache->nodes.n_items; i++) {
         const struct xtr_node *node = cache->nodes.items[i];
-        nodes.n_missing +=
-            is_other_node(cache, node) && node->generation != cache->generation;
+        nodes.n_missing += is_other_node(cache, node) && node->generation != cache->generation;
     }
     for (uint32_t i = 0; i < cache->n_known; i++) {
         if (cache->known[i].generation == cache->generation)

@@ -28,8 +28,8 @@ static void put(struct xtr_candidate *candidate, const struct em_network *record
     if (!network) {
         if (candidate->n == candidate->size) {
             candidate->size = candidate->size ? candidate->size * 2 : 16;
-            candidate->networks = em_realloc(candidate->networks,
-                                             candidate->size * sizeof *candidate->networks);
+            candidate->networks =
+                em_realloc(candidate->networks, candidate->size * sizeof *candidate->networks);
         }
         network = &candidate->networks[candidate->n++];
         network->id = record->id;

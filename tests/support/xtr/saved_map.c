@@ -98,8 +98,8 @@ void saved_map_feed_ports(struct xtr_mapcache *cache, uint32_t network_id, uint3
                                .is_start_over = is_start_over && !done};
         for (; page.n_changes < PAGE && done < n; page.n_changes++, done++) {
             make_port(&records[page.n_changes], network_id, first + done);
-            changes[page.n_changes] = (struct em_change){
-                .object = EM_OBJECT_PORT, .port = &records[page.n_changes].port};
+            changes[page.n_changes] =
+                (struct em_change){.object = EM_OBJECT_PORT, .port = &records[page.n_changes].port};
         }
         page.is_complete = is_complete && done == n;
         xtr_mapcache_feed(cache, &page);

@@ -36,8 +36,8 @@ static void write_file(const struct em_buf *bytes)
 {
     int fd = open(path, O_WRONLY | O_TRUNC);
     cr_assert(fd >= 0);
-    cr_assert(eq(sz, (size_t)write(fd, em_buf_head(bytes), em_buf_size(bytes)),
-                 em_buf_size(bytes)));
+    cr_assert(
+        eq(sz, (size_t)write(fd, em_buf_head(bytes), em_buf_size(bytes)), em_buf_size(bytes)));
     close(fd);
 }
 
@@ -178,8 +178,9 @@ Test(cachefile, every_flipped_byte_and_every_cut_is_noticed)
         uint8_t *byte = em_buf_head(&bytes) + at;
         *byte ^= 0x40;
         write_file(&bytes);
-        cr_assert(eq(int, saved_map_load(path, loaded), at == 7 ? EM_E_UNSUPPORTED : EM_E_MALFORMED),
-                  "byte %zu", at);
+        cr_assert(
+            eq(int, saved_map_load(path, loaded), at == 7 ? EM_E_UNSUPPORTED : EM_E_MALFORMED),
+            "byte %zu", at);
         *byte ^= 0x40;
         write_file(&bytes);
         cr_assert(eq(int, truncate(path, (off_t)at), 0));

@@ -41,7 +41,8 @@ static void feed_gone(uint32_t id)
 
 static void attach_to(uint32_t network_id)
 {
-    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 9, (uint8_t)network_id}};
+    struct em_eid mac = {
+        .kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 9, (uint8_t)network_id}};
     struct em_port_id id = {.size = 2, .bytes = {'p', (uint8_t)('0' + network_id)}};
     xtr_mapcache_attach(cache, &id, network_id, "tap0", &mac, 1);
 }

@@ -53,7 +53,8 @@ static void feed_gone(uint8_t i)
     struct em_change change = {.object = EM_OBJECT_PORT, .is_gone = true, .gone_port.size = 17};
     change.gone_port.bytes[8] = 1;
     change.gone_port.bytes[16] = i;
-    struct em_feed page = {.network_id = 1, .changes = &change, .n_changes = 1, .is_complete = true};
+    struct em_feed page = {
+        .network_id = 1, .changes = &change, .n_changes = 1, .is_complete = true};
     xtr_mapcache_feed(cache, &page);
     drain();
 }
@@ -78,13 +79,12 @@ static void pass_zero(uint8_t n)
     for (uint8_t i = 0; i < n; i++) {
         snprintf(names[i], sizeof names[i], "h%u", i + 1);
         nodes[i] = (struct em_node){.id = names[i], .state = EM_NODE_REACHABLE};
-        changes[page.n_changes++] =
-            (struct em_change){.object = EM_OBJECT_NODE, .node = &nodes[i]};
+        changes[page.n_changes++] = (struct em_change){.object = EM_OBJECT_NODE, .node = &nodes[i]};
         if (i >= 3)
             continue;
         snprintf(names[9 + i], sizeof names[i], "net%u", i + 1);
-        networks[i] = (struct em_network){
-            .id = i + 1u, .name = names[9 + i], .segmentation_id = 1001u + i};
+        networks[i] =
+            (struct em_network){.id = i + 1u, .name = names[9 + i], .segmentation_id = 1001u + i};
         changes[page.n_changes++] =
             (struct em_change){.object = EM_OBJECT_NETWORK, .network = &networks[i]};
     }
