@@ -144,13 +144,14 @@ static void listen_to_other(struct xtr_agent *agent)
 
 static void meet_other(struct xtr_agent *agent, const struct em_welcome *welcome)
 {
-    if (agent->other.is_met && same_cluster(agent->other.cluster_id, welcome->cluster_id))
-        return;
+    bool is_known =
+        agent->other.is_met && same_cluster(agent->other.cluster_id, welcome->cluster_id);
     leave_other(agent);
     xtr_agent_unsubscribe_all(agent);
     agent->other.is_met = true;
     memcpy(agent->other.cluster_id, welcome->cluster_id, sizeof agent->other.cluster_id);
-    em_warn("%s serves another map than before (a new database)", welcome->server);
+    if (!is_known)
+        em_warn("%s serves another map than before (a new database)", welcome->server);
     listen_to_other(agent);
 }
 

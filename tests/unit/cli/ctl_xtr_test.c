@@ -124,6 +124,15 @@ static void answer_check(Eidmap__Envelope *reply, struct fake_server *server)
     fake_send(server, reply);
 }
 
+static void answer_accept(Eidmap__Envelope *reply, struct fake_server *server)
+{
+    Eidmap__XtrAcceptReply body = EIDMAP__XTR_ACCEPT_REPLY__INIT;
+    body.n_gone = 7;
+    reply->body_case = BODY(XTR_ACCEPT_REPLY);
+    reply->xtr_accept_reply = &body;
+    fake_send(server, reply);
+}
+
 static void answer_attach(Eidmap__Envelope *reply, struct fake_server *server)
 {
     Eidmap__XtrAttachReply body = EIDMAP__XTR_ATTACH_REPLY__INIT;
@@ -147,6 +156,8 @@ static void answer(struct fake_server *server, const Eidmap__Envelope *e)
         answer_cache(&reply, server);
     else if (e->body_case == BODY(XTR_CHECK))
         answer_check(&reply, server);
+    else if (e->body_case == BODY(XTR_ACCEPT))
+        answer_accept(&reply, server);
     else if (e->body_case == BODY(XTR_ATTACH))
         answer_attach(&reply, server);
     else
@@ -189,7 +200,7 @@ Test(ctl_xtr, status_in_json_has_every_field)
 {
     struct ctl_run run = succeed("xtr status -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
-    cr_assert_eq(json_object_size(json), 15);
+    cr_assert_eq(json_object_size(json), 18);
     json_decref(json);
 }
 
@@ -246,6 +257,20 @@ Test(ctl_xtr, check_that_finds_only_strangers_is_code_0)
     struct ctl_run run = succeed("xtr check -S @");
     ctl_assert_has(run.out, "blue     fdb    foreign  52:54:00:00:00:02 dev emv7 nhid 3\n");
     ctl_assert_has(run.out, "40 entries checked, 0 different, 2 foreign\n");
+}
+
+Test(ctl_xtr, accept_is_for_all_or_one_network_and_says_how_much_went)
+{
+    struct ctl_run run = succeed("xtr accept -S @");
+    cr_assert_str_eq(run.out, "accepted: 7 ports, nodes and networks that were kept are gone\n");
+    cr_assert_str_eq(fake_nth(&ctl_stage.server, BODY(XTR_ACCEPT), 0)->xtr_accept->network_name,
+                     "");
+    run = succeed("xtr accept blue -S @ -o json");
+    json_t *json = ctl_parse_json(run.out);
+    cr_assert_eq(json_integer_value(json_object_get(json, "n_gone")), 7);
+    json_decref(json);
+    cr_assert_str_eq(fake_nth(&ctl_stage.server, BODY(XTR_ACCEPT), 1)->xtr_accept->network_name,
+                     "blue");
 }
 
 Test(ctl_xtr, attach_sends_what_was_given_and_waits)
