@@ -92,7 +92,7 @@ static void tell_stranded(const struct xtr_agent *agent, const struct em_feed *p
     }
 }
 
-static void on_zero(void *aux, const struct em_feed *page)
+void xtr_agent_on_zero(void *aux, const struct em_feed *page)
 {
     struct xtr_agent *agent = aux;
     if (page->err) {
@@ -108,7 +108,7 @@ static void on_zero(void *aux, const struct em_feed *page)
     xtr_agent_kick(agent);
 }
 
-static void on_feed(void *aux, const struct em_feed *page)
+void xtr_agent_on_feed(void *aux, const struct em_feed *page)
 {
     struct xtr_sub *sub = aux;
     struct xtr_agent *agent = sub->agent;
@@ -132,64 +132,6 @@ static void on_feed(void *aux, const struct em_feed *page)
     xtr_agent_kick(agent);
 }
 
-/* Not while the server's map is another one, nor in what it has not and is kept. */
-static void subscribe(struct xtr_agent *agent, struct xtr_sub *sub)
-{
-    uint32_t network_id = sub->network_id;
-    if (agent->other.is_met || xtr_mapcache_keeps_network(agent->cache, network_id))
-        return;
-    int64_t id =
-        em_client_subscribe(agent->client, network_id, NULL, sub->place.revision, on_feed, sub);
-    sub->request = id > 0 ? id : 0;
-}
-
-static void subscribe_zero(struct xtr_agent *agent)
-{
-    if (agent->other.is_met)
-        return;
-    int64_t id =
-        em_client_subscribe(agent->client, 0, NULL, agent->zero_place.revision, on_zero, agent);
-    agent->zero = id > 0 ? id : 0;
-}
-
-static void unsubscribe(struct xtr_agent *agent, int64_t *request)
-{
-    if (*request)
-        em_client_cancel(agent->client, *request);
-    *request = 0;
-}
-
-void xtr_agent_unsubscribe_all(struct xtr_agent *agent)
-{
-    unsubscribe(agent, &agent->zero);
-    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
-        unsubscribe(agent, &sub->request);
-}
-
-void xtr_agent_subscribe_all(struct xtr_agent *agent)
-{
-    xtr_agent_unsubscribe_all(agent);
-    subscribe_zero(agent);
-    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
-        subscribe(agent, sub);
-}
-
-void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id)
-{
-    if (!network_id) {
-        unsubscribe(agent, &agent->zero);
-        agent->zero_place = (struct xtr_place){0};
-        subscribe_zero(agent);
-    }
-    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
-        if (sub->network_id != network_id)
-            continue;
-        unsubscribe(agent, &sub->request);
-        sub->place = (struct xtr_place){0};
-        subscribe(agent, sub);
-    }
-}
-
 static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id)
 {
     if (xtr_mapcache_is_open(agent->cache, network_id))
@@ -201,14 +143,14 @@ static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t 
     sub->agent = agent;
     sub->network_id = network_id;
     sub->place = xtr_store_recall(agent, network_id);
-    subscribe(agent, sub);
+    xtr_agent_subscribe(agent, sub);
     em_list_append(&agent->subs, &sub->item);
     xtr_store_news(agent);
 }
 
 static void close_network(struct xtr_agent *agent, struct xtr_sub *sub)
 {
-    unsubscribe(agent, &sub->request);
+    xtr_agent_unsubscribe(agent, &sub->request);
     xtr_mapcache_close(agent->cache, sub->network_id);
     xtr_store_void(agent);
     em_list_remove(&sub->item);
@@ -531,10 +473,10 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
     if (!agent->zero)
-        subscribe_zero(agent);
+        xtr_agent_subscribe_zero(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         if (!sub->request)
-            subscribe(agent, sub);
+            xtr_agent_subscribe(agent, sub);
     xtr_agent_mind_doubts(agent);
     agent->is_unsaved |= agent->save_err != 0;
     repair(agent);
@@ -604,7 +546,7 @@ static int open_client(struct xtr_agent *agent, char **ret_why)
     };
     int r = em_client_new(agent->loop, &client, &events, agent, &agent->client, ret_why);
     if (!r)
-        subscribe_zero(agent);
+        xtr_agent_subscribe_zero(agent);
     return r;
 }
 

@@ -1,6 +1,7 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
- * agent_ports.c what comes and goes by request, agent_store.c the map-cache on disk,
- * agent_guard.c servers that are doubted, agent_view.c what is shown. */
+ * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
+ * agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, agent_view.c what
+ * is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -114,9 +115,17 @@ void xtr_agent_attach_configured(struct xtr_agent *agent, const struct xtr_confi
                                  const struct xtr_saved *saved);
 void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved *saved);
 
-/* agent.c: ask anew for the feeds, from their places on; take them back from the server. */
+/* agent.c: pages of the feeds; 'aux' is the agent, or the struct xtr_sub. */
+void xtr_agent_on_zero(void *aux, const struct em_feed *page);
+void xtr_agent_on_feed(void *aux, const struct em_feed *page);
+
+/* agent_feeds.c: asks for a feed, for that of network 0, for all of them, from their places on;
+ * for one from its beginning; takes that back.  What cannot be asked for has no request. */
+void xtr_agent_subscribe(struct xtr_agent *agent, struct xtr_sub *sub);
+void xtr_agent_subscribe_zero(struct xtr_agent *agent);
 void xtr_agent_subscribe_all(struct xtr_agent *agent);
 void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id);
+void xtr_agent_unsubscribe(struct xtr_agent *agent, int64_t *request);
 void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
 
 /* agent_store.c: reads the file of an earlier run, network 0 at once; what it has of a network

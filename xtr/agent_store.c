@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PIECE_SIZE (128u << 10)
 #define DELAY_MS   500  /* changes that come together are written together */
@@ -25,8 +24,10 @@
 
 static void set_aside(const struct xtr_agent *agent, int err, const char *path)
 {
-    const char *why = err == EM_E_UNSUPPORTED ? "is of another version" : "is damaged";
-    if (err == EM_E_UNSUPPORTED || err == EM_E_MALFORMED) {
+    const char *why = err == EM_E_UNSUPPORTED ? "is of another version"
+                      : err == EM_E_CONFLICT  ? "is another node's"
+                                              : "is damaged";
+    if (err == EM_E_UNSUPPORTED || err == EM_E_CONFLICT || err == EM_E_MALFORMED) {
         em_error("%s %s and was renamed to %s.bad; the map is taken from the servers anew", path,
                  why, XTR_CACHEFILE_NAME);
         xtr_statefile_set_aside(path);
@@ -49,7 +50,7 @@ void xtr_store_open(struct xtr_agent *agent)
 {
     struct xtr_store *store = &agent->store;
     char *path = em_asprintf("%s/%s", store->dir, XTR_CACHEFILE_NAME);
-    int r = xtr_cachefile_open(path, &store->file);
+    int r = xtr_cachefile_open(path, agent->config->node_id, &store->file);
     if (!r) {
         memcpy(agent->cluster_id, xtr_cachefile_cluster(store->file), sizeof agent->cluster_id);
         r = load(agent, 0, &agent->zero_place);
@@ -105,7 +106,7 @@ static void pack_begin(struct xtr_agent *agent)
     struct xtr_store *store = &agent->store;
     size_t n;
     struct xtr_cachepoint *points = find_points(agent, &n);
-    xtr_cachepack_init(&store->pack, agent->cluster_id, points, n);
+    xtr_cachepack_init(&store->pack, agent->cluster_id, agent->config->node_id, points, n);
     free(points);
     store->is_packing = true;
     store->has_news = store->is_void = store->is_last = false;
@@ -114,12 +115,11 @@ static void pack_begin(struct xtr_agent *agent)
     store->fd = -1;
 }
 
-/* What has been written of a file that is not finished lies there until the next write. */
 static void pack_end(struct xtr_store *store)
 {
     xtr_cachepack_fini(&store->pack);
     if (store->fd >= 0)
-        close(store->fd);
+        xtr_statefile_discard(store->fd, store->dir, XTR_CACHEFILE_NAME);
     store->fd = -1;
     store->is_packing = false;
 }

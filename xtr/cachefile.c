@@ -1,5 +1,5 @@
-/* Layout of the file, numbers big-endian: "EIDMAPC1", whose last byte is the version, and the
- * cluster's id (16); then records of
+/* Layout of the file, numbers big-endian: "EIDMAPC1", whose last byte is the version, the
+ * cluster's id (16), and a hash of the node's id (8); then records of
  *
  *   size of the body (4), kind (1), network (4), revision (8), body
  *
@@ -23,7 +23,7 @@
 
 #define MAGIC       "EIDMAPC1"
 #define MAGIC_SIZE  8
-#define HEAD_SIZE   (MAGIC_SIZE + 16)
+#define HEAD_SIZE   (MAGIC_SIZE + 16 + 8)
 #define RECORD_HEAD 17
 #define PAGE_SIZE   (64u << 10)
 #define RECORD_MAX  (1u << 20)
@@ -31,6 +31,13 @@
 
 enum kind { KIND_PAGE = 0, KIND_KEPT = 1, KIND_DOUBT = 2, KIND_END = 3 };
 enum step { STEP_POINTS, STEP_NODES, STEP_NETWORKS, STEP_PORTS, STEP_END };
+
+/* The same in each process. */
+static uint64_t node_hash(const char *node_id)
+{
+    static const uint64_t key[2] = {0};
+    return em_siphash13(key, node_id, strlen(node_id));
+}
 
 /* Packing */
 
@@ -65,7 +72,7 @@ static void sum(struct xtr_cachepack *pack)
 }
 
 void xtr_cachepack_init(struct xtr_cachepack *pack, const uint8_t cluster_id[16],
-                        const struct xtr_cachepoint *points, size_t n_points)
+                        const char *node_id, const struct xtr_cachepoint *points, size_t n_points)
 {
     *pack = (struct xtr_cachepack){.page = NO_PAGE, .n_points = n_points};
     pack->points = em_memdup(points, n_points * sizeof *points);
@@ -73,6 +80,7 @@ void xtr_cachepack_init(struct xtr_cachepack *pack, const uint8_t cluster_id[16]
     em_buf_init(&pack->bytes);
     em_buf_append(&pack->bytes, MAGIC, MAGIC_SIZE);
     em_buf_append(&pack->bytes, cluster_id, 16);
+    xtr_put64(&pack->bytes, node_hash(node_id));
 }
 
 void xtr_cachepack_fini(struct xtr_cachepack *pack)
@@ -221,6 +229,7 @@ struct record {
 struct xtr_cachefile {
     int fd;
     uint8_t cluster_id[16];
+    uint64_t node;
     struct record *records;
     size_t n, size;
     uint8_t *body; /* room for the largest */
@@ -284,10 +293,11 @@ static int check_head(struct xtr_cachefile *file, uint32_t *ret_crc)
         return memcmp(head, MAGIC, MAGIC_SIZE - 1) ? EM_E_MALFORMED : EM_E_UNSUPPORTED;
     memcpy(file->cluster_id, head + MAGIC_SIZE, sizeof file->cluster_id);
     *ret_crc = em_crc32c(0, head, sizeof head);
+    file->node = xtr_get64(head + MAGIC_SIZE + sizeof file->cluster_id);
     return 0;
 }
 
-static int check(struct xtr_cachefile *file)
+static int check(struct xtr_cachefile *file, const char *node_id)
 {
     uint32_t crc;
     uint64_t at = HEAD_SIZE;
@@ -297,10 +307,12 @@ static int check(struct xtr_cachefile *file)
     if (r < 0)
         return r;
     uint8_t more;
-    return pread(file->fd, &more, 1, (off_t)at) ? EM_E_MALFORMED : 0;
+    if (pread(file->fd, &more, 1, (off_t)at))
+        return EM_E_MALFORMED;
+    return file->node == node_hash(node_id) ? 0 : EM_E_CONFLICT;
 }
 
-int xtr_cachefile_open(const char *path, struct xtr_cachefile **ret_file)
+int xtr_cachefile_open(const char *path, const char *node_id, struct xtr_cachefile **ret_file)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -308,7 +320,7 @@ int xtr_cachefile_open(const char *path, struct xtr_cachefile **ret_file)
     struct xtr_cachefile *file = em_calloc(1, sizeof *file);
     file->fd = fd;
     file->body = em_malloc(RECORD_MAX);
-    int r = check(file);
+    int r = check(file, node_id);
     if (r)
         xtr_cachefile_close(file);
     else

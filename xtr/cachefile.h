@@ -39,10 +39,10 @@ struct xtr_cachepack {
     unsigned step;
 };
 
-/* Begins a pack of the map of this cluster.  'points' are copied; ports of other networks are
- * left out. */
+/* Begins a pack of the map of this cluster as this node sees it.  'points' are copied; ports of
+ * other networks are left out. */
 void xtr_cachepack_init(struct xtr_cachepack *pack, const uint8_t cluster_id[16],
-                        const struct xtr_cachepoint *points, size_t n_points);
+                        const char *node_id, const struct xtr_cachepoint *points, size_t n_points);
 void xtr_cachepack_fini(struct xtr_cachepack *pack);
 
 /* Packs about 'size' bytes more; true when that was the last.  'bytes' may be taken between two
@@ -55,8 +55,9 @@ void xtr_cachepack_take(struct xtr_cachepack *pack, struct em_buf *ret_bytes);
 struct xtr_cachefile;
 
 /* Checks the whole file.  0; -errno; EM_E_MALFORMED: it is damaged; EM_E_UNSUPPORTED: it is of
- * another version.  What is in its pages is looked at only when they are read. */
-int xtr_cachefile_open(const char *path, struct xtr_cachefile **ret_file);
+ * another version; EM_E_CONFLICT: it is another node's, which sees other locations.  What is in
+ * its pages is looked at only when they are read. */
+int xtr_cachefile_open(const char *path, const char *node_id, struct xtr_cachefile **ret_file);
 
 /* NULL is fine. */
 void xtr_cachefile_close(struct xtr_cachefile *file);

@@ -80,7 +80,7 @@ int xtr_save_put(void *to, const struct em_buf *bytes)
     int r = xtr_statefile_append(fd, em_buf_head(bytes), em_buf_size(bytes));
     if (!r)
         return xtr_statefile_commit(fd, dir, "ports");
-    close(fd);
+    xtr_statefile_discard(fd, dir, "ports");
     return r;
 }
 

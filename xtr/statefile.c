@@ -57,6 +57,14 @@ int xtr_statefile_commit(int fd_take, const char *dir, const char *name)
     return r;
 }
 
+void xtr_statefile_discard(int fd_take, const char *dir, const char *name)
+{
+    char *fresh = em_asprintf("%s/%s.new", dir, name);
+    close(fd_take);
+    unlink(fresh);
+    free(fresh);
+}
+
 void xtr_statefile_set_aside(const char *path)
 {
     char *bad = em_asprintf("%s.bad", path);

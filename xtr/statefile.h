@@ -21,6 +21,9 @@ int xtr_statefile_append(int fd, const uint8_t *data, size_t size);
  * 0 or -errno. */
 int xtr_statefile_commit(int fd_take, const char *dir, const char *name);
 
+/* Gives up what was appended; closes 'fd_take'. */
+void xtr_statefile_discard(int fd_take, const char *dir, const char *name);
+
 void xtr_statefile_set_aside(const char *path);
 
 static inline void xtr_put32(struct em_buf *out, uint32_t value)

@@ -34,7 +34,7 @@ static uint64_t save(const struct bench *bench, const struct xtr_mapcache *cache
     uint64_t pack_us = 0, longest_us = 0, size = 0, begin = em_now_us();
     bool is_done = false;
     int fd = xtr_statefile_create(dir, XTR_CACHEFILE_NAME), r = fd < 0 ? fd : 0;
-    xtr_cachepack_init(&pack, cluster_id, points, 2);
+    xtr_cachepack_init(&pack, cluster_id, "h0", points, 2);
     while (!is_done && !r) {
         struct em_buf bytes;
         uint64_t before = cpu_us();
@@ -51,7 +51,8 @@ static uint64_t save(const struct bench *bench, const struct xtr_mapcache *cache
     if (r || xtr_statefile_commit(fd, dir, XTR_CACHEFILE_NAME))
         real_fail("%s cannot be written", dir);
     figure_ms(bench, "save.loop", pack_us, "of a processor, all pieces");
-    figure_ms(bench, "save.piece", longest_us, "of a processor, the longest piece: a pause of the loop");
+    figure_ms(bench, "save.piece", longest_us,
+              "of a processor, the longest piece: a pause of the loop");
     figure_ms(bench, "save.all", em_now_us() - begin, "until it is durable");
     return size;
 }
@@ -73,7 +74,7 @@ static void check(const struct bench *bench, const char *path)
 {
     struct xtr_cachefile *file;
     uint64_t begin = cpu_us();
-    if (xtr_cachefile_open(path, &file))
+    if (xtr_cachefile_open(path, "h0", &file))
         real_fail("%s is no map-cache", path);
     figure_ms(bench, "check", cpu_us() - begin, "of a processor, of load for the checksum");
     xtr_cachefile_close(file);
@@ -81,8 +82,8 @@ static void check(const struct bench *bench, const char *path)
 
 int main(int argc, char **argv)
 {
-    struct bench bench = bench_parse(
-        argc, argv, "cachefile", "What it costs an xTR to save its map-cache and to load it.");
+    struct bench bench = bench_parse(argc, argv, "cachefile",
+                                     "What it costs an xTR to save its map-cache and to load it.");
     char dir[] = "/tmp/eidmap-bench-XXXXXX";
     if (!mkdtemp(dir))
         real_fail("%s cannot be made", dir);

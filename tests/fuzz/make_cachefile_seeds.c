@@ -43,8 +43,8 @@ int main(int argc, char **argv)
     write_seed("kept", &bytes, em_buf_size(&bytes), 0);
     write_seed("cut", &bytes, em_buf_size(&bytes) / 2, 0);
     write_seed("version", &bytes, em_buf_size(&bytes), 7);
-    write_seed("record-size", &bytes, em_buf_size(&bytes), 27);
-    write_seed("record-kind", &bytes, em_buf_size(&bytes), 28);
+    write_seed("record-size", &bytes, em_buf_size(&bytes), 35);
+    write_seed("record-kind", &bytes, em_buf_size(&bytes), 36);
     write_seed("message", &bytes, em_buf_size(&bytes), em_buf_size(&bytes) - 100);
     em_buf_fini(&bytes);
     xtr_mapcache_free(cache);

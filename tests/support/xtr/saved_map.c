@@ -114,7 +114,7 @@ void saved_map_pack(const struct xtr_mapcache *cache, size_t piece, struct em_bu
     struct em_buf bytes;
     bool is_done;
     em_buf_init(ret_bytes);
-    xtr_cachepack_init(&pack, cluster_id, points, 4);
+    xtr_cachepack_init(&pack, cluster_id, "h0", points, 4);
     do {
         is_done = xtr_cachepack_more(&pack, cache, piece);
         xtr_cachepack_take(&pack, &bytes);
@@ -127,7 +127,7 @@ void saved_map_pack(const struct xtr_mapcache *cache, size_t piece, struct em_bu
 int saved_map_load(const char *path, struct xtr_mapcache *cache)
 {
     struct xtr_cachefile *file;
-    int r = xtr_cachefile_open(path, &file);
+    int r = xtr_cachefile_open(path, "h0", &file);
     if (r)
         return r;
     r = xtr_cachefile_load(file, 0, cache);

@@ -101,7 +101,7 @@ Test(cachefile, each_network_knows_where_its_feed_goes_on)
     struct xtr_cachepoint point;
     saved_map_feed_ports(cache, 1, 0, 10, true, true);
     save(1 << 20);
-    cr_assert(eq(int, xtr_cachefile_open(path, &file), 0));
+    cr_assert(eq(int, xtr_cachefile_open(path, "h0", &file), 0));
     for (uint32_t i = 0; i <= 3; i++) {
         cr_assert(xtr_cachefile_find(file, i, &point));
         cr_assert(eq(u64, point.revision, 100 + i));
@@ -131,7 +131,7 @@ Test(cachefile, it_may_change_while_it_is_packed)
     uint32_t next = 1000;
     saved_map_feed_ports(cache, 1, 0, next, true, true);
     em_buf_init(&all);
-    xtr_cachepack_init(&pack, (const uint8_t *)"cluster of tests", points, 2);
+    xtr_cachepack_init(&pack, (const uint8_t *)"cluster of tests", "h0", points, 2);
     while (!is_done) {
         is_done = xtr_cachepack_more(&pack, cache, 1000);
         xtr_cachepack_take(&pack, &bytes);
@@ -196,5 +196,12 @@ Test(cachefile, every_flipped_byte_and_every_cut_is_noticed)
 Test(cachefile, no_file_is_no_file)
 {
     struct xtr_cachefile *file;
-    cr_assert(eq(int, xtr_cachefile_open("/nonexistent/eidmap", &file), -ENOENT));
+    cr_assert(eq(int, xtr_cachefile_open("/nonexistent/eidmap", "h0", &file), -ENOENT));
+}
+
+Test(cachefile, another_nodes_file_is_none)
+{
+    struct xtr_cachefile *file;
+    save(1 << 20);
+    cr_assert(eq(int, xtr_cachefile_open(path, "h1", &file), EM_E_CONFLICT));
 }
