@@ -35,7 +35,7 @@ void xtr_notes_set(struct xtr_mapcache *cache, struct xtr_set *set)
 
 void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
 {
-    struct xtr_record *record = &cache->nets[slot]->table.records[index];
+    struct xtr_record *record = xtr_table_at(&cache->nets[slot]->table, index);
     if (record->flags & XTR_RECORD_QUEUED)
         return;
     record->flags |= XTR_RECORD_QUEUED;
