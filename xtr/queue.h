@@ -7,6 +7,7 @@
 #define XTR_QUEUE_H
 
 #include "dataplane/dp.h"
+#include "segments.h"
 
 enum xtr_note_kind {
     XTR_NOTE_NETWORK, /* put it, or delete it and free its slot */
@@ -39,12 +40,12 @@ struct xtr_key {
 };
 
 struct xtr_queue {
-    uint64_t *cells; /* ring */
-    uint64_t head;   /* position of the first note; positions only grow */
+    uint64_t **parts; /* ring; each has 1024 notes, and goes when the last was dropped */
+    uint64_t n_parts; /* of the ring, a power of two */
+    uint64_t head;    /* position of the first note; positions only grow */
     uint64_t tail;
-    uint64_t size; /* of the ring, a power of two */
-    struct xtr_key *keys;
-    uint32_t n_keys, keys_size, free_key;
+    struct xtr_segments keys;
+    uint32_t free_key;
 };
 
 void xtr_queue_init(struct xtr_queue *queue);
