@@ -206,7 +206,7 @@ static void emit_set_note(struct sink *sink, uint32_t id)
     if (set->is_sent && !set->is_leaving) {
         set->is_leaving = true;
         set->n_notes++;
-        xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, id});
+        xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, id, 0});
         return;
     }
     if (set->is_sent)

@@ -10,10 +10,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define PART_BITS 10
+#define PART_BITS 11
 #define PART      (1u << PART_BITS) /* notes */
-#define FEW_KEYS  64u               /* that are kept for the next time */
+#define FEW_KEYS  4096u             /* whose memory is kept for the next time */
 #define NO_KEY    UINT32_MAX
+
+_Static_assert(PART * sizeof(uint64_t) == XTR_SEGMENT_BYTES, "a part is a segment");
 
 void xtr_queue_init(struct xtr_queue *queue)
 {
@@ -34,7 +36,7 @@ static uint64_t *cell_at(const struct xtr_queue *queue, uint64_t position)
 void xtr_queue_fini(struct xtr_queue *queue)
 {
     for (uint64_t at = queue->head & ~(uint64_t)(PART - 1); at < queue->tail; at += PART)
-        free(*part_of(queue, at));
+        xtr_segment_unmap(*part_of(queue, at));
     free(queue->parts);
     xtr_segments_fini(&queue->keys);
 }
@@ -53,12 +55,42 @@ static void add_part(struct xtr_queue *queue)
 {
     if ((queue->tail >> PART_BITS) - (queue->head >> PART_BITS) == queue->n_parts)
         grow_ring(queue);
-    *part_of(queue, queue->tail) = em_malloc(PART * sizeof **queue->parts);
+    *part_of(queue, queue->tail) = xtr_segment_map();
+}
+
+/* Records have 24 bits, and the number of those behind them the rest. */
+#define MORE_SHIFT 24
+#define ONE_MORE   (1ull << MORE_SHIFT)
+
+static struct xtr_note note_at(const struct xtr_queue *queue, uint64_t position)
+{
+    uint64_t cell = *cell_at(queue, position);
+    struct xtr_note note = {(enum xtr_note_kind)(cell >> 56), (uint32_t)(cell >> 32) & 0xffffffu,
+                            (uint32_t)cell, 0};
+    if (note.kind == XTR_NOTE_PORT) {
+        note.n_more = (uint8_t)(note.index >> MORE_SHIFT);
+        note.index &= ONE_MORE - 1;
+    }
+    return note;
+}
+
+static bool joins_last(const struct xtr_queue *queue, const struct xtr_note *note)
+{
+    if (note->kind != XTR_NOTE_PORT || queue->head == queue->tail)
+        return false;
+    struct xtr_note last = note_at(queue, queue->tail - 1);
+    return last.kind == XTR_NOTE_PORT && last.network == note->network &&
+           last.index + last.n_more + 1 == note->index && last.n_more < UINT8_MAX;
 }
 
 void xtr_queue_push(struct xtr_queue *queue, struct xtr_note note)
 {
-    assert(note.network < 1u << 24);
+    assert(note.network < 1u << 24 && !note.n_more);
+    assert(note.kind != XTR_NOTE_PORT || note.index < ONE_MORE);
+    if (joins_last(queue, &note)) {
+        *cell_at(queue, queue->tail - 1) += ONE_MORE;
+        return;
+    }
     if (!(queue->tail & (PART - 1)))
         add_part(queue);
     *cell_at(queue, queue->tail++) =
@@ -85,21 +117,14 @@ void xtr_queue_push_key(struct xtr_queue *queue, uint32_t network, const struct 
 {
     uint32_t index = take_key(queue);
     *key_at(queue, index) = *key;
-    xtr_queue_push(queue, (struct xtr_note){XTR_NOTE_KEY, network, index});
-}
-
-static struct xtr_note first(const struct xtr_queue *queue)
-{
-    uint64_t cell = *cell_at(queue, queue->head);
-    return (struct xtr_note){(enum xtr_note_kind)(cell >> 56), (uint32_t)(cell >> 32) & 0xffffffu,
-                             (uint32_t)cell};
+    xtr_queue_push(queue, (struct xtr_note){XTR_NOTE_KEY, network, index, 0});
 }
 
 bool xtr_queue_peek(const struct xtr_queue *queue, struct xtr_note *ret_note)
 {
     if (queue->head == queue->tail)
         return false;
-    *ret_note = first(queue);
+    *ret_note = note_at(queue, queue->head);
     return true;
 }
 
@@ -118,12 +143,16 @@ static void drop_key(struct xtr_queue *queue, uint32_t index)
 void xtr_queue_pop(struct xtr_queue *queue)
 {
     assert(queue->head != queue->tail);
-    struct xtr_note note = first(queue);
+    struct xtr_note note = note_at(queue, queue->head);
+    if (note.n_more) {
+        *cell_at(queue, queue->head) += 1 - ONE_MORE;
+        return;
+    }
     if (note.kind == XTR_NOTE_KEY)
         drop_key(queue, note.index);
     queue->head++;
     if (!(queue->head & (PART - 1)))
-        free(*part_of(queue, queue->head - 1));
+        xtr_segment_unmap(*part_of(queue, queue->head - 1));
     if (queue->head == queue->tail && queue->keys.len > FEW_KEYS) {
         xtr_segments_fini(&queue->keys);
         queue->free_key = NO_KEY;

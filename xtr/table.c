@@ -60,6 +60,11 @@ static const uint8_t *load(const struct xtr_table *table, const uint8_t *field, 
 
 /* Port-ids */
 
+static bool is_uuid(const struct em_port_id *id)
+{
+    return id->size == UUID_ID_SIZE && !id->bytes[0];
+}
+
 static uint64_t id_hash(const struct em_port_id *id)
 {
     return em_hash(id->bytes, id->size);
@@ -84,6 +89,9 @@ struct em_port_id xtr_table_id(const struct xtr_table *table, uint32_t slot)
 static bool has_id(const void *aux, uint32_t slot, const void *key)
 {
     const struct em_port_id *wanted = key;
+    const struct xtr_record *r = xtr_table_at(aux, slot);
+    if (!(r->flags & XTR_RECORD_TEXT_ID))
+        return is_uuid(wanted) && !memcmp(r->id, wanted->bytes + 1, sizeof r->id);
     struct em_port_id id = xtr_table_id(aux, slot);
     return id.size == wanted->size && !memcmp(id.bytes, wanted->bytes, id.size);
 }
@@ -114,7 +122,7 @@ uint32_t xtr_table_add(struct xtr_table *table, const struct em_port_id *id)
         return slot;
     struct xtr_record *r = xtr_table_at(table, slot);
     *r = (struct xtr_record){.flags = XTR_RECORD_USED};
-    if (id->size == UUID_ID_SIZE && !id->bytes[0]) {
+    if (is_uuid(id)) {
         memcpy(r->id, id->bytes + 1, sizeof r->id);
     } else {
         r->flags |= XTR_RECORD_TEXT_ID;
@@ -272,6 +280,13 @@ struct search {
 
 static bool holds(const struct xtr_table *table, uint32_t slot, const struct em_eid *wanted)
 {
+    const struct xtr_record *r = xtr_table_at(table, slot);
+    if (!(r->flags & XTR_RECORD_PACKED)) {
+        if (wanted->kind == EM_EID_MAC)
+            return r->flags & XTR_RECORD_HAS_MAC && !memcmp(r->eids, wanted->addr, EM_MAC_SIZE);
+        return wanted->kind == EM_EID_IPV4 && r->flags & XTR_RECORD_HAS_IPV4 &&
+               !memcmp(r->eids + EM_MAC_SIZE, wanted->addr, 4);
+    }
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(table, slot, eids);
     for (size_t i = 0; i < n; i++)
