@@ -36,7 +36,7 @@ struct dp_target {
  * places names the same set, so that a node's death or move is one op.  A set with no
  * targets is legal: frames to its endpoints are dropped. */
 struct dp_set {
-    uint32_t id; /* 1 .. 2^24 - 1 */
+    uint32_t id; /* 1 .. 2^23 - 1 */
     const struct dp_target *targets;
     size_t n_targets;
 };

@@ -98,13 +98,13 @@ static void add(struct model_port *port)
 static void mark(struct model_port *port)
 {
     struct xtr_record *record = xtr_table_at(&table, port->slot);
-    port->set = draw(1u << 24);
+    port->set = draw(XTR_SETS_MAX + 1);
     port->is_local = draw(8) == 0;
     port->is_fresh = draw(2);
-    record->flags &= (uint8_t) ~(XTR_RECORD_IS_LOCAL | XTR_RECORD_FRESH);
-    record->flags |= (uint8_t)((port->is_local ? XTR_RECORD_IS_LOCAL : 0) |
-                               (port->is_fresh ? XTR_RECORD_FRESH : 0));
-    xtr_record_put_set(record, port->set);
+    record->flags &= ~(uint32_t)(XTR_RECORD_IS_LOCAL | XTR_RECORD_FRESH);
+    record->flags |= (uint32_t)((port->is_local ? XTR_RECORD_IS_LOCAL : 0) |
+                                (port->is_fresh ? XTR_RECORD_FRESH : 0));
+    record->set = port->set;
 }
 
 static void change(struct model_port *port)
@@ -141,7 +141,7 @@ static void check_port(const struct model_port *port)
     struct em_port_id id = xtr_table_id(&table, slot);
     cr_assert(eq(u8, id.size, port->id.size));
     cr_assert(zero(int, memcmp(id.bytes, port->id.bytes, id.size)));
-    cr_assert(eq(u32, xtr_record_set(record), port->set));
+    cr_assert(eq(u32, (uint32_t)record->set, port->set));
     cr_assert(eq(int, !(record->flags & XTR_RECORD_IS_LOCAL), !port->is_local));
     cr_assert(eq(sz, xtr_table_eids(&table, slot, eids), port->n_eids));
     for (size_t i = 0; i < port->n_eids; i++)
