@@ -499,13 +499,18 @@ static void start_watchers(struct xtr_agent *agent)
     ev_timer_start(agent->loop, &agent->tick);
 }
 
+static const struct dp_class *plane_class(const struct xtr_config *config)
+{
+    return config->plane == XTR_PLANE_NULL ? &dp_null : &dp_kernel;
+}
+
 static int open_plane(const struct xtr_config *config, struct dp_config *ret_conf,
                       struct dataplane **ret_plane, char **ret_why)
 {
     size_t n = 0;
     *ret_conf = (struct dp_config){.udp_port = config->udp_port};
     int r = xtr_rloc_find(config, ret_conf->rlocs, &n, ret_why);
-    return r ? r : dataplane_open(&dp_kernel, ret_conf, ret_plane, ret_why);
+    return r ? r : dataplane_open(plane_class(config), ret_conf, ret_plane, ret_why);
 }
 
 /* The kernel's vxlan devices speak one family, and IPv4 where there is a choice. */

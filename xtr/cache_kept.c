@@ -1,9 +1,10 @@
 /* Full passes: how they begin and end, and what of the map-cache is kept although the last one
  * did not show it.
  *
- * Each record carries the number of the pass that showed it last.  So its age tells all: 0 is
- * shown, and what is older is gone when the pass ends, or is kept and stays one pass old until
- * it is shown again or let go. */
+ * The record of a node or network carries the number of the pass that showed it last.  So its
+ * age tells all: 0 is shown, and what is older is gone when the pass ends, or is kept and stays
+ * one pass old until it is shown again or let go.  That of a port has two flags for the same:
+ * shown, and kept. */
 #include "cache_state.h"
 
 static uint8_t age_of(uint8_t now, uint8_t shown)
@@ -25,14 +26,13 @@ static bool is_remote(const struct xtr_record *record)
 
 static bool keeps_record(const struct xtr_net *net, uint32_t index)
 {
-    const struct xtr_record *record = &net->table.records[index];
-    return is_remote(record) &&
-           is_kept(net->has_kept, net->is_in_pass, age_of(net->generation, record->generation));
+    const struct xtr_record *record = xtr_table_at(&net->table, index);
+    return net->has_kept && is_remote(record) && record->flags & XTR_RECORD_KEPT;
 }
 
 bool xtr_cache_keeps_port(const struct xtr_net *net, uint32_t index)
 {
-    return net->has_kept && keeps_record(net, index);
+    return keeps_record(net, index);
 }
 
 /* Ports */
@@ -41,10 +41,10 @@ void xtr_cache_begin_pass(struct xtr_net *net)
 {
     if (!net->is_in_pass) {
         net->n_before = 0;
-        for (uint32_t i = 0; i < net->table.n_records; i++)
-            net->n_before += is_remote(&net->table.records[i]);
+        for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++)
+            net->n_before += is_remote(xtr_table_at(&net->table, i));
     }
-    net->generation++;
+    xtr_table_begin_pass(&net->table);
     net->is_in_pass = true;
     net->is_complete = false;
 }
@@ -52,9 +52,9 @@ void xtr_cache_begin_pass(struct xtr_net *net)
 static enum xtr_verdict judge(struct xtr_mapcache *cache, const struct xtr_net *net)
 {
     struct xtr_loss loss = {.n_known = net->n_before};
-    for (uint32_t i = 0; i < net->table.n_records; i++) {
-        const struct xtr_record *record = &net->table.records[i];
-        loss.n_missing += is_remote(record) && record->generation != net->generation;
+    for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++) {
+        const struct xtr_record *record = xtr_table_at(&net->table, i);
+        loss.n_missing += is_remote(record) && !(record->flags & XTR_RECORD_FRESH);
     }
     return xtr_guard_judge(&cache->guard, net->dp.id, &loss, 1);
 }
@@ -64,12 +64,12 @@ void xtr_cache_end_pass(struct xtr_mapcache *cache, uint32_t slot)
     struct xtr_net *net = cache->nets[slot];
     net->verdict = judge(cache, net);
     net->has_kept = net->verdict == XTR_DOUBTED;
-    for (uint32_t i = 0; i < net->table.n_records; i++) {
-        struct xtr_record *record = &net->table.records[i];
-        if (!(record->flags & XTR_RECORD_USED) || record->generation == net->generation)
+    for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++) {
+        struct xtr_record *record = xtr_table_at(&net->table, i);
+        if (!(record->flags & XTR_RECORD_USED) || record->flags & XTR_RECORD_FRESH)
             continue;
         if (net->has_kept && is_remote(record))
-            record->generation = (uint8_t)(net->generation - 1);
+            record->flags |= XTR_RECORD_KEPT;
         else
             xtr_cache_port_remove(cache, slot, i);
     }
@@ -80,7 +80,7 @@ static uint64_t ports_let_go(struct xtr_mapcache *cache, uint32_t slot)
 {
     struct xtr_net *net = cache->nets[slot];
     uint64_t n = 0;
-    for (uint32_t i = 0; i < net->table.n_records; i++)
+    for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++)
         if (keeps_record(net, i)) {
             xtr_cache_port_remove(cache, slot, i);
             n++;
@@ -211,7 +211,7 @@ uint64_t xtr_mapcache_kept(const struct xtr_mapcache *cache, uint32_t network_id
     if (slot == XTR_SLOT_NONE || !cache->nets[slot]->has_kept)
         return 0;
     uint64_t n = 0;
-    for (uint32_t i = 0; i < cache->nets[slot]->table.n_records; i++)
+    for (uint32_t i = 0; i < xtr_table_slots(&cache->nets[slot]->table); i++)
         n += keeps_record(cache->nets[slot], i);
     return n;
 }
@@ -253,7 +253,9 @@ static void keep_port(struct xtr_mapcache *cache, uint32_t network_id, const str
     if (index == XTR_SLOT_NONE)
         return;
     net->has_kept = true;
-    net->table.records[index].generation = (uint8_t)(net->generation - 1);
+    struct xtr_record *record = xtr_table_at(&net->table, index);
+    record->flags &= ~(uint32_t)XTR_RECORD_FRESH;
+    record->flags |= XTR_RECORD_KEPT;
 }
 
 static void keep(struct xtr_mapcache *cache, uint32_t network_id, const struct em_change *change)

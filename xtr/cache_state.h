@@ -22,8 +22,7 @@ struct xtr_net {
     bool is_complete;
     bool is_in_pass;
     bool is_second; /* an older one with the same number waits to leave before it comes */
-    uint8_t generation;
-    bool has_kept; /* the last pass was doubted, and what it lacked may still be here */
+    bool has_kept;  /* the last pass was doubted, and what it lacked may still be here */
     enum xtr_verdict verdict;
     uint64_t n_before; /* ports of the map that were not local when the pass began */
     uint32_t n_locals;

@@ -30,7 +30,8 @@ struct xtr_mapcache_counts xtr_mapcache_counts(const struct xtr_mapcache *cache)
 static void show_port(const struct xtr_mapcache *cache, const struct xtr_net *net, uint32_t slot,
                       struct xtr_cursor *cursor, struct em_port *ret_port)
 {
-    const struct xtr_set *set = xtr_sets_get(&cache->sets, net->table.records[slot].set);
+    const struct xtr_record *record = xtr_table_at(&net->table, slot);
+    const struct xtr_set *set = xtr_sets_get(&cache->sets, record->set);
     cursor->is_kept = xtr_cache_keeps_port(net, slot);
     *ret_port = (struct em_port){.id = xtr_table_id(&net->table, slot),
                                  .network_id = net->dp.id,
@@ -49,9 +50,9 @@ bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor 
         const struct xtr_net *net = cache->nets[cursor->network];
         if (!net || net->is_closed)
             continue;
-        while (cursor->slot < net->table.n_records) {
+        while (cursor->slot < xtr_table_slots(&net->table)) {
             uint32_t slot = cursor->slot++;
-            if (!(net->table.records[slot].flags & XTR_RECORD_USED))
+            if (!(xtr_table_at(&net->table, slot)->flags & XTR_RECORD_USED))
                 continue;
             show_port(cache, net, slot, cursor, ret_port);
             return true;

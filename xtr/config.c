@@ -20,6 +20,12 @@ static const struct em_config_choice log_levels[] = {
     {0},
 };
 
+static const struct em_config_choice planes[] = {
+    {"kernel", XTR_PLANE_KERNEL},
+    {"null", XTR_PLANE_NULL},
+    {0},
+};
+
 static int check_ident(const char *text, char *why)
 {
     return em_ident_check(text, why);
@@ -112,6 +118,9 @@ static const struct em_config_option options[] = {
              "towards the first server."},
     {"udp_port", EM_CONFIG_UINT, CONF(udp_port), .fallback = "4789", .min = 1, .max = 65535,
      .help = "UDP port of VXLAN on this node."},
+    {"dataplane", EM_CONFIG_CHOICE, CONF(plane), .choices = planes,
+     .help = "What forwards on this host: the Linux kernel; or null, which installs nothing, for "
+             "monitoring and for measuring."},
     {"control.path", EM_CONFIG_STRING, CONF(control_path), .fallback = "/run/eidmap/xtr.sock",
      .max = 107, .help = "Unix socket for mapctl and for whoever attaches ports."},
     {"control.mode", EM_CONFIG_MODE, CONF(control_mode), .fallback = "0660",

@@ -27,6 +27,8 @@ struct xtr_config_port {
     bool is_multihomed;
 };
 
+enum xtr_plane { XTR_PLANE_KERNEL, XTR_PLANE_NULL };
+
 struct xtr_config {
     char *node_id; /* never NULL after loading */
     char **servers;
@@ -35,6 +37,7 @@ struct xtr_config {
     char **rlocs;
     size_t n_rlocs;
     uint16_t udp_port;
+    int plane; /* enum xtr_plane */
     char *control_path;
     mode_t control_mode;
     char *control_group; /* NULL: the process's own */

@@ -45,9 +45,9 @@ static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
     struct xtr_local *local = xtr_locals_owner(&cache->locals, slot, mac);
     struct xtr_set *set = NULL;
     if (!local) {
-        uint32_t owner = xtr_table_owner(&net->table, mac, net->generation);
+        uint32_t owner = xtr_table_owner(&net->table, mac);
         if (owner != XTR_SLOT_NONE)
-            set = xtr_sets_get(&cache->sets, net->table.records[owner].set);
+            set = xtr_sets_get(&cache->sets, xtr_table_at(&net->table, owner)->set);
     }
     if (set && !set->is_sent)
         emit_set(sink, set);
@@ -88,7 +88,7 @@ static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
     if (local) {
         mac = first_mac(local->eids, local->n_eids);
     } else {
-        uint32_t owner = xtr_table_owner(&net->table, ip, net->generation);
+        uint32_t owner = xtr_table_owner(&net->table, ip);
         if (owner != XTR_SLOT_NONE)
             mac = first_mac(eids, xtr_table_eids(&net->table, owner, eids));
     }
@@ -173,10 +173,10 @@ static bool emit_port(struct sink *sink, uint32_t slot, uint32_t index)
 {
     struct xtr_mapcache *cache = sink->cache;
     struct xtr_table *table = &cache->nets[slot]->table;
-    if (index >= table->n_records || !(table->records[index].flags & XTR_RECORD_USED))
+    if (index >= xtr_table_slots(table) || !(xtr_table_at(table, index)->flags & XTR_RECORD_USED))
         return true;
     /* A change from here on has to queue the port again. */
-    table->records[index].flags &= (uint8_t)~XTR_RECORD_QUEUED;
+    xtr_table_at(table, index)->flags &= ~(uint32_t)XTR_RECORD_QUEUED;
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(table, index, eids);
     for (; cache->eid_cursor < n; cache->eid_cursor++) {
@@ -206,7 +206,7 @@ static void emit_set_note(struct sink *sink, uint32_t id)
     if (set->is_sent && !set->is_leaving) {
         set->is_leaving = true;
         set->n_notes++;
-        xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, id});
+        xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, id, 0});
         return;
     }
     if (set->is_sent)

@@ -203,9 +203,11 @@ void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
     net->is_closed = true;
     em_index_remove(&cache->open_by_id, xtr_cache_number_hash(network_id), slot);
     xtr_notes_closed(cache, slot);
-    for (uint32_t i = 0; i < net->table.n_records; i++)
-        if (net->table.records[i].flags & XTR_RECORD_USED)
-            set_unref(cache, slot, net->table.records[i].set);
+    for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++) {
+        const struct xtr_record *record = xtr_table_at(&net->table, i);
+        if (record->flags & XTR_RECORD_USED)
+            set_unref(cache, slot, record->set);
+    }
     net_clear(net);
 }
 
@@ -243,8 +245,8 @@ static uint32_t obtain_record(struct xtr_mapcache *cache, uint32_t slot,
         return index;
     index = xtr_table_add(&net->table, id);
     const struct xtr_local *local = xtr_locals_find(&cache->locals, id);
-    if (local && local->network == slot)
-        net->table.records[index].flags |= XTR_RECORD_IS_LOCAL;
+    if (index != XTR_SLOT_NONE && local && local->network == slot)
+        xtr_table_at(&net->table, index)->flags |= XTR_RECORD_IS_LOCAL;
     return index;
 }
 
@@ -253,10 +255,13 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
 {
     struct xtr_net *net = cache->nets[slot];
     uint32_t index = obtain_record(cache, slot, &port->id);
+    if (index == XTR_SLOT_NONE)
+        return;
+    struct xtr_record *record = xtr_table_at(&net->table, index);
     struct em_eid old[XTR_EIDS_MAX];
     size_t n_old = xtr_table_eids(&net->table, index, old);
     size_t n = port->n_eids < XTR_EIDS_MAX ? port->n_eids : XTR_EIDS_MAX;
-    uint32_t old_set = net->table.records[index].set;
+    uint32_t old_set = record->set;
     uint32_t set = set_ref(cache, slot, port->locations, port->n_locations);
     bool is_changed = set != old_set;
 
@@ -267,9 +272,10 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
         xtr_table_set_eids(&net->table, index, port->eids, n);
         is_changed = true;
     }
-    net->table.records[index].set = set;
-    if (net->table.records[index].generation != net->generation) {
-        net->table.records[index].generation = net->generation;
+    record->set = set;
+    record->flags &= ~(uint32_t)XTR_RECORD_KEPT;
+    if (!(record->flags & XTR_RECORD_FRESH)) {
+        record->flags |= XTR_RECORD_FRESH;
         is_changed = is_changed || xtr_table_is_contested(&net->table, index);
     }
     if (is_changed)
@@ -282,7 +288,7 @@ void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t i
     struct xtr_net *net = cache->nets[slot];
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(&net->table, index, eids);
-    uint32_t set = net->table.records[index].set;
+    uint32_t set = xtr_table_at(&net->table, index)->set;
     xtr_notes_eids(cache, slot, eids, n);
     xtr_table_remove(&net->table, index);
     set_unref(cache, slot, set);
@@ -406,9 +412,10 @@ static void set_local_flag(struct xtr_mapcache *cache, uint32_t slot, const stru
     uint32_t index = xtr_table_find(table, id);
     if (index == XTR_SLOT_NONE)
         return;
-    table->records[index].flags &= (uint8_t)~XTR_RECORD_IS_LOCAL;
+    struct xtr_record *record = xtr_table_at(table, index);
+    record->flags &= ~(uint32_t)XTR_RECORD_IS_LOCAL;
     if (is_local)
-        table->records[index].flags |= XTR_RECORD_IS_LOCAL;
+        record->flags |= XTR_RECORD_IS_LOCAL;
     xtr_notes_port(cache, slot, index);
 }
 
@@ -473,8 +480,8 @@ void xtr_cache_queue_net(struct xtr_mapcache *cache, uint32_t slot)
     xtr_notes_network(cache, slot);
     for (uint32_t i = 0; i < net->n_floods; i++)
         xtr_notes_node_flood(cache, slot, net->floods[i].node, net->floods[i].segmentation_id);
-    for (uint32_t i = 0; i < net->table.n_records; i++)
-        if (net->table.records[i].flags & XTR_RECORD_USED)
+    for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++)
+        if (xtr_table_at(&net->table, i)->flags & XTR_RECORD_USED)
             xtr_notes_port(cache, slot, i);
     for (uint32_t i = 0; i < cache->locals.n_items; i++)
         if (cache->locals.items[i] && cache->locals.items[i]->network == slot)

@@ -9,20 +9,20 @@ static struct xtr_queue *front_queue(struct xtr_mapcache *cache, uint32_t slot)
 {
     if (cache->nets[slot]->is_second)
         return &cache->queue;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_MARK, slot, 0});
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_MARK, slot, 0, 0});
     return &cache->first;
 }
 
 void xtr_notes_network(struct xtr_mapcache *cache, uint32_t slot)
 {
     cache->nets[slot]->n_notes++;
-    xtr_queue_push(front_queue(cache, slot), (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
+    xtr_queue_push(front_queue(cache, slot), (struct xtr_note){XTR_NOTE_NETWORK, slot, 0, 0});
 }
 
 void xtr_notes_closed(struct xtr_mapcache *cache, uint32_t slot)
 {
     cache->nets[slot]->n_notes++;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_NETWORK, slot, 0});
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_NETWORK, slot, 0, 0});
 }
 
 void xtr_notes_set(struct xtr_mapcache *cache, struct xtr_set *set)
@@ -30,16 +30,16 @@ void xtr_notes_set(struct xtr_mapcache *cache, struct xtr_set *set)
     if (set->refs && set->n_notes)
         return;
     set->n_notes++;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, set->id});
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, set->id, 0});
 }
 
 void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
 {
-    struct xtr_record *record = &cache->nets[slot]->table.records[index];
+    struct xtr_record *record = xtr_table_at(&cache->nets[slot]->table, index);
     if (record->flags & XTR_RECORD_QUEUED)
         return;
     record->flags |= XTR_RECORD_QUEUED;
-    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_PORT, slot, index});
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_PORT, slot, index, 0});
 }
 
 void xtr_notes_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids, size_t n)

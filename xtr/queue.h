@@ -1,12 +1,14 @@
 /* What the data plane has still to be told: a queue of 8-byte notes "look at this again".
  *
  * A note names a thing, not an operation: what has to stand is read from the map-cache
- * when the note's turn comes.  So a burst needs 8 bytes a port, a value that changed twice
- * is sent once, and notes may be repeated or out of date without harm. */
+ * when the note's turn comes.  So a burst needs at most 8 bytes a port, a value that changed
+ * twice is sent once, and notes may be repeated or out of date without harm.  Ports whose
+ * records follow each other, as those of a snapshot do, share a note. */
 #ifndef XTR_QUEUE_H
 #define XTR_QUEUE_H
 
 #include "dataplane/dp.h"
+#include "segments.h"
 
 enum xtr_note_kind {
     XTR_NOTE_NETWORK, /* put it, or delete it and free its slot */
@@ -20,6 +22,7 @@ struct xtr_note {
     enum xtr_note_kind kind;
     uint32_t network; /* slot, < 2^24 */
     uint32_t index;
+    uint8_t n_more; /* XTR_NOTE_PORT: so many records behind 'index' are meant too */
 };
 
 enum xtr_key_kind {
@@ -39,17 +42,18 @@ struct xtr_key {
 };
 
 struct xtr_queue {
-    uint64_t *cells; /* ring */
-    uint64_t head;   /* position of the first note; positions only grow */
+    uint64_t **parts; /* ring; each goes when its last note was dropped */
+    uint64_t n_parts; /* of the ring, a power of two */
+    uint64_t head;    /* position of the first note; positions only grow */
     uint64_t tail;
-    uint64_t size; /* of the ring, a power of two */
-    struct xtr_key *keys;
-    uint32_t n_keys, keys_size, free_key;
+    struct xtr_segments keys;
+    uint32_t free_key;
 };
 
 void xtr_queue_init(struct xtr_queue *queue);
 void xtr_queue_fini(struct xtr_queue *queue);
 
+/* A port may join the last note. */
 void xtr_queue_push(struct xtr_queue *queue, struct xtr_note note);
 
 /* Copies the key and queues a note on it. */
@@ -61,7 +65,7 @@ bool xtr_queue_peek(const struct xtr_queue *queue, struct xtr_note *ret_note);
 /* The key of the first note, lent until the next push. */
 const struct xtr_key *xtr_queue_key(const struct xtr_queue *queue, const struct xtr_note *note);
 
-/* Drops the first note, and its key. */
+/* Drops the first note, and its key; of several ports the first. */
 void xtr_queue_pop(struct xtr_queue *queue);
 
 #endif

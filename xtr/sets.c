@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SETS (1u << 24)
+#define MAX_SETS XTR_SETS_MAX
 
 /* What is looked for: the locations that this node may see, in the map's order. */
 struct wanted {

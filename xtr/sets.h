@@ -6,6 +6,7 @@
 #define XTR_SETS_H
 
 #include "nodes.h"
+#include "table.h"
 #include "dataplane/dp.h"
 
 #define XTR_SET_LOCATIONS 16 /* proto/eidmap.proto: Port.locations */
@@ -25,7 +26,7 @@ struct xtr_setloc {
 };
 
 struct xtr_set {
-    uint32_t id; /* 1 .. 2^24 */
+    uint32_t id; /* 1 .. XTR_SETS_MAX */
     uint32_t network;
     uint32_t refs;
     uint64_t hash;
@@ -48,7 +49,7 @@ void xtr_sets_init(struct xtr_sets *sets);
 void xtr_sets_fini(struct xtr_sets *sets, struct xtr_nodes *nodes);
 
 /* The set of these locations in 'network' with one more reference; at most
- * XTR_SET_LOCATIONS of them count.  NULL: 2^24 sets are in use. */
+ * XTR_SET_LOCATIONS of them count.  NULL: so many sets are in use. */
 struct xtr_set *xtr_sets_ref(struct xtr_sets *sets, struct xtr_nodes *nodes, uint32_t network,
                              const struct em_location *locations, size_t n);
 

@@ -56,6 +56,7 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     const struct xtr_agent_status *status = xtr_agent_status(agent);
     const struct xtr_mapcache *cache = xtr_agent_cache(agent);
     struct xtr_mapcache_counts counts = xtr_mapcache_counts(cache);
+    struct dataplane_stats plane = xtr_agent_plane(agent);
     Eidmap__XtrStatusReply *msg = em_arena_alloc(arena, sizeof *msg);
     Eidmap__Rloc **rlocs = em_arena_alloc(arena, (status->n_rlocs + 1) * sizeof *rlocs);
     if (!msg || !rlocs)
@@ -66,7 +67,7 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
             return NULL;
     msg->node_id = lend(status->node_id);
     msg->software = lend("xtr " EM_VERSION);
-    msg->dataplane = lend("kernel");
+    msg->dataplane = lend(plane.plane);
     msg->rlocs = rlocs;
     msg->n_rlocs = status->n_rlocs;
     msg->server = lend(status->server);
@@ -76,7 +77,7 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     msg->n_local_ports = xtr_agent_ports(agent)->n_used;
     msg->n_networks = counts.n_open;
     msg->n_remote_ports = counts.n_remote;
-    msg->n_entries = xtr_agent_plane(agent).n_entries;
+    msg->n_entries = plane.n_entries;
     msg->n_drift = status->n_drift;
     msg->problems = (char **)(uintptr_t)status->problems;
     msg->n_problems = status->n_problems;

@@ -1,107 +1,69 @@
-/* Records lie in one array and never move while they are used; freed slots form a list.
- * The array grows by a quarter, not by half of itself: at a million ports doubling would
- * waste as much as everything else takes.
+/* Records never move while they are used; freed slots form a list.
  *
- * The pool holds what does not fit into a record.  It is only ever appended to, and written
- * anew when half of it is holes. */
+ * A block has the record's slot and the field that leads to it as its owner, so that the
+ * field follows when the block moves. */
 #include "table.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(sizeof(struct xtr_record) == 32, "a record is two to a cache line");
+_Static_assert(sizeof(struct xtr_record) == 30, "a record has no padding");
 
 #define UUID_ID_SIZE 17 /* 0x00 and 16 bytes: proto/eidmap.proto, Port.id */
 #define EID_HEAD     6  /* kind, prefix_len, protocol, size, l4_port */
 
-static uint32_t offset_of(const uint8_t *field)
+/* Blocks begin with the number of bytes in use. */
+
+enum field { FIELD_ID, FIELD_EIDS };
+
+static uint8_t *field_of(struct xtr_record *record, enum field field)
 {
-    uint32_t offset;
-    memcpy(&offset, field, sizeof offset);
-    return offset;
+    return field == FIELD_ID ? record->id : record->eids;
 }
 
-void xtr_table_init(struct xtr_table *table)
+static uint32_t number_in(const uint8_t *field)
 {
-    *table = (struct xtr_table){.free = XTR_SLOT_NONE};
-    em_index_init(&table->by_id);
-    em_index_init(&table->by_eid);
+    uint32_t number;
+    memcpy(&number, field, sizeof number);
+    return number;
 }
 
-void xtr_table_fini(struct xtr_table *table)
+static void store(struct xtr_table *table, uint32_t slot, enum field field, const void *data,
+                  uint32_t size)
 {
-    em_index_fini(&table->by_id);
-    em_index_fini(&table->by_eid);
-    free(table->records);
-    free(table->pool);
+    uint32_t ref = xtr_slab_alloc(&table->blocks, size + sizeof size, slot << 1 | (uint32_t)field);
+    uint8_t *block = xtr_slab_at(&table->blocks, ref);
+    memcpy(block, &size, sizeof size);
+    memcpy(block + sizeof size, data, size);
+    memcpy(field_of(xtr_table_at(table, slot), field), &ref, sizeof ref);
 }
 
-/* A pool entry is a 4-byte size and so many bytes. */
-
-static uint32_t pool_entry_size(const struct xtr_table *table, uint32_t offset)
+static void release(struct xtr_table *table, uint32_t slot, enum field field)
 {
-    return (uint32_t)sizeof(uint32_t) + offset_of(table->pool + offset);
+    uint32_t ref = number_in(field_of(xtr_table_at(table, slot), field));
+    uint32_t owner = xtr_slab_free(&table->blocks, ref);
+    if (owner != XTR_SLAB_NONE)
+        memcpy(field_of(xtr_table_at(table, owner >> 1), owner & 1 ? FIELD_EIDS : FIELD_ID), &ref,
+               sizeof ref);
 }
 
-static void pool_reserve(struct xtr_table *table, uint32_t size)
+static const uint8_t *load(const struct xtr_table *table, const uint8_t *field, uint32_t *ret_size)
 {
-    if (table->pool_size - table->pool_tail >= size)
-        return;
-    uint32_t grown = table->pool_size + table->pool_size / 4;
-    table->pool_size = grown - table->pool_tail >= size && grown > table->pool_tail
-                           ? grown
-                           : table->pool_tail + size + 256;
-    table->pool = em_realloc(table->pool, table->pool_size);
-}
-
-static void pool_store(struct xtr_table *table, const void *data, uint32_t size, uint8_t *field)
-{
-    pool_reserve(table, size + (uint32_t)sizeof size);
-    memcpy(field, &table->pool_tail, sizeof table->pool_tail);
-    memcpy(table->pool + table->pool_tail, &size, sizeof size);
-    memcpy(table->pool + table->pool_tail + sizeof size, data, size);
-    table->pool_tail += size + (uint32_t)sizeof size;
-}
-
-static void pool_move(struct xtr_table *table, const uint8_t *from, uint8_t *field)
-{
-    uint32_t size;
-    const uint8_t *entry = from + offset_of(field);
-    memcpy(&size, entry, sizeof size);
-    memcpy(table->pool + table->pool_tail, entry, size + sizeof size);
-    memcpy(field, &table->pool_tail, sizeof table->pool_tail);
-    table->pool_tail += size + (uint32_t)sizeof size;
-}
-
-/* Closes the holes when they are half of the pool. */
-static void pool_compact(struct xtr_table *table)
-{
-    if (table->pool_waste < 4096 || table->pool_waste < table->pool_tail / 2)
-        return;
-    uint8_t *old = table->pool;
-    table->pool_size = table->pool_tail - table->pool_waste;
-    table->pool = em_malloc(table->pool_size);
-    table->pool_tail = table->pool_waste = 0;
-    for (uint32_t slot = 0; slot < table->n_records; slot++) {
-        struct xtr_record *r = &table->records[slot];
-        if (r->flags & XTR_RECORD_TEXT_ID)
-            pool_move(table, old, r->id);
-        if (r->flags & XTR_RECORD_PACKED)
-            pool_move(table, old, r->eids);
-    }
-    assert(table->pool_tail == table->pool_size);
-    free(old);
-}
-
-static void pool_release(struct xtr_table *table, const uint8_t *field)
-{
-    table->pool_waste += pool_entry_size(table, offset_of(field));
+    const uint8_t *block = xtr_slab_at(&table->blocks, number_in(field));
+    *ret_size = number_in(block);
+    return block + sizeof *ret_size;
 }
 
 /* Port-ids */
+
+static bool is_uuid(const struct em_port_id *id)
+{
+    return id->size == UUID_ID_SIZE && !id->bytes[0];
+}
 
 static uint64_t id_hash(const struct em_port_id *id)
 {
@@ -110,12 +72,13 @@ static uint64_t id_hash(const struct em_port_id *id)
 
 struct em_port_id xtr_table_id(const struct xtr_table *table, uint32_t slot)
 {
-    const struct xtr_record *r = &table->records[slot];
+    const struct xtr_record *r = xtr_table_at(table, slot);
     struct em_port_id id = {0};
     if (r->flags & XTR_RECORD_TEXT_ID) {
-        const uint8_t *entry = table->pool + offset_of(r->id);
-        id.size = (uint8_t)offset_of(entry);
-        memcpy(id.bytes, entry + sizeof(uint32_t), id.size);
+        uint32_t size;
+        const uint8_t *text = load(table, r->id, &size);
+        id.size = (uint8_t)size;
+        memcpy(id.bytes, text, size);
     } else {
         id.size = UUID_ID_SIZE;
         memcpy(id.bytes + 1, r->id, sizeof r->id);
@@ -126,42 +89,46 @@ struct em_port_id xtr_table_id(const struct xtr_table *table, uint32_t slot)
 static bool has_id(const void *aux, uint32_t slot, const void *key)
 {
     const struct em_port_id *wanted = key;
+    const struct xtr_record *r = xtr_table_at(aux, slot);
+    if (!(r->flags & XTR_RECORD_TEXT_ID))
+        return is_uuid(wanted) && !memcmp(r->id, wanted->bytes + 1, sizeof r->id);
     struct em_port_id id = xtr_table_id(aux, slot);
     return id.size == wanted->size && !memcmp(id.bytes, wanted->bytes, id.size);
 }
 
 uint32_t xtr_table_find(const struct xtr_table *table, const struct em_port_id *id)
 {
-    return em_index_find(&table->by_id, id_hash(id), has_id, table, id);
+    return xtr_index_find(&table->index, id_hash(id), has_id, table, id);
 }
 
 static uint32_t take_slot(struct xtr_table *table)
 {
     uint32_t slot = table->free;
     if (slot != XTR_SLOT_NONE) {
-        table->free = table->records[slot].set;
+        table->free = number_in(xtr_table_at(table, slot)->id);
         return slot;
     }
-    if (table->n_records == table->size) {
-        table->size += table->size / 4 + 16;
-        table->records = em_realloc(table->records, table->size * sizeof *table->records);
-    }
-    return table->n_records++;
+    if (table->records.len == XTR_TABLE_PORTS)
+        return XTR_SLOT_NONE;
+    xtr_segments_push(&table->records);
+    return table->records.len - 1;
 }
 
 uint32_t xtr_table_add(struct xtr_table *table, const struct em_port_id *id)
 {
     assert(id->size <= EM_PORT_ID_SIZE && xtr_table_find(table, id) == XTR_SLOT_NONE);
     uint32_t slot = take_slot(table);
-    struct xtr_record *r = &table->records[slot];
+    if (slot == XTR_SLOT_NONE)
+        return slot;
+    struct xtr_record *r = xtr_table_at(table, slot);
     *r = (struct xtr_record){.flags = XTR_RECORD_USED};
-    if (id->size == UUID_ID_SIZE && !id->bytes[0]) {
+    if (is_uuid(id)) {
         memcpy(r->id, id->bytes + 1, sizeof r->id);
     } else {
         r->flags |= XTR_RECORD_TEXT_ID;
-        pool_store(table, id->bytes, id->size, r->id);
+        store(table, slot, FIELD_ID, id->bytes, id->size);
     }
-    em_index_insert(&table->by_id, id_hash(id), slot);
+    xtr_index_insert(&table->index, id_hash(id), slot, table);
     table->n_used++;
     return slot;
 }
@@ -197,12 +164,12 @@ static const uint8_t *unpack_eid(const uint8_t *at, struct em_eid *ret_eid)
 size_t xtr_table_eids(const struct xtr_table *table, uint32_t slot,
                       struct em_eid ret_eids[XTR_EIDS_MAX])
 {
-    const struct xtr_record *r = &table->records[slot];
+    const struct xtr_record *r = xtr_table_at(table, slot);
     size_t n = 0;
     if (r->flags & XTR_RECORD_PACKED) {
-        const uint8_t *at = table->pool + offset_of(r->eids);
-        const uint8_t *end = at + pool_entry_size(table, offset_of(r->eids));
-        for (at += sizeof(uint32_t); at < end; n++)
+        uint32_t size;
+        const uint8_t *at = load(table, r->eids, &size), *end = at + size;
+        for (; at < end; n++)
             at = unpack_eid(at, &ret_eids[n]);
         return n;
     }
@@ -213,8 +180,7 @@ size_t xtr_table_eids(const struct xtr_table *table, uint32_t slot,
     return n;
 }
 
-static void pack_eids(struct xtr_table *table, struct xtr_record *r, const struct em_eid *eids,
-                      size_t n)
+static void pack_eids(struct xtr_table *table, uint32_t slot, const struct em_eid *eids, size_t n)
 {
     uint8_t packed[XTR_EIDS_MAX * (EID_HEAD + UINT8_MAX)];
     uint8_t *at = packed;
@@ -228,17 +194,17 @@ static void pack_eids(struct xtr_table *table, struct xtr_record *r, const struc
         memcpy(at + EID_HEAD, e->kind == EM_EID_NAME ? (const uint8_t *)e->name : e->addr, e->size);
         at += EID_HEAD + e->size;
     }
-    r->flags |= XTR_RECORD_PACKED;
-    pool_store(table, packed, (uint32_t)(at - packed), r->eids);
+    xtr_table_at(table, slot)->flags |= XTR_RECORD_PACKED;
+    store(table, slot, FIELD_EIDS, packed, (uint32_t)(at - packed));
 }
 
-static void store_eids(struct xtr_table *table, struct xtr_record *r, const struct em_eid *eids,
-                       size_t n)
+static void store_eids(struct xtr_table *table, uint32_t slot, const struct em_eid *eids, size_t n)
 {
+    struct xtr_record *r = xtr_table_at(table, slot);
     bool has_mac = n && eids[0].kind == EM_EID_MAC;
     bool has_ipv4 = n > has_mac && eids[has_mac].kind == EM_EID_IPV4;
     if (n != (size_t)has_mac + has_ipv4) {
-        pack_eids(table, r, eids, n);
+        pack_eids(table, slot, eids, n);
         return;
     }
     if (has_mac) {
@@ -272,11 +238,11 @@ static void unindex_eids(struct xtr_table *table, uint32_t slot)
     size_t n = xtr_table_eids(table, slot, eids);
     for (size_t i = 0; i < n; i++)
         if (xtr_eid_is_entry(&eids[i]))
-            em_index_remove(&table->by_eid, eid_hash(&eids[i]), slot);
-    struct xtr_record *r = &table->records[slot];
+            xtr_index_remove(&table->index, eid_hash(&eids[i]), slot);
+    struct xtr_record *r = xtr_table_at(table, slot);
     if (r->flags & XTR_RECORD_PACKED)
-        pool_release(table, r->eids);
-    r->flags &= (uint8_t) ~(XTR_RECORD_PACKED | XTR_RECORD_HAS_MAC | XTR_RECORD_HAS_IPV4);
+        release(table, slot, FIELD_EIDS);
+    r->flags &= ~(uint32_t)(XTR_RECORD_PACKED | XTR_RECORD_HAS_MAC | XTR_RECORD_HAS_IPV4);
 }
 
 void xtr_table_set_eids(struct xtr_table *table, uint32_t slot, const struct em_eid *eids, size_t n)
@@ -284,38 +250,43 @@ void xtr_table_set_eids(struct xtr_table *table, uint32_t slot, const struct em_
     struct em_eid kept[XTR_EIDS_MAX];
     size_t n_kept = filter_eids(eids, n, kept);
     unindex_eids(table, slot);
-    store_eids(table, &table->records[slot], kept, n_kept);
+    store_eids(table, slot, kept, n_kept);
     for (size_t i = 0; i < n_kept; i++)
         if (xtr_eid_is_entry(&kept[i]))
-            em_index_insert(&table->by_eid, eid_hash(&kept[i]), slot);
-    pool_compact(table);
+            xtr_index_insert(&table->index, eid_hash(&kept[i]), slot, table);
 }
 
 void xtr_table_remove(struct xtr_table *table, uint32_t slot)
 {
-    struct xtr_record *r = &table->records[slot];
+    struct xtr_record *r = xtr_table_at(table, slot);
     assert(r->flags & XTR_RECORD_USED);
     struct em_port_id id = xtr_table_id(table, slot);
-    em_index_remove(&table->by_id, id_hash(&id), slot);
+    xtr_index_remove(&table->index, id_hash(&id), slot);
     unindex_eids(table, slot);
     if (r->flags & XTR_RECORD_TEXT_ID)
-        pool_release(table, r->id);
-    *r = (struct xtr_record){.set = table->free};
+        release(table, slot, FIELD_ID);
+    *r = (struct xtr_record){0};
+    memcpy(r->id, &table->free, sizeof table->free);
     table->free = slot;
     table->n_used--;
-    pool_compact(table);
 }
 
 /* The index shows every record that may have the EID; the best so far is kept here. */
 struct search {
     const struct xtr_table *table;
     const struct em_eid *eid;
-    uint8_t generation;
     uint32_t best;
 };
 
 static bool holds(const struct xtr_table *table, uint32_t slot, const struct em_eid *wanted)
 {
+    const struct xtr_record *r = xtr_table_at(table, slot);
+    if (!(r->flags & XTR_RECORD_PACKED)) {
+        if (wanted->kind == EM_EID_MAC)
+            return r->flags & XTR_RECORD_HAS_MAC && !memcmp(r->eids, wanted->addr, EM_MAC_SIZE);
+        return wanted->kind == EM_EID_IPV4 && r->flags & XTR_RECORD_HAS_IPV4 &&
+               !memcmp(r->eids + EM_MAC_SIZE, wanted->addr, 4);
+    }
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(table, slot, eids);
     for (size_t i = 0; i < n; i++)
@@ -329,10 +300,9 @@ static bool is_better(const struct search *s, uint32_t slot)
 {
     if (s->best == XTR_SLOT_NONE)
         return true;
-    const struct xtr_record *records = s->table->records;
-    bool is_fresh = records[slot].generation == s->generation;
-    if (is_fresh != (records[s->best].generation == s->generation))
-        return is_fresh;
+    uint32_t flags = xtr_table_at(s->table, slot)->flags;
+    if ((flags ^ xtr_table_at(s->table, s->best)->flags) & XTR_RECORD_FRESH)
+        return flags & XTR_RECORD_FRESH;
     struct em_port_id a = xtr_table_id(s->table, slot), b = xtr_table_id(s->table, s->best);
     int order = memcmp(a.bytes, b.bytes, sizeof a.bytes);
     return order < 0 || (!order && a.size < b.size);
@@ -341,17 +311,16 @@ static bool is_better(const struct search *s, uint32_t slot)
 static bool visit(const void *aux, uint32_t slot, const void *key)
 {
     struct search *s = (struct search *)(uintptr_t)key;
-    if (!(s->table->records[slot].flags & XTR_RECORD_IS_LOCAL) && holds(s->table, slot, s->eid) &&
-        is_better(s, slot))
+    if (!(xtr_table_at(s->table, slot)->flags & XTR_RECORD_IS_LOCAL) &&
+        holds(s->table, slot, s->eid) && is_better(s, slot))
         s->best = slot;
     return false;
 }
 
-uint32_t xtr_table_owner(const struct xtr_table *table, const struct em_eid *eid,
-                         uint8_t generation)
+uint32_t xtr_table_owner(const struct xtr_table *table, const struct em_eid *eid)
 {
-    struct search search = {table, eid, generation, XTR_SLOT_NONE};
-    em_index_find(&table->by_eid, eid_hash(eid), visit, NULL, &search);
+    struct search search = {table, eid, XTR_SLOT_NONE};
+    xtr_index_find(&table->index, eid_hash(eid), visit, NULL, &search);
     return search.best;
 }
 
@@ -366,17 +335,51 @@ bool xtr_table_is_contested(const struct xtr_table *table, uint32_t slot)
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(table, slot, eids);
     for (size_t i = 0; i < n; i++) {
-        struct search search = {table, &eids[i], 0, slot};
+        struct search search = {table, &eids[i], slot};
         if (xtr_eid_is_entry(&eids[i]) &&
-            em_index_find(&table->by_eid, eid_hash(&eids[i]), is_other_holder, NULL, &search) !=
-                EM_INDEX_NONE)
+            xtr_index_find(&table->index, eid_hash(&eids[i]), is_other_holder, NULL, &search) !=
+                XTR_INDEX_NONE)
             return true;
     }
     return false;
 }
 
+void xtr_table_begin_pass(struct xtr_table *table)
+{
+    for (uint32_t slot = 0; slot < xtr_table_slots(table); slot++)
+        xtr_table_at(table, slot)->flags &= ~(uint32_t)XTR_RECORD_FRESH;
+}
+
 size_t xtr_table_memory(const struct xtr_table *table)
 {
-    return table->size * sizeof *table->records + table->pool_size +
-           ((size_t)table->by_id.mask + 1 + table->by_eid.mask + 1) * sizeof(uint64_t);
+    return xtr_segments_memory(&table->records) + xtr_index_memory(&table->index) +
+           xtr_slab_memory(&table->blocks);
+}
+
+/* For the index: the port-id, and what of the EIDs is indexed, in their order. */
+static size_t keys_of(const void *aux, uint32_t slot, uint64_t *ret_hashes)
+{
+    struct em_port_id id = xtr_table_id(aux, slot);
+    struct em_eid eids[XTR_EIDS_MAX];
+    size_t n_eids = xtr_table_eids(aux, slot, eids), n = 0;
+    ret_hashes[n++] = id_hash(&id);
+    for (size_t i = 0; i < n_eids; i++)
+        if (xtr_eid_is_entry(&eids[i]))
+            ret_hashes[n++] = eid_hash(&eids[i]);
+    return n;
+}
+
+void xtr_table_init(struct xtr_table *table)
+{
+    *table = (struct xtr_table){.free = XTR_SLOT_NONE};
+    xtr_segments_init(&table->records, sizeof(struct xtr_record));
+    xtr_index_init(&table->index, keys_of, 1 + XTR_EIDS_MAX);
+    xtr_slab_init(&table->blocks);
+}
+
+void xtr_table_fini(struct xtr_table *table)
+{
+    xtr_segments_fini(&table->records);
+    xtr_index_fini(&table->index);
+    xtr_slab_fini(&table->blocks);
 }

@@ -182,7 +182,8 @@ bool dataplane_is_disturbed(struct dataplane *plane)
 
 struct dataplane_stats dataplane_stats(const struct dataplane *plane)
 {
-    return (struct dataplane_stats){.n_ops = plane->n_ops,
+    return (struct dataplane_stats){.plane = plane->class->name,
+                                    .n_ops = plane->n_ops,
                                     .n_failed = plane->n_failed,
                                     .n_entries = plane->class->count(plane->dp),
                                     .apply_us = plane->apply_us};

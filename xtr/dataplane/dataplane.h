@@ -8,6 +8,7 @@
 struct dataplane;
 
 struct dataplane_stats {
+    const char *plane;  /* name of the class */
     uint64_t n_ops;     /* applied */
     uint64_t n_failed;  /* of these, refused */
     uint64_t n_entries; /* that stand, by the shadow */

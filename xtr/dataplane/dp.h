@@ -36,7 +36,7 @@ struct dp_target {
  * places names the same set, so that a node's death or move is one op.  A set with no
  * targets is legal: frames to its endpoints are dropped. */
 struct dp_set {
-    uint32_t id; /* 1 .. 2^24 */
+    uint32_t id; /* 1 .. 2^23 - 1 */
     const struct dp_target *targets;
     size_t n_targets;
 };
@@ -91,7 +91,7 @@ typedef void dp_visit_fn(void *aux, const struct dp_difference *difference);
 
 /* One per forwarding plane.  Calls block, none logs. */
 struct dp_class {
-    const char *name; /* "kernel" */
+    const char *name; /* "kernel", "null" */
 
     /* Checks that the underlay can be used, and adopts what an earlier run left: that
      * becomes the shadow.  On failure *ret_why is a sentence that says what to change
@@ -126,5 +126,6 @@ struct dp_class {
 };
 
 extern const struct dp_class dp_kernel;
+extern const struct dp_class dp_null; /* installs nothing */
 
 #endif

@@ -73,3 +73,26 @@ Test(dataplane, ops_are_described_as_a_person_reads_them)
         cr_expect_str_eq(dataplane_describe(&ops[i], text), texts[i]);
     cr_assert_str_eq(dataplane_verb(DP_LOCAL_PUT), "local MAC put");
 }
+
+Test(dataplane, the_null_plane_takes_everything_and_has_nothing)
+{
+    struct dp_target target = test_target("192.0.2.2", 100, 1);
+    struct dp_op ops[] = {
+        op_network(1, 100), op_set(1, &target, 1), op_mac(1, "02:00:00:00:00:01", 1),
+        op_neigh(1, "10.0.0.1", "02:00:00:00:00:01"), op_port(DP_PORT_PUT, 1, "none0")};
+    struct dp_config config = {.udp_port = 4789};
+    struct dataplane *null = NULL;
+    char *why = NULL;
+
+    ops[0].err = -EINVAL;
+    cr_assert_eq(dataplane_open(&dp_null, &config, &null, &why), 0);
+    cr_assert_eq(dataplane_apply(null, ops, 5), 0);
+    cr_assert_eq(dataplane_sweep(null, 0), 0);
+    cr_assert_eq(dataplane_check(null, true, NULL, NULL), 0);
+    cr_assert(!dataplane_is_disturbed(null));
+    struct dataplane_stats stats = dataplane_stats(null);
+    cr_assert_str_eq(stats.plane, "null");
+    cr_assert_eq(stats.n_ops, 5);
+    cr_assert_eq(stats.n_entries, 0);
+    dataplane_close(null);
+}

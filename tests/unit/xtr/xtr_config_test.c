@@ -42,7 +42,19 @@ Test(xtr_config, without_a_file_everything_has_a_value)
     cr_assert(eq(str, config.control_path, "/run/eidmap/xtr.sock"));
     cr_assert(eq(str, config.state_dir, "/var/lib/eidmap/xtr"));
     cr_assert(eq(int, config.log_level, EM_LOG_INFO));
+    cr_assert(eq(int, config.plane, XTR_PLANE_KERNEL));
     xtr_config_free(&config);
+}
+
+Test(xtr_config, the_data_plane_is_chosen_by_name)
+{
+    cr_assert(eq(int, load("dataplane: null\n"), 0), "%s", why);
+    cr_assert(eq(int, config.plane, XTR_PLANE_NULL));
+    xtr_config_free(&config);
+    cr_assert(eq(int, load("dataplane: kernel\n"), 0), "%s", why);
+    cr_assert(eq(int, config.plane, XTR_PLANE_KERNEL));
+    xtr_config_free(&config);
+    refused("dataplane: none\n", "kernel");
 }
 
 Test(xtr_config, a_port_of_the_file_becomes_a_wish)

@@ -1,0 +1,63 @@
+/* The null data plane: takes every operation and installs nothing.
+ *
+ * An agent with it follows the map, keeps its map-cache and shows both, on a host that must
+ * not or cannot forward: for monitoring, and for measuring what the rest of the agent costs.
+ * It keeps no shadow, so it has nothing to count, to compare or to sweep.  A local port is
+ * registered without a look at its device, since frames are somebody else's business. */
+#include "dp.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct dp {
+    struct dp_config config; /* nothing depends on it; an object has to be something */
+};
+
+static int null_open(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
+{
+    *ret_dp = em_memdup(config, sizeof(*config));
+    return 0;
+}
+
+static void null_close(struct dp *dp)
+{
+    free(dp);
+}
+
+static void null_apply(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ops[i].err = 0;
+}
+
+static int null_sweep(struct dp *dp, uint32_t network_id)
+{
+    return 0;
+}
+
+static int64_t null_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux)
+{
+    return 0;
+}
+
+static bool null_is_disturbed(struct dp *dp)
+{
+    return false;
+}
+
+static uint64_t null_count(const struct dp *dp)
+{
+    return 0;
+}
+
+const struct dp_class dp_null = {
+    .name = "null",
+    .open = null_open,
+    .close = null_close,
+    .apply = null_apply,
+    .sweep = null_sweep,
+    .check = null_check,
+    .is_disturbed = null_is_disturbed,
+    .count = null_count,
+};
