@@ -130,3 +130,9 @@ int64_t xtr_agent_check(struct xtr_agent *agent, bool is_repair, dp_visit_fn *vi
     }
     return n;
 }
+
+void xtr_agent_look(struct xtr_agent *agent, const struct dp_path *path, dp_step_fn *visit,
+                    void *aux)
+{
+    dataplane_look(agent->plane, path, visit, aux);
+}

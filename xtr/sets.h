@@ -5,6 +5,7 @@
 #ifndef XTR_SETS_H
 #define XTR_SETS_H
 
+#include "choose.h"
 #include "nodes.h"
 #include "dataplane/dp.h"
 
@@ -56,6 +57,10 @@ struct xtr_set *xtr_sets_get(const struct xtr_sets *sets, uint32_t id);
 
 /* A set without references, for good. */
 void xtr_sets_free(struct xtr_sets *sets, struct xtr_nodes *nodes, struct xtr_set *set);
+
+/* Its locations as the choice sees them; room for set->n_locations. */
+void xtr_set_candidates(const struct xtr_set *set, const struct xtr_nodes *nodes,
+                        struct xtr_candidate *ret_candidates);
 
 /* Where frames go now.  'own_port' is the data plane's UDP port.  Returns the number of
  * targets, each a different place. */

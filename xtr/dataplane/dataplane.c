@@ -175,6 +175,12 @@ int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit
     return plane->class->check(plane->dp, repair, visit, aux);
 }
 
+void dataplane_look(struct dataplane *plane, const struct dp_path *path, dp_step_fn *visit,
+                    void *aux)
+{
+    plane->class->look(plane->dp, path, visit, aux);
+}
+
 bool dataplane_is_disturbed(struct dataplane *plane)
 {
     return plane->class->is_disturbed(plane->dp);

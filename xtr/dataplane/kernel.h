@@ -40,6 +40,12 @@ struct dp {
 /* Neighbours are permanent, since a bridge that loses its carrier flushes all others. */
 #define DP_NEIGH_STATE NUD_PERMANENT
 
+/* What VXLAN adds to a packet: outer IP 20 or 40, UDP 8, VXLAN 8, inner Ethernet 14. */
+static inline uint32_t dp_overhead(const struct em_ip *rloc)
+{
+    return rloc->size == 16 ? 70 : 50;
+}
+
 #define DP_OP_MESSAGES 3 /* most that one endpoint op needs */
 
 /* kernel.c */
@@ -57,10 +63,13 @@ int dp_endpoint_done(struct dp *dp, const struct dp_op *op, int err);
 /* True if an op on the same entry is in the batch. */
 bool dp_endpoint_is_pending(struct dp *dp, const struct dp_op *op);
 
-/* What the kernel has for this MAC, in the vxlan device's table (NTF_SELF) or in the
- * bridge's (NTF_MASTER).  The batch must be empty.  0, -ENOENT or -errno. */
-int dp_fdb_lookup(struct dp *dp, const struct dp_network_rec *network, const uint8_t *mac,
-                  uint8_t table, struct dp_fdb *ret_fdb);
+/* What the kernel has for this MAC, in the vxlan device's table (NTF_SELF) or in its
+ * bridge's (NTF_MASTER), and for this address on the bridge.  The batch must be empty.  0,
+ * -ENOENT or -errno. */
+int dp_fdb_lookup(struct dp *dp, uint32_t vxlan, const uint8_t *mac, uint8_t table,
+                  struct dp_fdb *ret_fdb);
+int dp_neigh_lookup(struct dp *dp, uint32_t bridge, const struct em_ip *ip,
+                    struct dp_neigh *ret_neigh);
 
 /* The entries that a record stands for. */
 struct dp_fdb dp_mac_vxlan_entry(const struct dp *dp, const struct dp_mac_rec *rec);
@@ -114,6 +123,9 @@ int dp_sweep(struct dp *dp, uint32_t network_id);
 
 /* watch.c */
 bool dp_is_disturbed(struct dp *dp);
+
+/* look.c */
+void dp_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);
 
 /* check.c */
 int64_t dp_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);

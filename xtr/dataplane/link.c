@@ -142,6 +142,7 @@ static bool parse_link(const struct nlmsghdr *message, struct dp_link *link)
         return false;
     *link = (struct dp_link){.ifindex = (uint32_t)ifi->ifi_index,
                              .is_up = ifi->ifi_flags & IFF_UP,
+                             .is_running = ifi->ifi_flags & IFF_RUNNING,
                              .is_loopback = ifi->ifi_flags & IFF_LOOPBACK};
     mnl_attr_for_each(attr, message, sizeof(*ifi))
     {

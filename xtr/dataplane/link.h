@@ -30,6 +30,7 @@ struct dp_link {
     uint32_t network_id; /* by its alias; 0: not ours */
     uint32_t mtu;
     bool is_up;
+    bool is_running; /* up, and the other end is */
     bool is_loopback;
     struct dp_brport brport; /* of a bridge's port */
     uint32_t vni;            /* vxlan only, the next three too */

@@ -13,8 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define OVERHEAD_V4    50    /* outer Ethernet payload: IP 20, UDP 8, VXLAN 8, inner Ethernet 14 */
-#define OVERHEAD_V6    70    /* IP 40 */
 #define IPV6_LEAST_MTU 1280u /* RFC 8200 section 5 */
 #define LOOPBACK_MTU   1500u /* an RLOC on lo says nothing about the wire */
 
@@ -57,7 +55,7 @@ static bool is_same_tunnel(const struct dp_link *a, const struct dp_link *b)
 /* -EMSGSIZE if the network wants larger packets than the underlay can carry. */
 static int fit_mtu(struct dp *dp, const struct dp_network *want, uint32_t *ret_mtu)
 {
-    uint32_t overhead = dp->rloc.size == 16 ? OVERHEAD_V6 : OVERHEAD_V4;
+    uint32_t overhead = dp_overhead(&dp->rloc);
     struct dp_link underlay;
 
     int r = dp_link_find_address(dp->nl, &dp->rloc, &dp->underlay);

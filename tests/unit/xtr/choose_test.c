@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#define SEEN XTR_VIEW_EVERYONE
+#define SEEN EM_VIEW_EVERYONE
 /* node, segmentation-id, priority, weight, view, pending, usable, reachable */
 #define PLACE(...) ((struct xtr_candidate){__VA_ARGS__})
 
@@ -65,15 +65,15 @@ Test(choose, pending_and_never_and_unusable_do_not_count)
 {
     struct xtr_candidate c[] = {
         PLACE(1, 10, 1, 0, SEEN, 1, 1, 1), PLACE(2, 10, 255, 0, SEEN, 0, 1, 1),
-        PLACE(3, 10, 1, 0, SEEN, 0, 0, 1), PLACE(4, 10, 1, 0, XTR_VIEW_OTHERS, 0, 1, 1)};
+        PLACE(3, 10, 1, 0, SEEN, 0, 0, 1), PLACE(4, 10, 1, 0, EM_VIEW_OTHERS, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 4, chosen), 0));
 }
 
 Test(choose, the_most_specific_view_wins_over_priority)
 {
     struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
-                                PLACE(2, 10, 7, 0, XTR_VIEW_LABEL, 0, 1, 1),
-                                PLACE(3, 10, 9, 0, XTR_VIEW_NODE, 0, 1, 1)};
+                                PLACE(2, 10, 7, 0, EM_VIEW_LABEL, 0, 1, 1),
+                                PLACE(3, 10, 9, 0, EM_VIEW_NODE, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 3, chosen), 1));
     cr_assert(eq(u32, chosen[0].node, 3));
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
@@ -89,13 +89,13 @@ Test(choose, a_view_is_matched_against_this_node_and_its_labels)
 {
     const struct em_label labels[] = {{"zone", "a"}, {"rack", "7"}};
     struct em_location l = {.node_id = "x"};
-    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_EVERYONE);
+    cr_assert(em_location_view(&l, "h1", labels, 2) == EM_VIEW_EVERYONE);
     l.view_label = (struct em_label){"rack", "7"};
-    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_LABEL);
-    cr_assert(xtr_choose_view(&l, "h1", labels, 1) == XTR_VIEW_OTHERS);
+    cr_assert(em_location_view(&l, "h1", labels, 2) == EM_VIEW_LABEL);
+    cr_assert(em_location_view(&l, "h1", labels, 1) == EM_VIEW_OTHERS);
     l.view_label.value = "8";
-    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_OTHERS);
+    cr_assert(em_location_view(&l, "h1", labels, 2) == EM_VIEW_OTHERS);
     l.view_node = "h1";
-    cr_assert(xtr_choose_view(&l, "h1", labels, 2) == XTR_VIEW_NODE);
-    cr_assert(xtr_choose_view(&l, "h2", labels, 2) == XTR_VIEW_OTHERS);
+    cr_assert(em_location_view(&l, "h1", labels, 2) == EM_VIEW_NODE);
+    cr_assert(em_location_view(&l, "h2", labels, 2) == EM_VIEW_OTHERS);
 }
