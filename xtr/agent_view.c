@@ -35,6 +35,8 @@ static void find_problems(struct xtr_agent *agent)
     if (!agent->server)
         add_problem(agent, em_asprintf("no map server reachable: %s",
                                        agent->down_why ? agent->down_why : "not yet connected"));
+    if (agent->rloc_why)
+        add_problem(agent, em_strdup(agent->rloc_why));
     if (agent->save_err)
         add_problem(agent, em_asprintf("ports cannot be saved in %s: %s", agent->config->state_dir,
                                        em_strerror(agent->save_err)));

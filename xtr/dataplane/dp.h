@@ -137,6 +137,12 @@ struct dp_class {
      * compared, or -errno. */
     int64_t (*check)(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
 
+    /* The underlay address of this node is another from now on, of the same family: tunnels
+     * send from it, with as little cut as can be.  -EADDRNOTAVAIL: no device has it;
+     * -EAFNOSUPPORT: another family; else the first error of a network that could not
+     * follow, which a check with 'repair' tries again. */
+    int (*set_rloc)(struct dp *dp, const struct em_ip *rloc);
+
     /* Looks at each thing on the path, in the frame's order, and visits it; what cannot be
      * looked at for want of an earlier one is left out.  Reads single entries, from the
      * plane and not from the shadow, and changes nothing. */

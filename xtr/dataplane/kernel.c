@@ -250,6 +250,7 @@ const struct dp_class dp_kernel = {
     .apply = kernel_apply,
     .sweep = dp_sweep,
     .check = dp_check,
+    .set_rloc = dp_network_set_rloc,
     .look = dp_look,
     .is_disturbed = dp_is_disturbed,
     .count = kernel_count,

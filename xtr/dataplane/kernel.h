@@ -100,6 +100,8 @@ int dp_set_put(struct dp *dp, const struct dp_set *set);
 int dp_set_delete(struct dp *dp, uint32_t set_id);
 /* By address, because the targets want a VNI or UDP port that a nexthop cannot carry? */
 bool dp_set_is_by_dst(const struct dp_set_rec *set, const struct dp_network_rec *network);
+/* Frames to sets without targets are dropped at this node's RLOC, which is another. */
+int dp_set_rehome(struct dp *dp);
 /* Removes adopted groups and nexthops that no set has claimed; their number. */
 int dp_set_sweep(struct dp *dp);
 struct dp_nexthop dp_set_group_entry(const struct dp_set_rec *set);
@@ -116,6 +118,7 @@ bool dp_network_port_stands(struct dp *dp, struct dp_port_rec *port);
 /* What is wrong with the network's devices, or NULL.  Static storage. */
 const char *dp_network_fault(struct dp *dp, const struct dp_network_rec *network);
 int dp_network_repair(struct dp *dp, uint32_t network_id);
+int dp_network_set_rloc(struct dp *dp, const struct em_ip *rloc);
 
 /* adopt.c: what an earlier run has left. */
 int dp_adopt(struct dp *dp);

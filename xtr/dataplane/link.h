@@ -65,6 +65,9 @@ int dp_link_enslave(struct dp_nl *nl, uint32_t ifindex, uint32_t bridge,
                     const struct dp_brport *brport);
 int dp_link_release(struct dp_nl *nl, uint32_t ifindex);
 
+/* Gives a vxlan device another address of its family, in place. */
+int dp_link_set_local(struct dp_nl *nl, uint32_t ifindex, const struct em_ip *local);
+
 int dp_link_set_mtu(struct dp_nl *nl, uint32_t ifindex, uint32_t mtu);
 int dp_link_set_up(struct dp_nl *nl, uint32_t ifindex);
 int dp_link_delete(struct dp_nl *nl, uint32_t ifindex);
