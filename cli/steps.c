@@ -33,8 +33,8 @@ void ctl_steps_title(struct ctl_steps *steps, const char *format, ...)
     fputc('\n', steps->ctl->out);
 }
 
-static void print(const struct ctl_steps *steps, const char *name, bool is_wrong,
-                  const char *found, const char *advice)
+static void print(const struct ctl_steps *steps, const char *name, bool is_wrong, const char *found,
+                  const char *advice)
 {
     const char *sign = is_wrong ? "WRONG" : "ok   ";
     if (steps->has_signs)
@@ -49,8 +49,8 @@ void ctl_steps_add(struct ctl_steps *steps, const char *part, const char *name, 
                    const char *found, const char *advice)
 {
     if (is_wrong && !steps->wrong)
-        steps->wrong = em_asprintf("wrong at %s: %s%s%s", name, found, advice[0] ? "; " : "",
-                                   advice);
+        steps->wrong =
+            em_asprintf("wrong at %s: %s%s%s", name, found, advice[0] ? "; " : "", advice);
     if (!steps->ctl->is_json) {
         print(steps, name, is_wrong, found, advice);
         return;

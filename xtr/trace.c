@@ -22,8 +22,8 @@ struct trace {
 };
 
 /* 'advice' NULL: all is well. */
-__attribute__((format(printf, 4, 5))) static void
-tell(struct trace *t, const char *name, const char *advice, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void tell(struct trace *t, const char *name,
+                                                       const char *advice, const char *format, ...)
 {
     char found[TEXT];
     va_list args;
@@ -99,8 +99,8 @@ static void tell_feed(struct trace *t)
     if (!xtr_mapcache_is_complete(cache, t->network->id))
         tell(t, "feed", NULL, "revision %llu; the network has not been shown to its end", revision);
     else if (!status->server[0])
-        tell(t, "feed", NULL, "revision %llu, and no map server for %llu s: it may be old", revision,
-             (unsigned long long)status->headless_ms / 1000);
+        tell(t, "feed", NULL, "revision %llu, and no map server for %llu s: it may be old",
+             revision, (unsigned long long)status->headless_ms / 1000);
     else
         tell(t, "feed", NULL, "revision %llu from %s, installed %llu", revision, status->server,
              installed);

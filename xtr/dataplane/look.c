@@ -127,8 +127,7 @@ static void look_bridge_fdb(struct look *l, uint32_t wanted, const char *wanted_
         (void)dp_link_get_index(l->dp->nl, fdb.ifindex, &other);
         tell(l, "bridge-fdb",
              fdb.flags & DP_FDB_MARK ? REPAIR : "remove the entry, it was not made by xtr",
-             "%s dev %s master %s: the map wants %s", mac, other.name, l->bridge.name,
-             wanted_name);
+             "%s dev %s master %s: the map wants %s", mac, other.name, l->bridge.name, wanted_name);
     } else {
         tell(l, "bridge-fdb", NULL, "%s dev %s master %s", mac, wanted_name, l->bridge.name);
     }
@@ -337,8 +336,7 @@ static void look_device(struct look *l, const struct dp_route *route)
         tell(l, "underlay", "set the device of the underlay up, and look at its cable", "%s: %s",
              device.name, device.is_up ? "no carrier" : "down");
     else
-        look_mtu(l, &device,
-                 route->mtu && route->mtu < device.mtu ? route->mtu : device.mtu);
+        look_mtu(l, &device, route->mtu && route->mtu < device.mtu ? route->mtu : device.mtu);
 }
 
 static const char *route_advice(int err)
