@@ -80,5 +80,3 @@ xtr_start hv2
 soon "it has started again" trace_is_good a b
 ctl node set hv2 --disable >/dev/null
 told "a node that is disabled" a b port 'no node'
-ctl node set hv2 --enable >/dev/null
-soon "it is enabled" trace_is_good a b

@@ -354,6 +354,33 @@ static uint64_t fake_count(const struct dp *dp)
     return dp->n;
 }
 
+static int fake_set_rloc(struct dp *dp, const struct em_ip *rloc)
+{
+    return rloc->size == 4 ? 0 : -EAFNOSUPPORT;
+}
+
+/* One step: does the MAC stand, behind the device or at the targets that are wanted? */
+static void fake_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux)
+{
+    struct dp_op key = {.verb = DP_MAC_PUT, .network.id = path->network.id};
+    memcpy(key.mac, path->mac, sizeof(key.mac));
+    const struct standing *entry = find(dp, &key);
+    struct dp_op set_key = {.verb = DP_SET_PUT, .set.id = entry ? entry->op.set.id : 0};
+    const struct standing *set = find(dp, &set_key);
+    struct dp_set wanted = {.targets = path->targets, .n_targets = path->n_targets};
+    bool is_right;
+
+    if (path->device)
+        is_right = entry && entry->op.verb == DP_LOCAL_PUT &&
+                   strcmp(entry->op.device, path->device) == 0;
+    else
+        is_right = entry && entry->op.verb == DP_MAC_PUT && set && is_same_set(&set->op.set, &wanted);
+    visit(aux, &(struct dp_step){.name = "mac",
+                                 .is_wrong = !is_right,
+                                 .found = is_right ? "as wanted" : "missing or elsewhere",
+                                 .advice = is_right ? "" : "put it"});
+}
+
 /* Nobody else can reach it. */
 static bool fake_is_disturbed(struct dp *dp)
 {
@@ -367,6 +394,8 @@ const struct dp_class dp_fake = {
     .apply = fake_apply,
     .sweep = fake_sweep,
     .check = fake_check,
+    .set_rloc = fake_set_rloc,
+    .look = fake_look,
     .is_disturbed = fake_is_disturbed,
     .count = fake_count,
 };
