@@ -540,7 +540,8 @@ const struct ctl_command ctl_port_commands[] = {
      "All its locations are replaced by one.\n", "mapctl port move web-1 --to hv2"},
     {"locate", "PORT NODE[:VNI] [OPTION]... | PORT --any-local", 1, 2, locate_options, run_locate,
      "Add or change one location of a port",
-     "Its other locations stay.  A view decides which nodes see the location; of those that a node\n"
+     "Its other locations stay.  A view decides which nodes see the location; of those that a "
+     "node\n"
      "sees, the most specific ones count: its own, then its labels', then everyone's.  A gateway\n"
      "with an instance on each of a few hosts has one location for each, in that node's own view;\n"
      "one on every host is any-local: no node is named, and no packet to it leaves its host.\n",

@@ -52,11 +52,6 @@ static void move_to(struct xtr_agent *agent, const struct em_ip *ip)
     set_problem(agent, NULL);
 }
 
-static bool is_same(const struct em_ip *a, const struct em_ip *b)
-{
-    return a->size == b->size && !memcmp(a->addr, b->addr, a->size);
-}
-
 /* Where no address leads to the servers for now, the one that we have is as good as any. */
 static void follow(struct xtr_agent *agent)
 {
@@ -65,7 +60,7 @@ static void follow(struct xtr_agent *agent)
     char *why = NULL;
     int r = xtr_rloc_find(agent->config, found, &n, &why);
     free(why);
-    if (r || is_same(&found[0], &agent->rlocs[0].ip))
+    if (r || em_ip_equal(&found[0], &agent->rlocs[0].ip))
         check_own(agent);
     else if (found[0].size != agent->rlocs[0].ip.size)
         set_problem(agent, em_asprintf("the underlay address is %s now, of another family: restart "

@@ -345,9 +345,8 @@ struct differences {
 
 static char *arena_text(struct em_arena *arena, const char *text)
 {
-    size_t size = strlen(text) + 1;
-    char *copy = em_arena_alloc(arena, size);
-    return copy ? memcpy(copy, text, size) : (char *)(uintptr_t) "";
+    char *copy = xtr_show_text(arena, text);
+    return copy ? copy : (char *)(uintptr_t) "";
 }
 
 static const char *network_name(const struct xtr_control *control, uint32_t network_id)
@@ -440,8 +439,9 @@ static void trace(struct peer *peer, uint64_t id, const Eidmap__XtrTrace *reques
     if (from.size)
         memcpy(from.bytes, request->from.data, from.size);
     envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_TRACE_REPLY;
-    envelope.xtr_trace_reply = xtr_show_trace(&peer->control->out, peer->control->agent,
-                                              request->network_name, &eid, from.size ? &from : NULL);
+    envelope.xtr_trace_reply =
+        xtr_show_trace(&peer->control->out, peer->control->agent, request->network_name, &eid,
+                       from.size ? &from : NULL);
     if (envelope.xtr_trace_reply)
         answer(peer, &envelope, id);
     else

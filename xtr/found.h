@@ -9,8 +9,8 @@
 struct xtr_found_place {
     struct em_location location; /* lent until the map-cache changes */
     enum xtr_why why;
-    bool is_self;     /* this node itself: a stale location, the port is not attached here */
-    bool is_known;    /* the map has a record of the node */
+    bool is_self;  /* this node itself: a stale location, the port is not attached here */
+    bool is_known; /* the map has a record of the node */
     bool is_disabled;
     bool is_stranded; /* no RLOC of a family that we can send to */
     bool is_reachable;

@@ -194,7 +194,7 @@ static struct xtr_candidate candidate(const struct xtr_setloc *loc, const struct
         .priority = loc->priority,
         .weight = loc->weight,
         .view = em_location_view(&shown, nodes->self->id, self ? self->labels : NULL,
-                                self ? self->n_labels : 0),
+                                 self ? self->n_labels : 0),
         .is_pending = loc->is_pending,
         .is_usable = loc->node->is_usable,
         .is_reachable = xtr_node_is_reachable(loc->node),

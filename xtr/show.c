@@ -182,7 +182,7 @@ struct steps {
     bool is_full;
 };
 
-static char *copy_text(struct em_arena *arena, const char *text)
+char *xtr_show_text(struct em_arena *arena, const char *text)
 {
     size_t size = strlen(text) + 1;
     char *copy = em_arena_alloc(arena, size);
@@ -195,8 +195,8 @@ static void add_step(void *aux, const struct dp_step *step)
     if (steps->is_full || steps->reply->n_steps == TRACE_STEPS)
         return;
     Eidmap__XtrTraceStep *msg = em_arena_alloc(steps->arena, sizeof *msg);
-    char *found = copy_text(steps->arena, step->found);
-    char *advice = copy_text(steps->arena, step->advice);
+    char *found = xtr_show_text(steps->arena, step->found);
+    char *advice = xtr_show_text(steps->arena, step->advice);
     steps->is_full = !msg || !found || !advice;
     if (steps->is_full)
         return;

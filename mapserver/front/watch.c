@@ -65,14 +65,12 @@ static void put_eid(struct em_buf *out, uint32_t number, const struct em_eid *ei
 static void put_port_for_node(struct ms_session *session, struct em_buf *out, struct ms_blob blob)
 {
     struct em_arena *arena = &session->worker->arena;
-    Eidmap__Port *port =
-        em_msg_unpack_as(arena, &eidmap__port__descriptor, blob.data, blob.size);
+    Eidmap__Port *port = em_msg_unpack_as(arena, &eidmap__port__descriptor, blob.data, blob.size);
     uint8_t *packed = em_arena_alloc(arena, blob.size);
     size_t n = 0;
     for (size_t i = 0; port && i < port->n_locations; i++) {
         const Eidmap__View *view = port->locations[i]->view;
-        if (!view || !view->node_id[0] ||
-            strcmp(view->node_id, session->member.identity.name) == 0)
+        if (!view || !view->node_id[0] || strcmp(view->node_id, session->member.identity.name) == 0)
             port->locations[n++] = port->locations[i];
     }
     if (port && packed) {

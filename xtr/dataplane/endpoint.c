@@ -131,10 +131,11 @@ static bool is_in_the_way(struct dp *dp, const struct dp_network_rec *network, c
 {
     struct dp_fdb fdb;
 
-    if (dp_fdb_lookup(dp, network->vxlan, mac, NTF_MASTER, &fdb) == 0 && !(fdb.flags & DP_FDB_MARK) &&
-        (fdb.state & (NUD_NOARP | NUD_PERMANENT)))
+    if (dp_fdb_lookup(dp, network->vxlan, mac, NTF_MASTER, &fdb) == 0 &&
+        !(fdb.flags & DP_FDB_MARK) && (fdb.state & (NUD_NOARP | NUD_PERMANENT)))
         return true;
-    return dp_fdb_lookup(dp, network->vxlan, mac, NTF_SELF, &fdb) == 0 && !(fdb.flags & DP_FDB_MARK);
+    return dp_fdb_lookup(dp, network->vxlan, mac, NTF_SELF, &fdb) == 0 &&
+           !(fdb.flags & DP_FDB_MARK);
 }
 
 /* A record of a stranger's entry goes when the entry is gone.  Flushes. */
@@ -483,8 +484,7 @@ static int settle_neigh(struct dp *dp, const struct dp_op *op)
     int r = dp_neigh_lookup(dp, neigh.ifindex, &neigh.ip, &stands);
     if (r && r != -ENOENT)
         return r;
-    if (r == 0 && stands.protocol != DP_PROTOCOL &&
-        stands.state & (NUD_PERMANENT | NUD_NOARP))
+    if (r == 0 && stands.protocol != DP_PROTOCOL && stands.state & (NUD_PERMANENT | NUD_NOARP))
         return -EEXIST;
     dp_neigh_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &neigh);
     return dp_nl_commit(dp->nl);

@@ -40,11 +40,6 @@ __attribute__((format(printf, 4, 5))) static void tell(struct look *l, const cha
                                        .advice = advice ? advice : ""});
 }
 
-static bool is_same_ip(const struct em_ip *a, const struct em_ip *b)
-{
-    return a->size == b->size && memcmp(a->addr, b->addr, a->size) == 0;
-}
-
 /* ---- this host's half */
 
 static bool look_bridge(struct look *l)
@@ -155,7 +150,7 @@ static const char *tunnel_fault(const struct look *l)
         return "no port of the bridge";
     if (vxlan->vni != network->segmentation_id)
         return "its VNI is another";
-    if (!is_same_ip(&vxlan->local, &l->dp->rloc) || vxlan->udp_port != l->dp->udp_port)
+    if (!em_ip_equal(&vxlan->local, &l->dp->rloc) || vxlan->udp_port != l->dp->udp_port)
         return "its own address or port is another";
     if (network->mtu && vxlan->mtu < network->mtu)
         return "its mtu is less than the network's";
@@ -206,7 +201,7 @@ static void list_targets(const struct look *l, char text[TEXT])
 static bool is_wanted(const struct look *l, const struct em_ip *ip, unsigned weight)
 {
     for (size_t i = 0; i < l->path->n_targets; i++)
-        if (is_same_ip(&l->path->targets[i].ip, ip) &&
+        if (em_ip_equal(&l->path->targets[i].ip, ip) &&
             (l->path->n_targets == 1 || l->path->targets[i].weight == weight))
             return true;
     return false;
@@ -282,7 +277,7 @@ static bool is_right_dst(const struct look *l, const struct dp_fdb *fdb)
     uint32_t vni = fdb->vni ? fdb->vni : l->path->network.segmentation_id;
     uint16_t port = fdb->port ? fdb->port : l->dp->udp_port;
 
-    return is_same_ip(&fdb->dst, &target->ip) && vni == target->segmentation_id &&
+    return em_ip_equal(&fdb->dst, &target->ip) && vni == target->segmentation_id &&
            port == (target->udp_port ? target->udp_port : l->dp->udp_port);
 }
 

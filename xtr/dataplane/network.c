@@ -53,7 +53,7 @@ static bool is_same_device(const struct dp_link *a, const struct dp_link *b)
 
 static bool is_same_tunnel(const struct dp_link *a, const struct dp_link *b)
 {
-    return is_same_device(a, b) && memcmp(a->local.addr, b->local.addr, a->local.size) == 0;
+    return is_same_device(a, b) && em_ip_equal(&a->local, &b->local);
 }
 
 /* -EMSGSIZE if the network wants larger packets than the underlay can carry. */

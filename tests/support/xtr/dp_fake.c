@@ -70,14 +70,9 @@ static enum dp_verb kind_of(enum dp_verb verb)
     abort();
 }
 
-static bool is_same_ip(const struct em_ip *a, const struct em_ip *b)
-{
-    return a->size == b->size && memcmp(a->addr, b->addr, a->size) == 0;
-}
-
 static bool is_same_target(const struct dp_target *a, const struct dp_target *b)
 {
-    return is_same_ip(&a->ip, &b->ip) && a->udp_port == b->udp_port &&
+    return em_ip_equal(&a->ip, &b->ip) && a->udp_port == b->udp_port &&
            a->segmentation_id == b->segmentation_id;
 }
 
@@ -93,7 +88,7 @@ static bool is_same_key(const struct dp_op *a, const struct dp_op *b)
     case DP_MAC_PUT:
         return a->network.id == b->network.id && memcmp(a->mac, b->mac, EM_MAC_SIZE) == 0;
     case DP_NEIGHBOUR_PUT:
-        return a->network.id == b->network.id && is_same_ip(&a->ip, &b->ip);
+        return a->network.id == b->network.id && em_ip_equal(&a->ip, &b->ip);
     case DP_FLOOD_PUT:
         return a->network.id == b->network.id && is_same_target(&a->target, &b->target);
     case DP_PORT_PUT:
@@ -371,10 +366,11 @@ static void fake_look(struct dp *dp, const struct dp_path *path, dp_step_fn *vis
     bool is_right;
 
     if (path->device)
-        is_right = entry && entry->op.verb == DP_LOCAL_PUT &&
-                   strcmp(entry->op.device, path->device) == 0;
+        is_right =
+            entry && entry->op.verb == DP_LOCAL_PUT && strcmp(entry->op.device, path->device) == 0;
     else
-        is_right = entry && entry->op.verb == DP_MAC_PUT && set && is_same_set(&set->op.set, &wanted);
+        is_right =
+            entry && entry->op.verb == DP_MAC_PUT && set && is_same_set(&set->op.set, &wanted);
     visit(aux, &(struct dp_step){.name = "mac",
                                  .is_wrong = !is_right,
                                  .found = is_right ? "as wanted" : "missing or elsewhere",

@@ -680,8 +680,7 @@ Test(ctl_map, trace_of_two_that_can_talk_is_code_0)
     cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
     ctl_assert_has(run.out, "web-1 at hv1 -> 10.1.0.5\n");
     ctl_assert_has(run.out, "  ok     sees         hv1:5001, epoch 40: on the same node\n");
-    ctl_assert_has(run.out,
-                   "  ok     installed    hv1 has installed revision 49, needs 41\n");
+    ctl_assert_has(run.out, "  ok     installed    hv1 has installed revision 49, needs 41\n");
     run = ctl_run("trace blue web-1 10.1.0.5 -s @ -o json");
     json_t *json = ctl_parse_json(run.out);
     cr_assert_eq(json_array_size(json), 9);
@@ -698,7 +697,8 @@ Test(ctl_map, trace_names_the_first_wrong_step)
     node.state = EIDMAP__NODE_STATE__NODE_REACHABLE;
     node.revision = 60;
     run = ctl_run("trace blue web-1 10.1.0.5 -s @ -t 1");
-    ctl_assert_error(&run, CTL_REFUSED, "wrong at installed: hv1 has installed revision 49, needs 60");
+    ctl_assert_error(&run, CTL_REFUSED,
+                     "wrong at installed: hv1 has installed revision 49, needs 60");
     location.state = EIDMAP__LOCATION_STATE__LOCATION_PENDING;
     run = ctl_run("trace blue web-1 10.1.0.5 -s @ -t 1");
     cr_assert_eq(run.code, CTL_DONE, "nobody sends from a pending location: %s", run.err);

@@ -322,7 +322,8 @@ Test(ctl_xtr, trace_marks_the_first_wrong_step_and_is_code_1)
 Test(ctl_xtr, trace_of_what_has_no_path_is_a_usage_error)
 {
     static const char *const lines[] = {"xtr trace blue web.example -S @",
-                                        "xtr trace blue 10.0.0.0/8 -S @", "xtr trace blue tcp/x -S @"};
+                                        "xtr trace blue 10.0.0.0/8 -S @",
+                                        "xtr trace blue tcp/x -S @"};
     for (size_t i = 0; i < 3; i++) {
         struct ctl_run run = ctl_run(lines[i]);
         ctl_assert_error(&run, CTL_USAGE, "EID ");

@@ -108,7 +108,8 @@ Test(front, a_node_is_not_shown_what_is_for_another_alone)
     em_client_resolve(em_call_client(hv2), 0, "blue", &eid, 1, EM_RESOLVE_WATCH, scene_on_reply,
                       &watch);
     cr_assert_str_eq(scene_await(&watch).node, "hv2");
-    const struct em_location more[] = {each[0], {.node_id = "hv2", .view_node = "hv2", .weight = 9}};
+    const struct em_location more[] = {each[0],
+                                       {.node_id = "hv2", .view_node = "hv2", .weight = 9}};
     declare_gateway(more, 2);
     cr_assert_str_eq(scene_await(&watch).node, "hv2", "so it is in what is pushed");
 }

@@ -116,9 +116,9 @@ Test(choose, every_rule_is_a_reason)
         PLACE(5, 10, 1, 5, SEEN, 0, 1, 1),          PLACE(6, 10, 1, 5, EM_VIEW_LABEL, 0, 0, 1),
         PLACE(7, 10, 255, 5, SEEN, 0, 1, 1),        PLACE(8, 10, 1, 5, SEEN, 1, 1, 1),
         PLACE(9, 10, 1, 5, EM_VIEW_OTHERS, 0, 1, 1)};
-    static const enum xtr_why wanted[] = {
-        XTR_WHY_CHOSEN,   XTR_WHY_WEIGHT, XTR_WHY_PRIORITY, XTR_WHY_UNREACHABLE, XTR_WHY_WIDER,
-        XTR_WHY_UNUSABLE, XTR_WHY_NEVER,  XTR_WHY_PENDING,  XTR_WHY_OTHERS};
+    static const enum xtr_why wanted[] = {XTR_WHY_CHOSEN,      XTR_WHY_WEIGHT,  XTR_WHY_PRIORITY,
+                                          XTR_WHY_UNREACHABLE, XTR_WHY_WIDER,   XTR_WHY_UNUSABLE,
+                                          XTR_WHY_NEVER,       XTR_WHY_PENDING, XTR_WHY_OTHERS};
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         cr_assert(why(c, 9, i) == wanted[i], "candidate %zu: %d", i, why(c, 9, i));
 }

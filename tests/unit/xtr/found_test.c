@@ -69,11 +69,8 @@ static bool find(const char *text)
 static void feed_port(const struct em_location *locations, size_t n)
 {
     struct em_eid eids[] = {eid("02:00:00:00:00:01"), eid("10.0.0.1")};
-    struct em_port port = {.network_id = 1,
-                           .eids = eids,
-                           .n_eids = 2,
-                           .locations = locations,
-                           .n_locations = n};
+    struct em_port port = {
+        .network_id = 1, .eids = eids, .n_eids = 2, .locations = locations, .n_locations = n};
     cr_assert(eq(int, em_port_id_parse("p1", &port.id, NULL), 0));
     feed(1, (struct em_change){.object = EM_OBJECT_PORT, .port = &port});
 }

@@ -211,7 +211,8 @@ Test(look, targets_by_address_are_held_against_the_entry)
 
 Test(look, shares_are_held_against_the_groups_weights)
 {
-    struct dp_target targets[] = {test_target("192.0.2.2", 100, 3), test_target("192.0.2.3", 100, 1)};
+    struct dp_target targets[] = {test_target("192.0.2.2", 100, 3),
+                                  test_target("192.0.2.3", 100, 1)};
     struct dp_path path = remote_path(targets, 2);
 
     put_basics();
