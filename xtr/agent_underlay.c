@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "rloc.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,15 +42,16 @@ static void check_own(struct xtr_agent *agent)
 
 static void move_to(struct xtr_agent *agent, const struct em_ip *ip)
 {
-    struct em_rloc rloc = agent->rlocs[0];
     em_warn("this host's underlay address has changed to %s", ip_text(ip));
     int r = dataplane_set_rloc(agent->plane, ip);
+    if (r == -EADDRNOTAVAIL)
+        return; /* gone again: there will be news of that */
     if (r)
         agent->pump.is_shaken = true; /* some tunnels are behind: repaired with the next tick */
-    rloc.ip = *ip;
-    agent->rlocs[0] = rloc;
+    agent->rlocs[0].ip = *ip;
     em_client_set_rlocs(agent->client, agent->rlocs, agent->n_rlocs);
-    set_problem(agent, NULL);
+    free(agent->rloc_why);
+    agent->rloc_why = NULL;
 }
 
 /* Where no address leads to the servers for now, the one that we have is as good as any. */
@@ -81,7 +83,8 @@ static void on_change(void *aux)
 
 void xtr_agent_watch_underlay(struct xtr_agent *agent)
 {
-    int r = xtr_underlay_start(&agent->underlay, agent->loop, on_change, agent);
+    bool is_fixed = agent->config->n_rlocs;
+    int r = xtr_underlay_start(&agent->underlay, agent->loop, !is_fixed, on_change, agent);
     if (r)
         em_error("changes of the underlay's addresses cannot be watched: %s", em_strerror(r));
     else

@@ -22,11 +22,11 @@ static void on_settled(struct ev_loop *loop, ev_timer *w, int revents)
     underlay->on_change(underlay->aux);
 }
 
-int xtr_underlay_start(struct xtr_underlay *underlay, struct ev_loop *loop,
+int xtr_underlay_start(struct xtr_underlay *underlay, struct ev_loop *loop, bool has_routes,
                        void (*on_change)(void *aux), void *aux)
 {
     *underlay = (struct xtr_underlay){.loop = loop, .on_change = on_change, .aux = aux};
-    int r = dp_news_open(&underlay->news);
+    int r = dp_news_open(has_routes, &underlay->news);
     if (r)
         return r;
     ev_timer_init(&underlay->settle, on_settled, 0, 0);

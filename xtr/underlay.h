@@ -17,8 +17,8 @@ struct xtr_underlay {
     ev_timer settle;
 };
 
-/* 0 or -errno, and then nothing is watched. */
-int xtr_underlay_start(struct xtr_underlay *underlay, struct ev_loop *loop,
+/* Addresses alone, or routes too.  0 or -errno, and then nothing is watched. */
+int xtr_underlay_start(struct xtr_underlay *underlay, struct ev_loop *loop, bool has_routes,
                        void (*on_change)(void *aux), void *aux);
 
 /* Fine for one that is zeroed. */

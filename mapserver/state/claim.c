@@ -162,10 +162,9 @@ static int check_location(struct draft *d, size_t i)
     const Eidmap__Label *label = view ? view->label : NULL;
     char why[EM_ADDR_WHY] = "";
     bool is_any_local = !d->is_node && !want->node_id[0];
-    if (is_any_local && (d->want->n_locations > 1 || view ||
-                         want->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING))
+    if (is_any_local && (view || want->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING))
         return ms_refuse(d->fault, EM_E_MALFORMED, field(d, "locations", i),
-                         "any-local is a port's only location, for everyone and active");
+                         "any-local is for everyone, and active");
     if (!d->is_node && !is_any_local && em_ident_check(want->node_id, why))
         return ms_refuse(d->fault, EM_E_MALFORMED, field(d, "locations", i), "node_id: %s", why);
     if (want->segmentation_id > EM_SEGMENT_MAX || want->priority > 255 || want->weight > 255)
@@ -429,6 +428,15 @@ static int begin(struct draft *d)
     return 0;
 }
 
+/* Whoever has drafted it. */
+static int check_any_local(struct draft *d)
+{
+    if (d->port->n_locations < 2 || !ms_port_location(d->port, MS_ANY_LOCAL))
+        return 0;
+    return ms_refuse(d->fault, EM_E_MALFORMED, "port.locations",
+                     "any-local is a port's only location");
+}
+
 static int draft_for_node(struct draft *d)
 {
     int r = check_rights(d);
@@ -469,6 +477,8 @@ int ms_claim_decide(const struct ms_claim *in, struct em_arena *arena, struct ms
     int r = begin(&d);
     if (!r)
         r = d.is_node ? draft_for_node(&d) : draft_for_operator(&d);
+    if (!r)
+        r = check_any_local(&d);
     if (r)
         return r;
     const char *node_id = d.is_node                 ? in->origin->name

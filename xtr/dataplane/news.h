@@ -6,12 +6,12 @@
 
 struct dp_news;
 
-/* 0 or -errno.  Of the caller's network namespace. */
-int dp_news_open(struct dp_news **ret_news);
+/* Of addresses, or of routes too; in the caller's network namespace.  0 or -errno. */
+int dp_news_open(bool has_routes, struct dp_news **ret_news);
 void dp_news_close(struct dp_news *news);
 
 /* Becomes readable when there are news; then dp_news_drain() takes them, whatever they are:
- * what matters is how things stand now.  Never waits. */
+ * what matters is how things stand now.  Never waits, and takes no more than some at once. */
 int dp_news_fd(const struct dp_news *news);
 void dp_news_drain(struct dp_news *news);
 

@@ -291,7 +291,7 @@ Test(look, news_come_of_addresses_and_routes_and_of_nothing_else)
     struct dp_news *news;
     struct em_ip ip = test_ip("192.0.2.9");
 
-    cr_assert_eq(dp_news_open(&news), 0);
+    cr_assert_eq(dp_news_open(true, &news), 0);
     dp_news_drain(news);
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         cr_assert(netns_ok("%s", changes[i]));
@@ -302,5 +302,12 @@ Test(look, news_come_of_addresses_and_routes_and_of_nothing_else)
     }
     cr_assert(netns_ok("ip link set p0 mtu 1400"));
     cr_assert_not(has_news(news));
+    dp_news_close(news);
+
+    cr_assert_eq(dp_news_open(false, &news), 0);
+    cr_assert(netns_ok("ip route add 203.0.113.0/24 dev p0"));
+    cr_assert_not(has_news(news), "a route, and nobody asked for routes");
+    cr_assert(netns_ok("ip addr add 192.0.2.9/24 dev u0"));
+    cr_assert(has_news(news));
     dp_news_close(news);
 }
