@@ -4,6 +4,7 @@
 #define XTR_CHOOSE_H
 
 #include "eidmap/model.h"
+#include "why.h"
 
 struct xtr_candidate {
     uint32_t node; /* any number that stands for the node */
@@ -29,18 +30,7 @@ struct xtr_choice {
  * where all are 0 the shares are equal. */
 size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_choice *ret_choices);
 
-/* What decided about candidate 'i': the first rule that put it aside, or XTR_WHY_CHOSEN. */
-enum xtr_why {
-    XTR_WHY_CHOSEN,
-    XTR_WHY_OTHERS,      /* it is not shown to this node */
-    XTR_WHY_PENDING,     /* it has not arrived */
-    XTR_WHY_NEVER,       /* priority 255 */
-    XTR_WHY_UNUSABLE,    /* no frame of ours can get there */
-    XTR_WHY_WIDER,       /* another one is meant for this node more closely */
-    XTR_WHY_UNREACHABLE, /* another one's node is alive */
-    XTR_WHY_PRIORITY,    /* another one has a lower priority */
-    XTR_WHY_WEIGHT,      /* 0, and others have one */
-};
+/* What decided about candidate 'i'. */
 enum xtr_why xtr_choose_why(const struct xtr_candidate *candidates, size_t n, size_t i);
 
 #endif

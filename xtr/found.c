@@ -36,12 +36,12 @@ static struct xtr_found_place place_of(const struct xtr_mapcache *cache,
 static void keep_places(const struct xtr_mapcache *cache, const struct xtr_set *set,
                         struct xtr_found *found)
 {
-    struct xtr_candidate candidates[XTR_SET_LOCATIONS];
-    xtr_set_candidates(set, &cache->nodes, candidates);
+    enum xtr_why whys[XTR_SET_LOCATIONS];
+    xtr_set_whys(set, &cache->nodes, whys);
     found->n_places = set->n_locations;
     for (size_t i = 0; i < set->n_locations; i++) {
         found->places[i] = place_of(cache, &set->locations[i]);
-        found->places[i].why = xtr_choose_why(candidates, set->n_locations, i);
+        found->places[i].why = whys[i];
         found->is_any_local |= em_location_is_any_local(&found->places[i].location);
     }
     found->n_targets = xtr_set_targets(set, &cache->nodes, cache->udp_port, found->targets);

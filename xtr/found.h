@@ -2,7 +2,6 @@
 #ifndef XTR_FOUND_H
 #define XTR_FOUND_H
 
-#include "choose.h"
 #include "mapcache.h"
 
 /* One location of the port, and the node that it names. */

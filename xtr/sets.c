@@ -4,6 +4,7 @@
 #include "sets.h"
 
 #include "base/mem.h"
+#include "choose.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -217,11 +218,19 @@ static size_t add_target(struct dp_target *targets, size_t n, const struct dp_ta
     return n + 1;
 }
 
-void xtr_set_candidates(const struct xtr_set *set, const struct xtr_nodes *nodes,
-                        struct xtr_candidate *ret_candidates)
+static void list_candidates(const struct xtr_set *set, const struct xtr_nodes *nodes,
+                            struct xtr_candidate candidates[XTR_SET_LOCATIONS])
 {
     for (size_t i = 0; i < set->n_locations; i++)
-        ret_candidates[i] = candidate(&set->locations[i], nodes);
+        candidates[i] = candidate(&set->locations[i], nodes);
+}
+
+void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum xtr_why *ret_whys)
+{
+    struct xtr_candidate candidates[XTR_SET_LOCATIONS];
+    list_candidates(set, nodes, candidates);
+    for (size_t i = 0; i < set->n_locations; i++)
+        ret_whys[i] = xtr_choose_why(candidates, set->n_locations, i);
 }
 
 size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
@@ -229,7 +238,7 @@ size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes,
 {
     struct xtr_candidate candidates[XTR_SET_LOCATIONS];
     struct xtr_choice choices[XTR_SET_LOCATIONS];
-    xtr_set_candidates(set, nodes, candidates);
+    list_candidates(set, nodes, candidates);
     size_t n_choices = xtr_choose(candidates, set->n_locations, choices);
 
     size_t n = 0;

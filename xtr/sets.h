@@ -5,8 +5,8 @@
 #ifndef XTR_SETS_H
 #define XTR_SETS_H
 
-#include "choose.h"
 #include "nodes.h"
+#include "why.h"
 #include "dataplane/dp.h"
 
 #define XTR_SET_LOCATIONS 16 /* proto/eidmap.proto: Port.locations */
@@ -58,9 +58,8 @@ struct xtr_set *xtr_sets_get(const struct xtr_sets *sets, uint32_t id);
 /* A set without references, for good. */
 void xtr_sets_free(struct xtr_sets *sets, struct xtr_nodes *nodes, struct xtr_set *set);
 
-/* Its locations as the choice sees them; room for set->n_locations. */
-void xtr_set_candidates(const struct xtr_set *set, const struct xtr_nodes *nodes,
-                        struct xtr_candidate *ret_candidates);
+/* Why frames go to each of its locations, or do not; room for set->n_locations. */
+void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum xtr_why *ret_whys);
 
 /* Where frames go now.  'own_port' is the data plane's UDP port.  Returns the number of
  * targets, each a different place. */
