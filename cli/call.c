@@ -65,6 +65,31 @@ static enum ctl_exit open_with(struct ctl *ctl, const struct em_client_config *c
     return code;
 }
 
+static struct em_client_config config_for(const struct ctl *ctl, const struct ctl_servers *s)
+{
+    return (struct em_client_config){
+        .servers = s->servers,
+        .n_servers = s->n_servers,
+        .ca_file = s->ca,
+        .cert_file = s->cert,
+        .key_file = s->key,
+        .software = "mapctl " EM_VERSION,
+        .timeout_ms = ctl->target.timeout_ms,
+        .is_warm = ctl->is_following,
+    };
+}
+
+bool ctl_open_quietly(struct ctl *ctl, const struct ctl_servers *servers, size_t i)
+{
+    struct em_client_config config = config_for(ctl, servers);
+    char *why = NULL;
+    config.servers = &servers->servers[i];
+    config.n_servers = 1;
+    int r = em_call_open(&config, &ctl->call, &why);
+    free(why);
+    return r == 0;
+}
+
 enum ctl_exit ctl_open(struct ctl *ctl)
 {
     struct ctl_servers s;
@@ -72,16 +97,7 @@ enum ctl_exit ctl_open(struct ctl *ctl)
     if (!code)
         code = ctl_servers_check(ctl, &s);
     if (!code) {
-        struct em_client_config config = {
-            .servers = s.servers,
-            .n_servers = s.n_servers,
-            .ca_file = s.ca,
-            .cert_file = s.cert,
-            .key_file = s.key,
-            .software = "mapctl " EM_VERSION,
-            .timeout_ms = ctl->target.timeout_ms,
-            .is_warm = ctl->is_following,
-        };
+        struct em_client_config config = config_for(ctl, &s);
         code = open_with(ctl, &config, "no map server", "is it running? -s names another");
     }
     ctl_servers_fini(&s);

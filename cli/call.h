@@ -8,10 +8,14 @@
 #include "command.h"
 #include "eidmap.h"
 
+struct ctl_servers;
+
 /* What refusals are about, for the error line: "port web-1". */
 void ctl_subject(struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 enum ctl_exit ctl_open(struct ctl *ctl);
+/* One server of several, without a word if it cannot be reached. */
+bool ctl_open_quietly(struct ctl *ctl, const struct ctl_servers *servers, size_t i);
 enum ctl_exit ctl_open_xtr(struct ctl *ctl);
 void ctl_close(struct ctl *ctl);
 

@@ -44,6 +44,7 @@ const struct ctl_family ctl_families[] = {
     {"port", "Looks at ports and changes them", ctl_port_commands},
     {"resolve", "Asks where an endpoint is", ctl_resolve_commands},
     {"watch", "Prints changes of the map", ctl_watch_commands},
+    {"trace", "Says why two endpoints cannot talk", ctl_trace_commands},
     {"xtr", "Talks to the xTR on this host", ctl_xtr_commands},
     {NULL},
 };

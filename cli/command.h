@@ -102,6 +102,7 @@ extern const struct ctl_command ctl_node_commands[];
 extern const struct ctl_command ctl_port_commands[];
 extern const struct ctl_command ctl_resolve_commands[];
 extern const struct ctl_command ctl_watch_commands[];
+extern const struct ctl_command ctl_trace_commands[];
 extern const struct ctl_command ctl_xtr_commands[];
 
 /* All of mapctl but the process: what main() calls, and tests. */

@@ -1,4 +1,4 @@
-/* "port": list, show, register, move, remove.
+/* "port": list, show, register, move, locate, remove.
  *
  * A port is found by its id alone: Resolve with an EID of kind port-id knows every network.
  * What an operator registers is declared: it outlives its locations.  Moving is a claim with
@@ -13,6 +13,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,7 +185,7 @@ static void print_locations(FILE *out, const struct em_reply *reply, const struc
         const struct em_node *node = find_node(reply, l->node_id);
         ctl_table_add_take(table,
                            (char *[]){
-                               ctl_text(l->node_id),
+                               ctl_text(ctl_place_name(l)),
                                ctl_uint_text(l->segmentation_id),
                                ctl_uint_text(l->priority),
                                ctl_uint_text(l->weight),
@@ -361,6 +362,119 @@ static enum ctl_exit run_move(struct ctl *ctl)
     return code;
 }
 
+/* --view: "node=NAME", "label=KEY=VALUE" or "everyone"; without it 'place' keeps what it has.
+ * 'text' is a copy for it to point into. */
+static bool apply_view(struct ctl *ctl, char *text, struct em_location *place)
+{
+    char *value = text ? strchr(text, '=') : NULL;
+    char *label = value ? strchr(value + 1, '=') : NULL;
+    char why[EM_ADDR_WHY];
+    if (!text)
+        return true;
+    place->view_node = NULL;
+    place->view_label = (struct em_label){0};
+    if (strcmp(text, "everyone") == 0)
+        return true;
+    if (value && strncmp(text, "node=", 5) == 0 && em_ident_check(value + 1, why) == 0) {
+        place->view_node = value + 1;
+        return true;
+    }
+    if (label && label > value + 1 && strncmp(text, "label=", 6) == 0) {
+        *label = '\0';
+        place->view_label = (struct em_label){value + 1, label + 1};
+        return true;
+    }
+    ctl_fail(ctl, CTL_USAGE, "--view %s: expected node=NAME, label=KEY=VALUE or everyone", text);
+    return false;
+}
+
+/* The port as it was read, but for this place. */
+static int64_t claim_places(struct job *job, const struct em_port *port,
+                            const struct em_location *places, size_t n)
+{
+    char *before = ctl_locations_text(port->locations, port->n_locations);
+    char *after = ctl_locations_text(places, n);
+    struct em_claim claim = {.port = *port};
+    claim.port.locations = places;
+    claim.port.n_locations = n;
+    claim.port.is_multihomed = port->is_multihomed || n > 1;
+    claim.port.is_declared = true;
+    job->before = em_asprintf("%s -> %s", before, after);
+    free(before);
+    free(after);
+    return em_client_register(em_call_client(job->ctl->call), &claim, 1, NULL, on_registered, job);
+}
+
+static int64_t locate_port(struct job *job, const struct em_reply *reply,
+                           const struct em_port *port)
+{
+    struct em_location places[CTL_MAX_LOCATIONS + 1];
+    struct ctl *ctl = job->ctl;
+    size_t n = port->n_locations < CTL_MAX_LOCATIONS ? port->n_locations : CTL_MAX_LOCATIONS;
+    size_t i = 0;
+    if (ctl_option(ctl, "any-local"))
+        return claim_places(job, port, &(struct em_location){.node_id = ""}, 1);
+    memcpy(places, port->locations, n * sizeof(*places));
+    while (i < n && strcmp(places[i].node_id, job->target.node_id) != 0)
+        i++;
+    if (i == n)
+        places[n++] = job->target;
+    if (job->target.segmentation_id)
+        places[i].segmentation_id = job->target.segmentation_id;
+    char *view = ctl_option(ctl, "view") ? em_strdup(ctl_option(ctl, "view")) : NULL;
+    int64_t id = -EINVAL; /* run_locate() has tried both */
+    if (apply_view(ctl, view, &places[i]) &&
+        ctl_port_rank(ctl, &places[i].priority, &places[i].weight))
+        id = claim_places(job, port, places, n);
+    free(view);
+    return id;
+}
+
+static int64_t leave_place(struct job *job, const struct em_reply *reply,
+                           const struct em_port *port)
+{
+    struct em_port_ref ref = {.id = job->id};
+    return em_client_withdraw(em_call_client(job->ctl->call), &ref, 1, job->target.node_id,
+                              ctl_on_removed, job->ctl);
+}
+
+/* All that can be wrong with the options, before a connection is made. */
+static bool check_locate(struct ctl *ctl, char *node, struct em_location *target)
+{
+    bool is_any_local = ctl_option(ctl, "any-local") != NULL;
+    uint8_t priority = 0, weight = 0;
+    if (is_any_local == (ctl->n_words == 2) ||
+        (is_any_local && (ctl_option(ctl, "view") || ctl_option(ctl, "remove")))) {
+        ctl_fail(ctl, CTL_USAGE, "port %s: where is it? give NODE, or --any-local and no view",
+                 ctl->words[0]);
+        return false;
+    }
+    char *view = ctl_option(ctl, "view") ? em_strdup(ctl_option(ctl, "view")) : NULL;
+    struct em_location scratch = {0};
+    bool is_right = apply_view(ctl, view, &scratch) && ctl_port_rank(ctl, &priority, &weight) &&
+                    (is_any_local || ctl_port_place(ctl, ctl->words[1], node, target));
+    free(view);
+    return is_right;
+}
+
+static enum ctl_exit run_locate(struct ctl *ctl)
+{
+    struct job job;
+    struct em_location target = {0};
+    char node[EM_PORT_ID_TEXT];
+    if (!check_locate(ctl, node, &target))
+        return CTL_USAGE;
+    enum ctl_exit code = begin(&job, ctl);
+    if (code)
+        return code;
+    job.target = target;
+    job.on_port = ctl_option(ctl, "remove") ? leave_place : locate_port;
+    code = with_port(&job);
+    free(job.before);
+    ctl_close(ctl);
+    return code;
+}
+
 /* A withdrawal of what is not there succeeds, so the port is looked at first. */
 static int64_t remove_port(struct job *job, const struct em_reply *reply,
                            const struct em_port *port)
@@ -390,6 +504,7 @@ static const struct ctl_option register_options[] = {
     {"node", 0, "NODE[:VNI]", "where it is; may be repeated"},
     {"priority", 0, "N", "of its locations: the lowest is used, 255 never (0)"},
     {"weight", 0, "N", "of its locations: share among equal priorities (0)"},
+    {"any-local", 0, NULL, "it is on every node that attaches it, and each has its own"},
     {"allow", 0, "NODE", "which nodes may claim it (any); may be repeated"},
     {"multihomed", 0, NULL, "a node's claim adds a location, and takes none away"},
     {"shared", 0, NULL, "other shared ports may have the same EIDs"},
@@ -398,6 +513,15 @@ static const struct ctl_option register_options[] = {
 
 static const struct ctl_option move_options[] = {
     {"to", 0, "NODE[:VNI]", "where it is from now on"},
+    {NULL},
+};
+
+static const struct ctl_option locate_options[] = {
+    {"view", 0, "VIEW", "who sees it there: node=NAME, label=KEY=VALUE or everyone (as it is)"},
+    {"priority", 0, "N", "the lowest is used, 255 never (as it is)"},
+    {"weight", 0, "N", "share among equal priorities (as it is)"},
+    {"any-local", 0, NULL, "in place of all others: each node's own instance"},
+    {"remove", 0, NULL, "it is not there any more"},
     {NULL},
 };
 
@@ -414,6 +538,15 @@ const struct ctl_command ctl_port_commands[] = {
      "       --ip 10.1.0.5 --node hv1"},
     {"move", "PORT --to NODE[:VNI]", 1, 1, move_options, run_move, "Say that a port is elsewhere",
      "All its locations are replaced by one.\n", "mapctl port move web-1 --to hv2"},
+    {"locate", "PORT NODE[:VNI] [OPTION]... | PORT --any-local", 1, 2, locate_options, run_locate,
+     "Add or change one location of a port",
+     "Its other locations stay.  A view decides which nodes see the location; of those that a "
+     "node\n"
+     "sees, the most specific ones count: its own, then its labels', then everyone's.  A gateway\n"
+     "with an instance on each of a few hosts has one location for each, in that node's own view;\n"
+     "one on every host is any-local: no node is named, and no packet to it leaves its host.\n",
+     "mapctl port locate gw hv1 --view node=hv1\n"
+     "mapctl port locate dns hv3 --view label=rack=7"},
     {"remove", "PORT", 1, 1, NULL, run_remove, "Remove a port", NULL, "mapctl port remove web-1"},
     {NULL},
 };

@@ -113,6 +113,13 @@ bool ctl_port_locations(struct ctl *ctl, struct ctl_port *port)
         if (!ctl_port_place(ctl, text, port->nodes[n], &port->locations[n]))
             return false;
     }
+    if (ctl_option(ctl, "any-local")) {
+        if (n) {
+            ctl_fail(ctl, CTL_USAGE, "--any-local: no node can be named beside it");
+            return false;
+        }
+        port->locations[n++] = rank; /* of no node */
+    }
     port->port.locations = port->locations;
     port->port.n_locations = n;
     return true;

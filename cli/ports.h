@@ -25,7 +25,7 @@ bool ctl_port_id(struct ctl *ctl, struct em_port_id *ret_id);
 /* From --mac, --ip and --eid: at least one.  All of these complain themselves. */
 bool ctl_port_eids(struct ctl *ctl, struct ctl_port *port);
 
-/* From --node, --priority and --weight. */
+/* From --node, --any-local, --priority and --weight. */
 bool ctl_port_locations(struct ctl *ctl, struct ctl_port *port);
 
 /* "NODE" or "NODE:VNI" into 'location'; 'node' has room for EM_PORT_ID_TEXT. */

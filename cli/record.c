@@ -126,6 +126,11 @@ char *ctl_eids_text(const struct em_eid *eids, size_t n)
     return words_end(&words);
 }
 
+const char *ctl_place_name(const struct em_location *location)
+{
+    return em_location_is_any_local(location) ? "any-local" : location->node_id;
+}
+
 /* "(", then ",": before the next of the bracketed attributes. */
 static void attribute(FILE *out, const char **separator)
 {
@@ -136,7 +141,7 @@ static void attribute(FILE *out, const char **separator)
 static void print_location(FILE *out, const struct em_location *l)
 {
     const char *separator = "(";
-    fprintf(out, "%s:%u", l->node_id, l->segmentation_id);
+    fprintf(out, "%s:%u", ctl_place_name(l), l->segmentation_id);
     if (l->priority)
         attribute(out, &separator), fprintf(out, "p%u", l->priority);
     if (l->weight)
@@ -171,7 +176,7 @@ char *ctl_places_text(const struct em_location *locations, size_t n)
     struct words words;
     words_begin(&words);
     for (size_t i = 0; i < n; i++)
-        fputs(locations[i].node_id, words_next(&words));
+        fputs(ctl_place_name(&locations[i]), words_next(&words));
     return words_end(&words);
 }
 

@@ -32,6 +32,8 @@ char *ctl_eids_text(const struct em_eid *eids, size_t n);
 char *ctl_locations_text(const struct em_location *locations, size_t n);
 /* The nodes alone: "hv1 hv2". */
 char *ctl_places_text(const struct em_location *locations, size_t n);
+/* The location's node, or "any-local". */
+const char *ctl_place_name(const struct em_location *location);
 char *ctl_location_text(const struct em_location *location);
 char *ctl_rlocs_text(const struct em_rloc *rlocs, size_t n);
 char *ctl_labels_text(const struct em_label *labels, size_t n);

@@ -618,6 +618,12 @@ static const struct ctl_option check_options[] = {
     {NULL},
 };
 
+static const struct ctl_option trace_options[] = {
+    SOCKET_OPTION,
+    {"from", 0, "PORT", "the port on this host that sends"},
+    {NULL},
+};
+
 const struct ctl_command ctl_xtr_commands[] = {
     {"status", "", 0, 0, socket_options, run_status, "Show how the xTR is", NULL,
      "mapctl xtr status"},
@@ -641,5 +647,10 @@ const struct ctl_command ctl_xtr_commands[] = {
      "in case that the server was wiped; 'mapctl xtr status' tells it.  This lets it go, in one\n"
      "network or everywhere.  Where the server has a new database, all of that is taken.\n",
      "mapctl xtr accept blue"},
+    {"trace", "NETWORK EID [--from PORT]", 2, 2, trace_options, ctl_xtr_run_trace,
+     "Say what a packet to an EID meets on this host",
+     "Step by step: the map-cache and why a location is chosen, the kernel's entries, the way to\n"
+     "the other host.  An EID is a MAC, an address or port:ID.  Exit code 1 if a step is wrong.\n",
+     "mapctl xtr trace blue 10.1.0.12 --from vm1"},
     {NULL},
 };

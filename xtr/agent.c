@@ -595,6 +595,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     xtr_saved_free(&saved);
     if (r)
         goto fail;
+    xtr_agent_watch_underlay(agent);
     *ret_agent = agent;
     return 0;
 fail:
@@ -614,6 +615,8 @@ void xtr_agent_free(struct xtr_agent *agent)
     ev_timer_stop(agent->loop, &agent->more);
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_stop(agent->loop, &agent->tick);
+    xtr_underlay_stop(&agent->underlay);
+    free(agent->rloc_why);
     em_client_free(agent->client);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);

@@ -82,6 +82,10 @@ struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent);
 /* As dp_class.check; what is repaired is counted. */
 int64_t xtr_agent_check(struct xtr_agent *agent, bool repair, dp_visit_fn *visit, void *aux);
 
+/* As dp_class.look. */
+void xtr_agent_look(struct xtr_agent *agent, const struct dp_path *path, dp_step_fn *visit,
+                    void *aux);
+
 /* Takes everything that an xTR made out of the data plane. */
 int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why);
 

@@ -13,6 +13,7 @@
 #include "registrar.h"
 #include "save.h"
 #include "saver.h"
+#include "underlay.h"
 
 #include <ev.h>
 
@@ -70,6 +71,8 @@ struct xtr_agent {
 
     struct em_rloc rlocs[2];
     size_t n_rlocs;
+    struct xtr_underlay underlay;
+    char *rloc_why; /* what is wrong with the RLOCs; NULL: nothing */
     struct dataplane *plane;
     struct em_client *client;
     struct xtr_mapcache *cache;
@@ -152,6 +155,9 @@ void xtr_agent_tell_verdict(struct xtr_agent *agent, uint32_t network_id);
 void xtr_agent_mind_doubts(struct xtr_agent *agent);
 /* The i-th sentence about what is doubted, for the caller to free; NULL: there are no more. */
 char *xtr_agent_doubt_text(const struct xtr_agent *agent, size_t i);
+
+/* agent_underlay.c: from now on the RLOCs follow the host's addresses. */
+void xtr_agent_watch_underlay(struct xtr_agent *agent);
 
 /* agent_view.c: for messages; the text in static storage. */
 const char *xtr_agent_id_text(const struct em_port_id *id);

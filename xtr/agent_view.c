@@ -35,6 +35,8 @@ static void find_problems(struct xtr_agent *agent)
     if (!agent->server)
         add_problem(agent, em_asprintf("no map server reachable: %s",
                                        agent->down_why ? agent->down_why : "not yet connected"));
+    if (agent->rloc_why)
+        add_problem(agent, em_strdup(agent->rloc_why));
     if (agent->save_err)
         add_problem(agent, em_asprintf("ports cannot be saved in %s: %s", agent->config->state_dir,
                                        em_strerror(agent->save_err)));
@@ -129,4 +131,10 @@ int64_t xtr_agent_check(struct xtr_agent *agent, bool is_repair, dp_visit_fn *vi
         xtr_agent_kick(agent);
     }
     return n;
+}
+
+void xtr_agent_look(struct xtr_agent *agent, const struct dp_path *path, dp_step_fn *visit,
+                    void *aux)
+{
+    dataplane_look(agent->plane, path, visit, aux);
 }

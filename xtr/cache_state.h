@@ -99,6 +99,9 @@ void xtr_cache_queue_net(struct xtr_mapcache *cache, uint32_t slot);
 
 void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
 
+/* entries.c: the MAC that ARP and ND are answered with, of a port's EIDs; NULL: it has none. */
+const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n);
+
 /* cache_zero.c: a page of network 0; a record that is gone. */
 void xtr_cache_feed_zero(struct xtr_mapcache *cache, const struct em_feed *page);
 void xtr_cache_network_gone(struct xtr_mapcache *cache, uint32_t id);

@@ -4,26 +4,11 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
-
-enum xtr_view xtr_choose_view(const struct em_location *location, const char *node_id,
-                              const struct em_label *labels, size_t n_labels)
-{
-    if (location->view_node)
-        return strcmp(location->view_node, node_id) ? XTR_VIEW_OTHERS : XTR_VIEW_NODE;
-    if (!location->view_label.key)
-        return XTR_VIEW_EVERYONE;
-    for (size_t i = 0; i < n_labels; i++)
-        if (!strcmp(labels[i].key, location->view_label.key) &&
-            !strcmp(labels[i].value, location->view_label.value))
-            return XTR_VIEW_LABEL;
-    return XTR_VIEW_OTHERS;
-}
 
 static bool counts(const struct xtr_candidate *c)
 {
     return c->is_usable && !c->is_pending && c->priority != EM_PRIORITY_NEVER &&
-           c->view != XTR_VIEW_OTHERS;
+           c->view != EM_VIEW_OTHERS;
 }
 
 /* < 0: 'a' is the better place, 0: they share. */
@@ -44,7 +29,9 @@ static int compare(const void *a, const void *b)
     return (x->segmentation_id > y->segmentation_id) - (x->segmentation_id < y->segmentation_id);
 }
 
-size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_choice *ret_choices)
+/* NULL: none counts.  *ret_has_weight: one that is as good as it has a weight. */
+static const struct xtr_candidate *find_best(const struct xtr_candidate *candidates, size_t n,
+                                             bool *ret_has_weight)
 {
     const struct xtr_candidate *best = NULL;
     bool has_weight = false;
@@ -60,7 +47,14 @@ size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_c
             has_weight |= c->weight != 0;
         }
     }
+    *ret_has_weight = has_weight;
+    return best;
+}
 
+size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_choice *ret_choices)
+{
+    bool has_weight;
+    const struct xtr_candidate *best = find_best(candidates, n, &has_weight);
     size_t n_choices = 0;
     for (size_t i = 0; i < n; i++) {
         const struct xtr_candidate *c = &candidates[i];
@@ -73,4 +67,26 @@ size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_c
     if (n_choices)
         qsort(ret_choices, n_choices, sizeof *ret_choices, compare);
     return n_choices;
+}
+
+enum xtr_why xtr_choose_why(const struct xtr_candidate *candidates, size_t n, size_t i)
+{
+    const struct xtr_candidate *c = &candidates[i];
+    bool has_weight;
+    const struct xtr_candidate *best = find_best(candidates, n, &has_weight);
+    if (c->view == EM_VIEW_OTHERS)
+        return XTR_WHY_OTHERS;
+    if (c->is_pending)
+        return XTR_WHY_PENDING;
+    if (c->priority == EM_PRIORITY_NEVER)
+        return XTR_WHY_NEVER;
+    if (!counts(c))
+        return XTR_WHY_UNUSABLE;
+    if (c->view != best->view)
+        return XTR_WHY_WIDER;
+    if (c->is_reachable != best->is_reachable)
+        return XTR_WHY_UNREACHABLE;
+    if (rank(c, best))
+        return XTR_WHY_PRIORITY;
+    return has_weight && !c->weight ? XTR_WHY_WEIGHT : XTR_WHY_CHOSEN;
 }

@@ -4,16 +4,14 @@
 #define XTR_CHOOSE_H
 
 #include "eidmap/model.h"
-
-/* Whom a location is shown to, as seen from this node; the greatest wins. */
-enum xtr_view { XTR_VIEW_OTHERS, XTR_VIEW_EVERYONE, XTR_VIEW_LABEL, XTR_VIEW_NODE };
+#include "why.h"
 
 struct xtr_candidate {
     uint32_t node; /* any number that stands for the node */
     uint32_t segmentation_id;
     uint8_t priority;
     uint8_t weight;
-    enum xtr_view view;
+    enum em_view view;
     bool is_pending;
     bool is_usable; /* another node, enabled, with an RLOC that we can send to */
     bool is_reachable;
@@ -25,15 +23,14 @@ struct xtr_choice {
     uint8_t weight; /* 1 .. 255 */
 };
 
-/* Of 'location', for the node 'node_id' with these labels. */
-enum xtr_view xtr_choose_view(const struct em_location *location, const char *node_id,
-                              const struct em_label *labels, size_t n_labels);
-
 /* Writes the chosen ones to 'ret_choices' (room for 'n'), ordered by node and
  * segmentation-id, and returns their number.  Those that cannot be used, are pending or
  * have priority 255 do not count; of the rest the most specific view wins, then the
  * reachable, then the lowest priority.  Weight 0 beside other weights takes no share;
  * where all are 0 the shares are equal. */
 size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_choice *ret_choices);
+
+/* What decided about candidate 'i'. */
+enum xtr_why xtr_choose_why(const struct xtr_candidate *candidates, size_t n, size_t i);
 
 #endif

@@ -115,7 +115,7 @@ static const struct em_config_option options[] = {
     {"rloc", EM_CONFIG_STRINGS, EM_CONFIG_LIST_AT(struct xtr_config, rlocs, n_rlocs), .max = 2,
      .check = check_rloc,
      .help = "Underlay addresses, at most one of a family; by default the one that this host uses "
-             "towards the first server."},
+             "towards the first server, whichever that is at the time."},
     {"udp_port", EM_CONFIG_UINT, CONF(udp_port), .fallback = "4789", .min = 1, .max = 65535,
      .help = "UDP port of VXLAN on this node."},
     {"dataplane", EM_CONFIG_CHOICE, CONF(plane), .choices = planes,

@@ -345,9 +345,8 @@ struct differences {
 
 static char *arena_text(struct em_arena *arena, const char *text)
 {
-    size_t size = strlen(text) + 1;
-    char *copy = em_arena_alloc(arena, size);
-    return copy ? memcpy(copy, text, size) : (char *)(uintptr_t) "";
+    char *copy = xtr_show_text(arena, text);
+    return copy ? copy : (char *)(uintptr_t) "";
 }
 
 static const char *network_name(const struct xtr_control *control, uint32_t network_id)
@@ -422,6 +421,33 @@ static void accept_map(struct peer *peer, uint64_t id, const Eidmap__XtrAccept *
     }
 }
 
+/* Trace */
+
+static void trace(struct peer *peer, uint64_t id, const Eidmap__XtrTrace *request)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    struct em_eid eid;
+    struct em_port_id from = {.size = (uint8_t)request->from.len};
+    bool is_right = request->eid && request->from.len <= EM_PORT_ID_SIZE &&
+                    !em_eid_from_msg(request->eid, &eid) &&
+                    (xtr_eid_is_entry(&eid) || eid.kind == EM_EID_PORT_ID);
+    if (!is_right) {
+        answer_error(peer, id, EM_E_MALFORMED,
+                     "expected a MAC, a host address or port:ID, and a port-id to send from");
+        return;
+    }
+    if (from.size)
+        memcpy(from.bytes, request->from.data, from.size);
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_TRACE_REPLY;
+    envelope.xtr_trace_reply =
+        xtr_show_trace(&peer->control->out, peer->control->agent, request->network_name, &eid,
+                       from.size ? &from : NULL);
+    if (envelope.xtr_trace_reply)
+        answer(peer, &envelope, id);
+    else
+        answer_error(peer, id, EM_E_LIMIT, "the trace is too large for one answer");
+}
+
 /* Connections */
 
 static void dispatch(struct peer *peer, const Eidmap__Envelope *request)
@@ -454,9 +480,13 @@ static void dispatch(struct peer *peer, const Eidmap__Envelope *request)
     case EIDMAP__ENVELOPE__BODY_XTR_ACCEPT:
         accept_map(peer, request->id, request->xtr_accept);
         return;
+    case EIDMAP__ENVELOPE__BODY_XTR_TRACE:
+        trace(peer, request->id, request->xtr_trace);
+        return;
     default: /* a foreign enum: other bodies are for map servers, or newer than we are */
         answer_error(peer, request->id, EM_E_UNSUPPORTED,
-                     "an xtr answers status, ports, attach, detach, cache, check and accept only");
+                     "an xtr answers status, ports, attach, detach, cache, check, accept and trace "
+                     "only");
         return;
     }
 }

@@ -69,7 +69,7 @@ static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
         memcpy(op->device, device, sizeof op->device);
 }
 
-static const struct em_eid *first_mac(const struct em_eid *eids, size_t n)
+const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (eids[i].kind == EM_EID_MAC)
@@ -86,11 +86,11 @@ static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
     struct em_eid eids[XTR_EIDS_MAX];
     const struct em_eid *mac = NULL;
     if (local) {
-        mac = first_mac(local->eids, local->n_eids);
+        mac = xtr_cache_first_mac(local->eids, local->n_eids);
     } else {
         uint32_t owner = xtr_table_owner(&net->table, ip);
         if (owner != XTR_SLOT_NONE)
-            mac = first_mac(eids, xtr_table_eids(&net->table, owner, eids));
+            mac = xtr_cache_first_mac(eids, xtr_table_eids(&net->table, owner, eids));
     }
     return mac ? *mac : (struct em_eid){0};
 }

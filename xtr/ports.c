@@ -359,7 +359,7 @@ bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char
         return false;
     for (size_t i = 0; i < seen->n_locations; i++) {
         const struct em_location *l = &seen->locations[i];
-        if (!strcmp(l->node_id, own_id))
+        if (!strcmp(l->node_id, own_id) || em_location_is_any_local(l))
             return false;
         if (l->epoch > port->epoch && (!newest || l->epoch > newest->epoch))
             newest = l;

@@ -194,8 +194,8 @@ static struct xtr_candidate candidate(const struct xtr_setloc *loc, const struct
         .segmentation_id = loc->segmentation_id,
         .priority = loc->priority,
         .weight = loc->weight,
-        .view = xtr_choose_view(&shown, nodes->self->id, self ? self->labels : NULL,
-                                self ? self->n_labels : 0),
+        .view = em_location_view(&shown, nodes->self->id, self ? self->labels : NULL,
+                                 self ? self->n_labels : 0),
         .is_pending = loc->is_pending,
         .is_usable = loc->node->is_usable,
         .is_reachable = xtr_node_is_reachable(loc->node),
@@ -218,13 +218,27 @@ static size_t add_target(struct dp_target *targets, size_t n, const struct dp_ta
     return n + 1;
 }
 
+static void list_candidates(const struct xtr_set *set, const struct xtr_nodes *nodes,
+                            struct xtr_candidate candidates[XTR_SET_LOCATIONS])
+{
+    for (size_t i = 0; i < set->n_locations; i++)
+        candidates[i] = candidate(&set->locations[i], nodes);
+}
+
+void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum xtr_why *ret_whys)
+{
+    struct xtr_candidate candidates[XTR_SET_LOCATIONS];
+    list_candidates(set, nodes, candidates);
+    for (size_t i = 0; i < set->n_locations; i++)
+        ret_whys[i] = xtr_choose_why(candidates, set->n_locations, i);
+}
+
 size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
                        struct dp_target ret_targets[XTR_SET_LOCATIONS])
 {
     struct xtr_candidate candidates[XTR_SET_LOCATIONS];
     struct xtr_choice choices[XTR_SET_LOCATIONS];
-    for (size_t i = 0; i < set->n_locations; i++)
-        candidates[i] = candidate(&set->locations[i], nodes);
+    list_candidates(set, nodes, candidates);
     size_t n_choices = xtr_choose(candidates, set->n_locations, choices);
 
     size_t n = 0;

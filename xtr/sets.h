@@ -7,6 +7,7 @@
 
 #include "nodes.h"
 #include "table.h"
+#include "why.h"
 #include "dataplane/dp.h"
 
 #define XTR_SET_LOCATIONS 16 /* proto/eidmap.proto: Port.locations */
@@ -57,6 +58,9 @@ struct xtr_set *xtr_sets_get(const struct xtr_sets *sets, uint32_t id);
 
 /* A set without references, for good. */
 void xtr_sets_free(struct xtr_sets *sets, struct xtr_nodes *nodes, struct xtr_set *set);
+
+/* Why frames go to each of its locations, or do not; room for set->n_locations. */
+void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum xtr_why *ret_whys);
 
 /* Where frames go now.  'own_port' is the data plane's UDP port.  Returns the number of
  * targets, each a different place. */

@@ -3,12 +3,14 @@
 #include "show.h"
 
 #include "base/mem.h"
+#include "trace.h"
 #include "wire/convert.h"
 
 #include <string.h>
 
 #define PART_RECORDS 512 /* nodes, and networks, in one reply */
 #define PART_PORTS   4096
+#define TRACE_STEPS  64
 
 static char *lend(const char *text)
 {
@@ -173,4 +175,51 @@ Eidmap__XtrCacheReply *xtr_show_cache(struct em_arena *arena, const struct xtr_m
     cursor->has_records = msg->n_networks < PART_RECORDS && msg->n_nodes < PART_RECORDS;
     msg->more = true;
     return msg;
+}
+
+struct steps {
+    struct em_arena *arena;
+    Eidmap__XtrTraceReply *reply;
+    bool is_full;
+};
+
+char *xtr_show_text(struct em_arena *arena, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = em_arena_alloc(arena, size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+static void add_step(void *aux, const struct dp_step *step)
+{
+    struct steps *steps = aux;
+    if (steps->is_full || steps->reply->n_steps == TRACE_STEPS)
+        return;
+    Eidmap__XtrTraceStep *msg = em_arena_alloc(steps->arena, sizeof *msg);
+    char *found = xtr_show_text(steps->arena, step->found);
+    char *advice = xtr_show_text(steps->arena, step->advice);
+    steps->is_full = !msg || !found || !advice;
+    if (steps->is_full)
+        return;
+    eidmap__xtr_trace_step__init(msg);
+    msg->name = lend(step->name);
+    msg->wrong = step->is_wrong;
+    msg->found = found;
+    msg->advice = advice;
+    steps->reply->steps[steps->reply->n_steps++] = msg;
+}
+
+Eidmap__XtrTraceReply *xtr_show_trace(struct em_arena *arena, struct xtr_agent *agent,
+                                      const char *network, const struct em_eid *eid,
+                                      const struct em_port_id *from)
+{
+    struct steps steps = {.arena = arena, .reply = em_arena_alloc(arena, sizeof *steps.reply)};
+    if (!steps.reply)
+        return NULL;
+    eidmap__xtr_trace_reply__init(steps.reply);
+    steps.reply->steps = em_arena_alloc(arena, TRACE_STEPS * sizeof *steps.reply->steps);
+    if (!steps.reply->steps)
+        return NULL;
+    xtr_trace(agent, network, eid, from, add_step, &steps);
+    return steps.is_full ? NULL : steps.reply;
 }

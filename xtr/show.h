@@ -9,6 +9,13 @@
 Eidmap__LocalPort *xtr_show_port(struct em_arena *arena, const struct xtr_port *port);
 Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent *agent);
 
+char *xtr_show_text(struct em_arena *arena, const char *text);
+
+/* 'from' may be NULL. */
+Eidmap__XtrTraceReply *xtr_show_trace(struct em_arena *arena, struct xtr_agent *agent,
+                                      const char *network, const struct em_eid *eid,
+                                      const struct em_port_id *from);
+
 /* Which part of the cache comes next. */
 struct xtr_show_cursor {
     char *network;    /* name, or NULL for all; owned */

@@ -213,6 +213,11 @@ int em_endpoint_parse(const char *text, uint16_t default_port, struct em_ip *ret
     return 0;
 }
 
+bool em_ip_equal(const struct em_ip *a, const struct em_ip *b)
+{
+    return a->size == b->size && memcmp(a->addr, b->addr, a->size) == 0;
+}
+
 bool em_ip_is_usable(const uint8_t *addr, size_t size)
 {
     static const uint8_t loopback[16] = {[15] = 1};

@@ -54,7 +54,8 @@ struct em_client {
     bool is_announcing;
     bool wants_warm;
     bool is_refused; /* the end of this session was the server's wish */
-    bool is_leaving; /* em_client_fail_over() was called */
+    bool is_leaving; /* em_client_fail_over() or em_client_set_rlocs() was called, ... */
+    bool has_moved;  /* ... the latter: the next session is due at once */
     bool is_closing; /* em_client_free() was called */
     unsigned depth;  /* callbacks of ours on the stack */
     ev_timer dial, expire, retry;
@@ -254,7 +255,9 @@ static void on_kick(struct ev_loop *loop, ev_prepare *w, int revents)
     }
     client->depth++;
     if (client->is_leaving && client->conn)
-        em_conn_close(client->conn, EM_E_CLOSED, "left for another server");
+        em_conn_close(client->conn, EM_E_CLOSED,
+                      client->has_moved ? "this node's address has changed"
+                                        : "left for another server");
     send_waiting(client);
     client->depth--;
 }
@@ -614,10 +617,12 @@ static void lost(struct em_client *client, int err, const char *why)
     const char *server = em_servers_name(&client->servers, client->dialer.server);
     if (client->is_refused)
         em_dialer_refused(&client->dialer, em_now_ms());
+    else if (client->has_moved)
+        em_dialer_left(&client->dialer, em_now_ms());
     else
         em_dialer_closed(&client->dialer, em_now_ms(), em_client_random());
     move_on(client);
-    client->is_refused = client->is_announcing = client->is_leaving = false;
+    client->is_refused = client->is_announcing = client->is_leaving = client->has_moved = false;
     client->write = client->held = 0;
     fail_session_requests(client);
     em_pending_rewind(&client->pending);
@@ -662,6 +667,19 @@ static void on_dial(struct ev_loop *loop, ev_timer *w, int revents)
     client->depth++;
     dial(client);
     client->depth--;
+}
+
+void em_client_set_rlocs(struct em_client *client, const struct em_rloc *rlocs, size_t n)
+{
+    em_servers_set_rlocs(&client->servers, rlocs, n);
+    em_warm_stop(&client->warm); /* it comes from the old address too */
+    if (client->conn) {
+        client->is_leaving = client->has_moved = true;
+        kick(client);
+    } else {
+        client->dialer.due_ms = em_now_ms();
+        arm(client, &client->dial, client->dialer.due_ms);
+    }
 }
 
 void em_client_fail_over(struct em_client *client)

@@ -9,6 +9,7 @@
 #include "net/socket.h"
 #include "wire/convert.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -90,10 +91,25 @@ static int pack(const Eidmap__Envelope *envelope, uint8_t **ret_frame, size_t *r
     return r;
 }
 
+/* In both forms. */
+static int pack_both(struct em_servers *servers, Eidmap__Hello *hello)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    envelope.id = EM_HELLO_ID;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_HELLO;
+    envelope.hello = hello;
+    hello->warm = false;
+    int r = pack(&envelope, &servers->hello, &servers->hello_size);
+    if (r)
+        return r;
+    envelope.id = EM_WARM_ID;
+    hello->warm = true;
+    return pack(&envelope, &servers->warm_hello, &servers->warm_hello_size);
+}
+
 static int make_hellos(struct em_servers *servers, const struct em_client_config *config,
                        struct em_arena *arena)
 {
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__Hello hello = EIDMAP__HELLO__INIT;
     Eidmap__Rloc *rlocs[MAX_RLOCS];
     uint8_t instance[INSTANCE];
@@ -109,15 +125,7 @@ static int make_hellos(struct em_servers *servers, const struct em_client_config
     hello.instance = (ProtobufCBinaryData){sizeof(instance), instance};
     hello.rlocs = rlocs;
     hello.n_rlocs = config->n_rlocs;
-    envelope.id = EM_HELLO_ID;
-    envelope.body_case = EIDMAP__ENVELOPE__BODY_HELLO;
-    envelope.hello = &hello;
-    int r = pack(&envelope, &servers->hello, &servers->hello_size);
-    if (r)
-        return r;
-    envelope.id = EM_WARM_ID;
-    hello.warm = true;
-    return pack(&envelope, &servers->warm_hello, &servers->warm_hello_size);
+    return pack_both(servers, &hello);
 }
 
 static int pack_hellos(struct em_servers *servers, const struct em_client_config *config)
@@ -159,6 +167,27 @@ void em_servers_fini(struct em_servers *servers)
     free(servers->hello);
     free(servers->warm_hello);
     *servers = (struct em_servers){0};
+}
+
+void em_servers_set_rlocs(struct em_servers *servers, const struct em_rloc *rlocs, size_t n)
+{
+    struct em_arena arena;
+    Eidmap__Rloc *list[MAX_RLOCS];
+    uint8_t *old = servers->hello, *old_warm = servers->warm_hello;
+    assert(n <= MAX_RLOCS);
+    em_arena_init(&arena, 0);
+    Eidmap__Hello *hello =
+        em_msg_unpack(&arena, old + EM_FRAME_HEADER, servers->hello_size - EM_FRAME_HEADER)->hello;
+    for (size_t i = 0; i < n; i++)
+        list[i] = em_rloc_to_msg(&arena, &rlocs[i]);
+    hello->rlocs = list;
+    hello->n_rlocs = n;
+    int r = pack_both(servers, hello);
+    assert(r == 0); /* no larger than it may be at the start */
+    (void)r;
+    free(old);
+    free(old_warm);
+    em_arena_fini(&arena);
 }
 
 const char *em_servers_name(const struct em_servers *servers, size_t i)

@@ -23,6 +23,9 @@ int em_servers_init(struct em_servers *servers, const struct em_client_config *c
                     char **ret_why);
 void em_servers_fini(struct em_servers *servers);
 
+/* Other RLOCs in the Hellos to come; all else in them stays.  At most 8. */
+void em_servers_set_rlocs(struct em_servers *servers, const struct em_rloc *rlocs, size_t n);
+
 /* As in the configuration. */
 const char *em_servers_name(const struct em_servers *servers, size_t i);
 

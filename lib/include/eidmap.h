@@ -85,6 +85,10 @@ void em_client_free(struct em_client *client);
 
 bool em_client_is_up(const struct em_client *client);
 
+/* The node's RLOCs are others from now on: it says so in a new session, which begins at once,
+ * since connections from an address that is gone are dead without knowing it.  At most 8. */
+void em_client_set_rlocs(struct em_client *client, const struct em_rloc *rlocs, size_t n);
+
 /* Leaves the current server for another, if there is one. */
 void em_client_fail_over(struct em_client *client);
 

@@ -48,7 +48,8 @@ static void add_nodes_of(struct em_arena *arena, struct ms_blob blob, struct nod
     const Eidmap__Port *port =
         em_msg_unpack_as(arena, &eidmap__port__descriptor, blob.data, blob.size);
     for (size_t i = 0; port && i < port->n_locations; i++)
-        add_node(nodes, port->locations[i]->node_id);
+        if (port->locations[i]->node_id[0]) /* not any-local */
+            add_node(nodes, port->locations[i]->node_id);
 }
 
 static void put_nodes(struct ms_reader *reader, struct em_buf *out, const struct node_set *nodes)
@@ -73,7 +74,7 @@ static int put_answers(struct ms_session *session, const Eidmap__Resolve *resolv
         int r = ms_resolve(reader, network_id, &eid, &answer);
         if (r)
             return r;
-        ms_watch_put_answer(out, &eid, &answer);
+        ms_watch_put_answer(session, out, &eid, &answer);
         if (em_buf_size(out) - start > EM_FRAME_MAX)
             return EM_E_LIMIT;
         if (resolve->with_nodes && answer.port.data)

@@ -8,6 +8,7 @@
 #include "front/topics.h"
 #include "net/conn.h"
 #include "state/feed.h"
+#include "state/txn.h"
 #include "wire/convert.h"
 #include "wire/writer.h"
 
@@ -59,13 +60,36 @@ static void put_eid(struct em_buf *out, uint32_t number, const struct em_eid *ei
     em_nest_end(out, start);
 }
 
-void ms_watch_put_answer(struct em_buf *out, const struct em_eid *eid,
+/* The port without the locations that are for other nodes alone.  Which labels the asker has
+ * may change, and network 0 tells it: those views are the asker's to judge. */
+static void put_port_for_node(struct ms_session *session, struct em_buf *out, struct ms_blob blob)
+{
+    struct em_arena *arena = &session->worker->arena;
+    Eidmap__Port *port = em_msg_unpack_as(arena, &eidmap__port__descriptor, blob.data, blob.size);
+    uint8_t *packed = em_arena_alloc(arena, blob.size);
+    size_t n = 0;
+    for (size_t i = 0; port && i < port->n_locations; i++) {
+        const Eidmap__View *view = port->locations[i]->view;
+        if (!view || !view->node_id[0] || strcmp(view->node_id, session->member.identity.name) == 0)
+            port->locations[n++] = port->locations[i];
+    }
+    if (port && packed) {
+        port->n_locations = n;
+        blob = ms_blob(packed, eidmap__port__pack(port, packed));
+    }
+    em_put_bytes(out, 2, blob.data, blob.size);
+}
+
+void ms_watch_put_answer(struct ms_session *session, struct em_buf *out, const struct em_eid *eid,
                          const struct ms_answer *answer)
 {
     size_t start = em_nest_begin(out, 2); /* ResolveReply.answers */
     put_eid(out, 1, eid);
     if (answer->port.data) {
-        em_put_bytes(out, 2, answer->port.data, answer->port.size);
+        if (answer->has_view && ms_session_is_node(session))
+            put_port_for_node(session, out, answer->port);
+        else
+            em_put_bytes(out, 2, answer->port.data, answer->port.size);
         put_eid(out, 3, &answer->matched);
     }
     if (answer->covers.kind != EM_EID_NONE)
@@ -129,7 +153,7 @@ static int look(struct ms_session *session, uint32_t network_id, struct watch *w
     size_t frame = em_frame_begin(out, watch->id);
     size_t body = em_nest_begin(out, EIDMAP__ENVELOPE__BODY_RESOLVE_REPLY);
     em_put_uint(out, 1, ms_reader_revision(session->worker->reader));
-    ms_watch_put_answer(out, &watch->eid, &answer);
+    ms_watch_put_answer(session, out, &watch->eid, &answer);
     em_put_uint(out, 4, true); /* push */
     em_nest_end(out, body);
     return em_frame_end(out, frame);

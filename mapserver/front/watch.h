@@ -29,7 +29,7 @@ int ms_watch_run(struct ms_session *session);
 void ms_watch_close(struct ms_session *session);
 
 /* Writes one answer into a ResolveReply. */
-void ms_watch_put_answer(struct em_buf *out, const struct em_eid *eid,
+void ms_watch_put_answer(struct ms_session *session, struct em_buf *out, const struct em_eid *eid,
                          const struct ms_answer *answer);
 
 #endif

@@ -161,7 +161,11 @@ static int check_location(struct draft *d, size_t i)
     const Eidmap__View *view = want->view;
     const Eidmap__Label *label = view ? view->label : NULL;
     char why[EM_ADDR_WHY] = "";
-    if (!d->is_node && em_ident_check(want->node_id, why))
+    bool is_any_local = !d->is_node && !want->node_id[0];
+    if (is_any_local && (view || want->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING))
+        return ms_refuse(d->fault, EM_E_MALFORMED, field(d, "locations", i),
+                         "any-local is for everyone, and active");
+    if (!d->is_node && !is_any_local && em_ident_check(want->node_id, why))
         return ms_refuse(d->fault, EM_E_MALFORMED, field(d, "locations", i), "node_id: %s", why);
     if (want->segmentation_id > EM_SEGMENT_MAX || want->priority > 255 || want->weight > 255)
         return ms_refuse(d->fault, EM_E_MALFORMED, field(d, "locations", i),
@@ -201,7 +205,8 @@ static Eidmap__View *copy_view(struct draft *d, const Eidmap__View *from)
     return view;
 }
 
-/* 'old' is the node's location so far, or NULL; 'epoch' what it gets. */
+/* 'old' is the node's location so far, or NULL; 'epoch' what it gets.  Who sees it is the
+ * operator's: a claim without a view leaves an old one alone. */
 static Eidmap__Location *make_location(struct draft *d, const Eidmap__Location *want,
                                        const char *node_id, const Eidmap__Location *old,
                                        uint64_t epoch)
@@ -221,8 +226,9 @@ static Eidmap__Location *make_location(struct draft *d, const Eidmap__Location *
     location->state = want->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING
                           ? EIDMAP__LOCATION_STATE__LOCATION_PENDING
                           : EIDMAP__LOCATION_STATE__LOCATION_ACTIVE;
-    location->view = NULL;
     location->epoch = epoch;
+    if (!d->is_node)
+        location->view = NULL;
     if (want->view) {
         location->view = copy_view(d, want->view);
         if (!location->view)
@@ -275,6 +281,8 @@ static int locate_at_node(struct draft *d)
     const char *me = d->in->origin->name;
     const Eidmap__Port *old = d->in->old;
     const Eidmap__Location *have = old ? ms_port_location(old, me) : NULL;
+    if (old && ms_port_location(old, MS_ANY_LOCAL))
+        return 0; /* the node has its instance, and the map need not say so */
     bool is_alone = is_only_location(old, me);
     bool is_here = have && !is_pending(have);
     bool is_multihomed = old && old->multihomed;
@@ -420,6 +428,15 @@ static int begin(struct draft *d)
     return 0;
 }
 
+/* Whoever has drafted it. */
+static int check_any_local(struct draft *d)
+{
+    if (d->port->n_locations < 2 || !ms_port_location(d->port, MS_ANY_LOCAL))
+        return 0;
+    return ms_refuse(d->fault, EM_E_MALFORMED, "port.locations",
+                     "any-local is a port's only location");
+}
+
 static int draft_for_node(struct draft *d)
 {
     int r = check_rights(d);
@@ -460,12 +477,14 @@ int ms_claim_decide(const struct ms_claim *in, struct em_arena *arena, struct ms
     int r = begin(&d);
     if (!r)
         r = d.is_node ? draft_for_node(&d) : draft_for_operator(&d);
+    if (!r)
+        r = check_any_local(&d);
     if (r)
         return r;
     const char *node_id = d.is_node                 ? in->origin->name
                           : d.want->n_locations > 0 ? d.want->locations[0]->node_id
                                                     : NULL;
-    const Eidmap__Location *located = node_id ? ms_port_location(d.port, node_id) : NULL;
+    const Eidmap__Location *located = node_id ? ms_port_place(d.port, node_id) : NULL;
     assert(located || !node_id);
     *ret_verdict = (struct ms_verdict){
         .is_changed = !in->old || !ms_message_equal(&d.port->base, &in->old->base, arena),

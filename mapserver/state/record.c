@@ -117,6 +117,12 @@ Eidmap__Location *ms_port_location(const Eidmap__Port *port, const char *node_id
     return NULL;
 }
 
+Eidmap__Location *ms_port_place(const Eidmap__Port *port, const char *node_id)
+{
+    Eidmap__Location *own = ms_port_location(port, node_id);
+    return own ? own : ms_port_location(port, MS_ANY_LOCAL);
+}
+
 static void index_locations(struct ms_txn *txn, const Eidmap__Port *a, const Eidmap__Port *b,
                             bool add)
 {
@@ -124,7 +130,7 @@ static void index_locations(struct ms_txn *txn, const Eidmap__Port *a, const Eid
         return;
     for (size_t i = 0; i < a->n_locations; i++) {
         const char *node_id = a->locations[i]->node_id;
-        if (b && ms_port_location(b, node_id))
+        if (strcmp(node_id, MS_ANY_LOCAL) == 0 || (b && ms_port_location(b, node_id)))
             continue;
         if (add)
             ms_txn_put(txn, MS_DB_LOC, blob_of_text(node_id), ms_blob_of(a->id));

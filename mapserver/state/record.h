@@ -38,8 +38,13 @@ int ms_name_holder(struct ms_txn *txn, const char *name, uint32_t *ret_network_i
 int ms_eid_holder(struct ms_txn *txn, uint32_t network_id, const Eidmap__Eid *eid,
                   struct ms_blob except, struct ms_blob *ret_port_id);
 
-/* The location of a node in a port; NULL: none. */
+/* The node-id of a location that stands for every node's own instance. */
+#define MS_ANY_LOCAL ""
+
+/* The location of a node in a port; NULL: none.  The second form takes any-local for the
+ * node's. */
 Eidmap__Location *ms_port_location(const Eidmap__Port *port, const char *node_id);
+Eidmap__Location *ms_port_place(const Eidmap__Port *port, const char *node_id);
 
 static inline struct ms_blob ms_blob_of(ProtobufCBinaryData data)
 {

@@ -94,7 +94,8 @@ static int check_holder(struct walk *w, const Eidmap__Port *port, size_t i)
 static int check_node(struct walk *w, const Eidmap__Port *old, const Eidmap__Location *location)
 {
     Eidmap__Node *node;
-    if (old && ms_port_location(old, location->node_id))
+    if (strcmp(location->node_id, MS_ANY_LOCAL) == 0 ||
+        (old && ms_port_location(old, location->node_id)))
         return 0;
     int r = ms_node_get(w->txn, location->node_id, w->c->scratch, &node);
     if (r == EM_E_NOT_FOUND)
@@ -253,7 +254,7 @@ static int answer_again(struct ms_command *c, const Eidmap__Register *body, uint
         if (c->txn->err)
             return c->txn->err;
         if (port && node_id)
-            here = ms_port_location(port, node_id);
+            here = ms_port_place(port, node_id);
         if (!port || (node_id && !here)) {
             c->result->record = (uint32_t)i;
             if (port)

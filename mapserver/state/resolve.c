@@ -25,6 +25,7 @@ struct lookup {
 struct fields {
     uint32_t network_id;
     bool has_location;
+    bool has_view;
 };
 
 static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret_value)
@@ -41,25 +42,52 @@ static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret_va
     return false;
 }
 
-/* Looks at two fields of a packed Port: unpacking it would cost more than the lookup. */
+/* One field of a message without fixed-width ones, as Port and Location are: its number, and
+ * its value or the bytes that it has.  False: that is no such message. */
+static bool read_field(const uint8_t **at, const uint8_t *end, uint64_t *ret_number,
+                       uint64_t *ret_value, struct ms_blob *ret_bytes)
+{
+    uint64_t tag;
+    if (!read_varint(at, end, &tag) || !read_varint(at, end, ret_value))
+        return false;
+    *ret_number = tag >> 3;
+    *ret_bytes = (struct ms_blob){0};
+    if ((tag & 7) != 2)
+        return (tag & 7) == 0;
+    if (*ret_value > (uint64_t)(end - *at))
+        return false;
+    *ret_bytes = ms_blob(*at, (size_t)*ret_value);
+    *at += *ret_value;
+    return true;
+}
+
+static bool has_view(struct ms_blob location)
+{
+    const uint8_t *at = location.data, *end = at + location.size;
+    uint64_t number, value;
+    struct ms_blob bytes;
+    while (at < end && read_field(&at, end, &number, &value, &bytes))
+        if (number == 5) /* Location.view */
+            return true;
+    return false;
+}
+
+/* Looks at a few fields of a packed Port: unpacking it would cost more than the lookup. */
 static bool scan_port(struct ms_blob port, struct fields *ret_fields)
 {
-    const uint8_t *at = port.data, *end = port.data + port.size;
+    const uint8_t *at = port.data, *end = at + port.size;
     struct fields fields = {0};
     while (at < end) {
-        uint64_t tag, value;
-        if (!read_varint(&at, end, &tag) || !read_varint(&at, end, &value))
+        uint64_t number, value;
+        struct ms_blob bytes;
+        if (!read_field(&at, end, &number, &value, &bytes))
             return false;
-        if ((tag & 7) == 2) {
-            if (value > (uint64_t)(end - at))
-                return false;
-            at += value;
-        } else if ((tag & 7) != 0) {
-            return false; /* Port has no fixed-width fields */
-        }
-        fields.has_location |= tag >> 3 == 4;
-        if (tag >> 3 == 2)
+        if (number == 2)
             fields.network_id = (uint32_t)value;
+        if (number != 4)
+            continue;
+        fields.has_location = true;
+        fields.has_view = fields.has_view || has_view(bytes);
     }
     *ret_fields = fields;
     return true;
@@ -97,6 +125,7 @@ static int answer_port(struct lookup *l, struct ms_blob id, const struct em_eid 
         return ms_txn_fail(txn, EM_E_STORAGE);
     if (fields.has_location) {
         l->answer->port = port;
+        l->answer->has_view = fields.has_view;
         l->answer->matched = *matched;
         l->answer->action = EM_ACTION_NONE;
         l->answer->ttl_s = MS_TTL_FOUND;
@@ -359,6 +388,7 @@ static int resolve_port_id(struct lookup *l)
     }
     *l->answer = (struct ms_answer){
         .port = port,
+        .has_view = fields.has_view,
         .matched = *l->eid,
         .covers = *l->eid,
         .ttl_s = MS_TTL_FOUND,

@@ -11,6 +11,7 @@
 
 struct ms_answer {
     struct ms_blob port;   /* packed Port, lent until ms_reader_end(); NULL: negative */
+    bool has_view;         /* some of its locations are not for everyone */
     struct em_eid matched; /* the port's EID that covers the asked one; positive only */
     struct em_eid covers;  /* widest range around the asked EID for which this holds, without
                             * a more specific mapping in it (RFC 9301 section 5.5);

@@ -175,6 +175,25 @@ int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit
     return plane->class->check(plane->dp, repair, visit, aux);
 }
 
+int dataplane_set_rloc(struct dataplane *plane, const struct em_ip *rloc)
+{
+    char ip[EM_IP_TEXT];
+
+    int r = plane->class->set_rloc(plane->dp, rloc);
+    em_ip_format(rloc->addr, rloc->size, ip);
+    if (r)
+        em_warn_limited("tunnels cannot all follow to the RLOC %s: %s", ip, em_strerror(r));
+    else
+        em_info("tunnels send from the RLOC %s now", ip);
+    return r;
+}
+
+void dataplane_look(struct dataplane *plane, const struct dp_path *path, dp_step_fn *visit,
+                    void *aux)
+{
+    plane->class->look(plane->dp, path, visit, aux);
+}
+
 bool dataplane_is_disturbed(struct dataplane *plane)
 {
     return plane->class->is_disturbed(plane->dp);

@@ -28,6 +28,10 @@ size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n);
 int dataplane_sweep(struct dataplane *plane, uint32_t network_id);
 int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit, void *aux);
 
+int dataplane_set_rloc(struct dataplane *plane, const struct em_ip *rloc);
+void dataplane_look(struct dataplane *plane, const struct dp_path *path, dp_step_fn *visit,
+                    void *aux);
+
 bool dataplane_is_disturbed(struct dataplane *plane);
 
 struct dataplane_stats dataplane_stats(const struct dataplane *plane);

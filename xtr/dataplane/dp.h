@@ -89,6 +89,26 @@ struct dp_difference {
 };
 typedef void dp_visit_fn(void *aux, const struct dp_difference *difference);
 
+/* The way of frames to one MAC, as the map wants it. */
+struct dp_path {
+    struct dp_network network;
+    const char *from; /* device of the port that sends; NULL: none in particular */
+    uint8_t mac[EM_MAC_SIZE];
+    struct em_ip ip;    /* that the sender asks for by ARP or ND; size 0: none */
+    const char *device; /* the MAC is behind this local port; NULL: at the targets */
+    const struct dp_target *targets;
+    size_t n_targets;
+};
+
+/* One thing that a frame meets on that way, as it stands. */
+struct dp_step {
+    const char *name;   /* "bridge", "bridge-fdb", ... */
+    bool is_wrong;      /* the frame is lost here, or goes astray */
+    const char *found;  /* lent for the call, as 'advice' */
+    const char *advice; /* what to do; "" where nothing has to be done */
+};
+typedef void dp_step_fn(void *aux, const struct dp_step *step);
+
 /* One per forwarding plane.  Calls block, none logs. */
 struct dp_class {
     const char *name; /* "kernel", "null" */
@@ -116,6 +136,17 @@ struct dp_class {
      * stranger's entry ("foreign") is only reported.  Returns the number of entries
      * compared, or -errno. */
     int64_t (*check)(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
+
+    /* The underlay address of this node is another from now on, of the same family: tunnels
+     * send from it, with as little cut as can be.  -EADDRNOTAVAIL: no device has it;
+     * -EAFNOSUPPORT: another family; else the first error of a network that could not
+     * follow, which a check with 'repair' tries again. */
+    int (*set_rloc)(struct dp *dp, const struct em_ip *rloc);
+
+    /* Looks at each thing on the path, in the frame's order, and visits it; what cannot be
+     * looked at for want of an earlier one is left out.  Reads single entries, from the
+     * plane and not from the shadow, and changes nothing. */
+    void (*look)(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);
 
     /* Has somebody else taken away, since the last call, what entries stand on?  Then a
      * check with 'repair' is due.  Cheap. */

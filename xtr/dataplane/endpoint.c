@@ -108,10 +108,10 @@ static void take_fdb(void *aux, const struct nlmsghdr *message)
     answer->is_there = dp_fdb_parse(message, &answer->fdb);
 }
 
-int dp_fdb_lookup(struct dp *dp, const struct dp_network_rec *network, const uint8_t *mac,
-                  uint8_t table, struct dp_fdb *ret_fdb)
+int dp_fdb_lookup(struct dp *dp, uint32_t vxlan, const uint8_t *mac, uint8_t table,
+                  struct dp_fdb *ret_fdb)
 {
-    struct dp_fdb key = {.ifindex = network->vxlan, .flags = table};
+    struct dp_fdb key = {.ifindex = vxlan, .flags = table};
     struct fdb_answer answer = {.is_there = false};
 
     memcpy(key.mac, mac, EM_MAC_SIZE);
@@ -131,10 +131,11 @@ static bool is_in_the_way(struct dp *dp, const struct dp_network_rec *network, c
 {
     struct dp_fdb fdb;
 
-    if (dp_fdb_lookup(dp, network, mac, NTF_MASTER, &fdb) == 0 && !(fdb.flags & DP_FDB_MARK) &&
-        (fdb.state & (NUD_NOARP | NUD_PERMANENT)))
+    if (dp_fdb_lookup(dp, network->vxlan, mac, NTF_MASTER, &fdb) == 0 &&
+        !(fdb.flags & DP_FDB_MARK) && (fdb.state & (NUD_NOARP | NUD_PERMANENT)))
         return true;
-    return dp_fdb_lookup(dp, network, mac, NTF_SELF, &fdb) == 0 && !(fdb.flags & DP_FDB_MARK);
+    return dp_fdb_lookup(dp, network->vxlan, mac, NTF_SELF, &fdb) == 0 &&
+           !(fdb.flags & DP_FDB_MARK);
 }
 
 /* A record of a stranger's entry goes when the entry is gone.  Flushes. */
@@ -199,7 +200,7 @@ static bool adopted_is_same(struct dp *dp, const struct dp_op *op, const struct 
     if (want->nhid != 0)
         return false;
     dp_flush(dp);
-    return dp_fdb_lookup(dp, network_of(dp, op), op->mac, NTF_SELF, &stands) == 0 &&
+    return dp_fdb_lookup(dp, network_of(dp, op)->vxlan, op->mac, NTF_SELF, &stands) == 0 &&
            is_same_fdb(&stands, want);
 }
 
@@ -283,7 +284,7 @@ static int settle_mac(struct dp *dp, const struct dp_op *op, const struct dp_mac
     const struct dp_network_rec *network = network_of(dp, op);
     struct dp_fdb stands;
 
-    int r = dp_fdb_lookup(dp, network, op->mac, NTF_SELF, &stands);
+    int r = dp_fdb_lookup(dp, network->vxlan, op->mac, NTF_SELF, &stands);
     if (r == 0 && !(stands.flags & DP_FDB_MARK)) {
         struct dp_fdb back =
             bridge_entry(rec->flags & DP_LOCAL ? rec->place : network->vxlan, op->mac);
@@ -458,20 +459,32 @@ static void take_neigh(void *aux, const struct nlmsghdr *message)
     answer->is_there = dp_neigh_parse(message, &answer->neigh);
 }
 
-/* There was a neighbour already: ours and what the kernel has found out by itself are
- * replaced, what somebody has set stays. */
-static int settle_neigh(struct dp *dp, const struct dp_op *op)
+int dp_neigh_lookup(struct dp *dp, uint32_t bridge, const struct em_ip *ip,
+                    struct dp_neigh *ret_neigh)
 {
-    struct dp_neigh neigh = dp_neigh_entry(network_of(dp, op), &op->ip, op->mac);
-    struct dp_neigh key = {.ifindex = neigh.ifindex, .ip = neigh.ip};
+    struct dp_neigh key = {.ifindex = bridge, .ip = *ip};
     struct neigh_answer answer = {.is_there = false};
 
     dp_neigh_message(dp->nl, RTM_GETNEIGH, 0, &key);
     int r = dp_nl_read(dp->nl, take_neigh, &answer);
+    if (r)
+        return r;
+    if (!answer.is_there)
+        return -ENOENT;
+    *ret_neigh = answer.neigh;
+    return 0;
+}
+
+/* There was a neighbour already: ours and what the kernel has found out by itself are
+ * replaced, what somebody has set stays. */
+static int settle_neigh(struct dp *dp, const struct dp_op *op)
+{
+    struct dp_neigh neigh = dp_neigh_entry(network_of(dp, op), &op->ip, op->mac), stands;
+
+    int r = dp_neigh_lookup(dp, neigh.ifindex, &neigh.ip, &stands);
     if (r && r != -ENOENT)
         return r;
-    if (answer.is_there && answer.neigh.protocol != DP_PROTOCOL &&
-        answer.neigh.state & (NUD_PERMANENT | NUD_NOARP))
+    if (r == 0 && stands.protocol != DP_PROTOCOL && stands.state & (NUD_PERMANENT | NUD_NOARP))
         return -EEXIST;
     dp_neigh_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &neigh);
     return dp_nl_commit(dp->nl);

@@ -7,6 +7,7 @@
  *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
  *   check.c       dump, compare, repair               watch.c    what others take away
+ *   look.c        what a frame meets                  route.c    routes, one at a time
  *
  * For each network there is a bridge "emb7" and on it a vxlan device "emx7" (the id in hex),
  * both with the alias "eidmap:7".  A vxlan device speaks one address family: IPv4 when the
@@ -249,6 +250,8 @@ const struct dp_class dp_kernel = {
     .apply = kernel_apply,
     .sweep = dp_sweep,
     .check = dp_check,
+    .set_rloc = dp_network_set_rloc,
+    .look = dp_look,
     .is_disturbed = dp_is_disturbed,
     .count = kernel_count,
 };

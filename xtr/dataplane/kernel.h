@@ -40,6 +40,12 @@ struct dp {
 /* Neighbours are permanent, since a bridge that loses its carrier flushes all others. */
 #define DP_NEIGH_STATE NUD_PERMANENT
 
+/* What VXLAN adds to a packet: outer IP 20 or 40, UDP 8, VXLAN 8, inner Ethernet 14. */
+static inline uint32_t dp_overhead(const struct em_ip *rloc)
+{
+    return rloc->size == 16 ? 70 : 50;
+}
+
 #define DP_OP_MESSAGES 3 /* most that one endpoint op needs */
 
 /* kernel.c */
@@ -57,10 +63,13 @@ int dp_endpoint_done(struct dp *dp, const struct dp_op *op, int err);
 /* True if an op on the same entry is in the batch. */
 bool dp_endpoint_is_pending(struct dp *dp, const struct dp_op *op);
 
-/* What the kernel has for this MAC, in the vxlan device's table (NTF_SELF) or in the
- * bridge's (NTF_MASTER).  The batch must be empty.  0, -ENOENT or -errno. */
-int dp_fdb_lookup(struct dp *dp, const struct dp_network_rec *network, const uint8_t *mac,
-                  uint8_t table, struct dp_fdb *ret_fdb);
+/* What the kernel has for this MAC, in the vxlan device's table (NTF_SELF) or in its
+ * bridge's (NTF_MASTER), and for this address on the bridge.  The batch must be empty.  0,
+ * -ENOENT or -errno. */
+int dp_fdb_lookup(struct dp *dp, uint32_t vxlan, const uint8_t *mac, uint8_t table,
+                  struct dp_fdb *ret_fdb);
+int dp_neigh_lookup(struct dp *dp, uint32_t bridge, const struct em_ip *ip,
+                    struct dp_neigh *ret_neigh);
 
 /* The entries that a record stands for. */
 struct dp_fdb dp_mac_vxlan_entry(const struct dp *dp, const struct dp_mac_rec *rec);
@@ -91,6 +100,8 @@ int dp_set_put(struct dp *dp, const struct dp_set *set);
 int dp_set_delete(struct dp *dp, uint32_t set_id);
 /* By address, because the targets want a VNI or UDP port that a nexthop cannot carry? */
 bool dp_set_is_by_dst(const struct dp_set_rec *set, const struct dp_network_rec *network);
+/* Frames to sets without targets are dropped at this node's RLOC, which is another. */
+int dp_set_rehome(struct dp *dp);
 /* Removes adopted groups and nexthops that no set has claimed; their number. */
 int dp_set_sweep(struct dp *dp);
 struct dp_nexthop dp_set_group_entry(const struct dp_set_rec *set);
@@ -107,6 +118,7 @@ bool dp_network_port_stands(struct dp *dp, struct dp_port_rec *port);
 /* What is wrong with the network's devices, or NULL.  Static storage. */
 const char *dp_network_fault(struct dp *dp, const struct dp_network_rec *network);
 int dp_network_repair(struct dp *dp, uint32_t network_id);
+int dp_network_set_rloc(struct dp *dp, const struct em_ip *rloc);
 
 /* adopt.c: what an earlier run has left. */
 int dp_adopt(struct dp *dp);
@@ -114,6 +126,9 @@ int dp_sweep(struct dp *dp, uint32_t network_id);
 
 /* watch.c */
 bool dp_is_disturbed(struct dp *dp);
+
+/* look.c */
+void dp_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);
 
 /* check.c */
 int64_t dp_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);

@@ -142,6 +142,7 @@ static bool parse_link(const struct nlmsghdr *message, struct dp_link *link)
         return false;
     *link = (struct dp_link){.ifindex = (uint32_t)ifi->ifi_index,
                              .is_up = ifi->ifi_flags & IFF_UP,
+                             .is_running = ifi->ifi_flags & IFF_RUNNING,
                              .is_loopback = ifi->ifi_flags & IFF_LOOPBACK};
     mnl_attr_for_each(attr, message, sizeof(*ifi))
     {
@@ -403,6 +404,19 @@ int dp_link_enslave(struct dp_nl *nl, uint32_t ifindex, uint32_t bridge,
 int dp_link_release(struct dp_nl *nl, uint32_t ifindex)
 {
     mnl_attr_put_u32(begin(nl, RTM_SETLINK, 0, ifindex), IFLA_MASTER, 0);
+    return dp_nl_commit(nl);
+}
+
+int dp_link_set_local(struct dp_nl *nl, uint32_t ifindex, const struct em_ip *local)
+{
+    struct nlmsghdr *message = begin(nl, RTM_NEWLINK, 0, ifindex);
+    struct nlattr *info = mnl_attr_nest_start(message, IFLA_LINKINFO);
+    mnl_attr_put_strz(message, IFLA_INFO_KIND, "vxlan");
+    struct nlattr *data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
+    mnl_attr_put(message, local->size == 16 ? IFLA_VXLAN_LOCAL6 : IFLA_VXLAN_LOCAL, local->size,
+                 local->addr);
+    mnl_attr_nest_end(message, data);
+    mnl_attr_nest_end(message, info);
     return dp_nl_commit(nl);
 }
 

@@ -30,6 +30,7 @@ struct dp_link {
     uint32_t network_id; /* by its alias; 0: not ours */
     uint32_t mtu;
     bool is_up;
+    bool is_running; /* up, and the other end is */
     bool is_loopback;
     struct dp_brport brport; /* of a bridge's port */
     uint32_t vni;            /* vxlan only, the next three too */
@@ -63,6 +64,9 @@ int dp_link_make_vxlan(struct dp_nl *nl, const struct dp_link *want, const char 
 int dp_link_enslave(struct dp_nl *nl, uint32_t ifindex, uint32_t bridge,
                     const struct dp_brport *brport);
 int dp_link_release(struct dp_nl *nl, uint32_t ifindex);
+
+/* Gives a vxlan device another address of its family, in place. */
+int dp_link_set_local(struct dp_nl *nl, uint32_t ifindex, const struct em_ip *local);
 
 int dp_link_set_mtu(struct dp_nl *nl, uint32_t ifindex, uint32_t mtu);
 int dp_link_set_up(struct dp_nl *nl, uint32_t ifindex);

@@ -5,16 +5,14 @@
  * A local port does not learn either: a guest cannot draw a remote MAC to itself by sending
  * with it; that also marks the ports that xtr has put here, since others' learn.
  *
- * The VNI, address and UDP port of a vxlan device are fixed when it is made; another value
- * means a new device, and its FDB is sent again from the shadow. */
+ * The VNI and UDP port of a vxlan device are fixed when it is made; another value means a new
+ * device, and its FDB is sent again from the shadow.  Its address can be changed in place. */
 #include "kernel.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define OVERHEAD_V4    50    /* outer Ethernet payload: IP 20, UDP 8, VXLAN 8, inner Ethernet 14 */
-#define OVERHEAD_V6    70    /* IP 40 */
 #define IPV6_LEAST_MTU 1280u /* RFC 8200 section 5 */
 #define LOOPBACK_MTU   1500u /* an RLOC on lo says nothing about the wire */
 
@@ -47,17 +45,21 @@ static struct dp_link want_vxlan(const struct dp *dp, const struct dp_network *w
 }
 
 /* What cannot be changed on a vxlan device that stands. */
-static bool is_same_tunnel(const struct dp_link *a, const struct dp_link *b)
+static bool is_same_device(const struct dp_link *a, const struct dp_link *b)
 {
     return a->kind == b->kind && a->vni == b->vni && a->udp_port == b->udp_port &&
-           a->is_learning == b->is_learning && a->local.size == b->local.size &&
-           memcmp(a->local.addr, b->local.addr, a->local.size) == 0;
+           a->is_learning == b->is_learning && a->local.size == b->local.size;
+}
+
+static bool is_same_tunnel(const struct dp_link *a, const struct dp_link *b)
+{
+    return is_same_device(a, b) && em_ip_equal(&a->local, &b->local);
 }
 
 /* -EMSGSIZE if the network wants larger packets than the underlay can carry. */
 static int fit_mtu(struct dp *dp, const struct dp_network *want, uint32_t *ret_mtu)
 {
-    uint32_t overhead = dp->rloc.size == 16 ? OVERHEAD_V6 : OVERHEAD_V4;
+    uint32_t overhead = dp_overhead(&dp->rloc);
     struct dp_link underlay;
 
     int r = dp_link_find_address(dp->nl, &dp->rloc, &dp->underlay);
@@ -103,6 +105,9 @@ static int put_vxlan(struct dp *dp, const struct dp_link *want, struct dp_link *
     int r = dp_link_get(dp->nl, dp_vxlan_name(want->network_id, name), ret_vxlan);
     if (r == 0 && ret_vxlan->network_id != want->network_id)
         return -EEXIST;
+    if (r == 0 && is_same_device(ret_vxlan, want) && !is_same_tunnel(ret_vxlan, want) &&
+        dp_link_set_local(dp->nl, ret_vxlan->ifindex, &want->local) == 0)
+        ret_vxlan->local = want->local;
     if (r == 0 && !is_same_tunnel(ret_vxlan, want)) {
         r = dp_link_delete(dp->nl, ret_vxlan->ifindex);
         r = r ? r : -ENODEV;
@@ -469,4 +474,22 @@ int dp_network_repair(struct dp *dp, uint32_t network_id)
 
     rec->flags |= DP_DIRTY;
     return dp_network_put(dp, &want);
+}
+
+/* Networks that an earlier run has left follow when they are put. */
+int dp_network_set_rloc(struct dp *dp, const struct em_ip *rloc)
+{
+    if (rloc->size != dp->rloc.size)
+        return -EAFNOSUPPORT;
+    int r = dp_link_find_address(dp->nl, rloc, &dp->underlay);
+    if (r)
+        return r;
+    dp->rloc = *rloc;
+    for (uint32_t i = 0; i < dp->shadow.networks.len; i++) {
+        const struct dp_network_rec *rec = dp_table_at(&dp->shadow.networks, i);
+        int err = rec->flags & DP_ADOPTED ? 0 : dp_network_repair(dp, rec->network_id);
+        r = r ? r : err;
+    }
+    int err = dp_set_rehome(dp);
+    return r ? r : err;
 }

@@ -331,6 +331,20 @@ int dp_set_delete(struct dp *dp, uint32_t set_id)
     return 0;
 }
 
+int dp_set_rehome(struct dp *dp)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < dp->shadow.sets.len; i++) {
+        const struct dp_set_rec *rec = dp_table_at(&dp->shadow.sets, i);
+        if (!rec->is_empty)
+            continue;
+        int err = dp_set_put(dp, &(struct dp_set){.id = rec->set_id});
+        r = r ? r : err;
+    }
+    return r;
+}
+
 /* A group that adopted entries still use stays until their network is swept: the kernel
  * would flush them with it. */
 static bool is_in_use(const struct dp *dp, uint32_t group_id)

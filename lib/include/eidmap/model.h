@@ -28,7 +28,7 @@ struct em_label {
 #define EM_PRIORITY_NEVER 255 /* RFC 9300 section 12 */
 
 struct em_location {
-    const char *node_id;
+    const char *node_id;      /* "": any-local, each node's own instance */
     uint32_t segmentation_id; /* in a claim 0: the network's */
     uint8_t priority;         /* lower wins */
     uint8_t weight;
@@ -37,6 +37,19 @@ struct em_location {
     struct em_label view_label; /* key NULL: no label */
     uint64_t epoch;
 };
+
+/* Of a packet to it nothing leaves the node that it starts from. */
+static inline bool em_location_is_any_local(const struct em_location *location)
+{
+    return !location->node_id || !location->node_id[0];
+}
+
+/* Whom a location is shown to, as seen from one node; the greatest wins. */
+enum em_view { EM_VIEW_OTHERS, EM_VIEW_EVERYONE, EM_VIEW_LABEL, EM_VIEW_NODE };
+
+/* Of 'location', for the node 'node_id' with these labels. */
+enum em_view em_location_view(const struct em_location *location, const char *node_id,
+                              const struct em_label *labels, size_t n_labels);
 
 struct em_port {
     struct em_port_id id;

@@ -376,8 +376,8 @@ xtr_json() {
 
 xtr_answers() { is_alive "$1" && xtr "$1" status -t 1 >/dev/null 2>&1; }
 
-# It is connected, its map-cache says of its networks what the map says, and the data plane
-# has all of that.
+# It is connected, its map-cache says of its networks what the map says to this node, and the
+# data plane has all of that.
 xtr_is_synced() {
     {
         "$MAPCTL" -o json xtr status -S "$DIR/$1.sock"
@@ -386,11 +386,12 @@ xtr_is_synced() {
         "$MAPCTL" -o json node list
         "$MAPCTL" -o json network list
         "$MAPCTL" -o json port list
-    } 2>/dev/null | jq -es '
+    } 2>/dev/null | jq -es --arg node "$1" '
         def kept($kind): map(select(.kind == $kind) | .record);
         def nodes: map({id, rlocs, state}) | sort_by(.id);
         def ports($ids): map(select(.network_id | IN($ids[])) | {id, eids,
-            at: [.locations[] | [.node_id, .segmentation_id]]}) | sort_by(.id);
+            at: [.locations[] | select(.view.node_id | . == null or . == $node)
+                | [.node_id, .segmentation_id]]}) | sort_by(.id);
         . as [$status, $local, $cache, $nodes, $networks, $ports]
         | [$local[] | select(.phase != "refused") | .network] as $names
         | [$networks[] | select(.name | IN($names[])) | .id] as $ids

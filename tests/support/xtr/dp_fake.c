@@ -70,14 +70,9 @@ static enum dp_verb kind_of(enum dp_verb verb)
     abort();
 }
 
-static bool is_same_ip(const struct em_ip *a, const struct em_ip *b)
-{
-    return a->size == b->size && memcmp(a->addr, b->addr, a->size) == 0;
-}
-
 static bool is_same_target(const struct dp_target *a, const struct dp_target *b)
 {
-    return is_same_ip(&a->ip, &b->ip) && a->udp_port == b->udp_port &&
+    return em_ip_equal(&a->ip, &b->ip) && a->udp_port == b->udp_port &&
            a->segmentation_id == b->segmentation_id;
 }
 
@@ -93,7 +88,7 @@ static bool is_same_key(const struct dp_op *a, const struct dp_op *b)
     case DP_MAC_PUT:
         return a->network.id == b->network.id && memcmp(a->mac, b->mac, EM_MAC_SIZE) == 0;
     case DP_NEIGHBOUR_PUT:
-        return a->network.id == b->network.id && is_same_ip(&a->ip, &b->ip);
+        return a->network.id == b->network.id && em_ip_equal(&a->ip, &b->ip);
     case DP_FLOOD_PUT:
         return a->network.id == b->network.id && is_same_target(&a->target, &b->target);
     case DP_PORT_PUT:
@@ -354,6 +349,34 @@ static uint64_t fake_count(const struct dp *dp)
     return dp->n;
 }
 
+static int fake_set_rloc(struct dp *dp, const struct em_ip *rloc)
+{
+    return rloc->size == 4 ? 0 : -EAFNOSUPPORT;
+}
+
+/* One step: does the MAC stand, behind the device or at the targets that are wanted? */
+static void fake_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux)
+{
+    struct dp_op key = {.verb = DP_MAC_PUT, .network.id = path->network.id};
+    memcpy(key.mac, path->mac, sizeof(key.mac));
+    const struct standing *entry = find(dp, &key);
+    struct dp_op set_key = {.verb = DP_SET_PUT, .set.id = entry ? entry->op.set.id : 0};
+    const struct standing *set = find(dp, &set_key);
+    struct dp_set wanted = {.targets = path->targets, .n_targets = path->n_targets};
+    bool is_right;
+
+    if (path->device)
+        is_right =
+            entry && entry->op.verb == DP_LOCAL_PUT && strcmp(entry->op.device, path->device) == 0;
+    else
+        is_right =
+            entry && entry->op.verb == DP_MAC_PUT && set && is_same_set(&set->op.set, &wanted);
+    visit(aux, &(struct dp_step){.name = "mac",
+                                 .is_wrong = !is_right,
+                                 .found = is_right ? "as wanted" : "missing or elsewhere",
+                                 .advice = is_right ? "" : "put it"});
+}
+
 /* Nobody else can reach it. */
 static bool fake_is_disturbed(struct dp *dp)
 {
@@ -367,6 +390,8 @@ const struct dp_class dp_fake = {
     .apply = fake_apply,
     .sweep = fake_sweep,
     .check = fake_check,
+    .set_rloc = fake_set_rloc,
+    .look = fake_look,
     .is_disturbed = fake_is_disturbed,
     .count = fake_count,
 };

@@ -600,3 +600,114 @@ Test(ctl_map, denied_is_code_1_with_the_servers_sentence)
     struct ctl_run run = ctl_run("-s @ network add green");
     ctl_assert_error(&run, CTL_REFUSED, "network green: it may not be");
 }
+
+/* ---- locations */
+
+static const Eidmap__Port *claimed(size_t k)
+{
+    return fake_nth(&ctl_stage.server, BODY(REGISTER), k)->register_->claims[0]->port;
+}
+
+Test(ctl_map, locate_adds_a_location_beside_the_others)
+{
+    struct ctl_run run = ctl_run("port locate web-1 hv2:77 --view label=rack=7 --weight 3 -s @");
+    cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
+    ctl_assert_has(run.out, "hv1:5001 -> hv1:5001 hv2:77(w3,for:rack=7), revision 52");
+    const Eidmap__Port *p = claimed(0);
+    cr_assert_eq(p->n_locations, 2);
+    cr_assert_str_eq(p->locations[1]->view->label->key, "rack");
+    cr_assert_str_eq(p->locations[1]->view->label->value, "7");
+    cr_assert(p->multihomed);
+    cr_assert_eq(p->n_eids, 2);
+}
+
+Test(ctl_map, locate_changes_the_location_of_that_node)
+{
+    struct ctl_run run = ctl_run("port locate web-1 hv1 --view node=hv1 -s @");
+    cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
+    cr_assert_eq(claimed(0)->n_locations, 1);
+    cr_assert_str_eq(claimed(0)->locations[0]->view->node_id, "hv1");
+    cr_assert_eq(claimed(0)->locations[0]->segmentation_id, 5001);
+    cr_assert_not(claimed(0)->multihomed);
+}
+
+Test(ctl_map, any_local_takes_the_place_of_all_locations)
+{
+    struct ctl_run run = ctl_run("port locate web-1 --any-local -s @");
+    cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
+    ctl_assert_has(run.out, "-> any-local:0");
+    cr_assert_eq(claimed(0)->n_locations, 1);
+    cr_assert_str_eq(claimed(0)->locations[0]->node_id, "");
+    run = ctl_run("port register gw -n blue --ip 10.1.0.1 --any-local -s @");
+    cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
+    cr_assert_eq(claimed(1)->n_locations, 1);
+    cr_assert(claimed(1)->declared);
+}
+
+Test(ctl_map, locate_remove_withdraws_that_node)
+{
+    struct ctl_run run = ctl_run("port locate web-1 hv1 --remove -s @");
+    cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
+    cr_assert_str_eq(fake_nth(&ctl_stage.server, BODY(WITHDRAW), 0)->withdraw->node_id, "hv1");
+}
+
+Test(ctl_map, locate_says_what_it_expects)
+{
+    static const char *const lines[][2] = {
+        {"port locate web-1 -s @", "give NODE, or --any-local"},
+        {"port locate web-1 hv1 --any-local -s @", "give NODE, or --any-local"},
+        {"port locate web-1 --any-local --view node=hv1 -s @", "no view"},
+        {"port locate web-1 hv1 --view hv1 -s @", "--view hv1: expected node=NAME"},
+        {"port locate web-1 hv1 --view node= -s @", "--view node=: expected node=NAME"},
+        {"port locate web-1 hv1 --view label=rack -s @", "expected node=NAME, label=KEY=VALUE"},
+        {"port locate web-1 hv1 --view label==7 -s @", "expected node=NAME, label=KEY=VALUE"},
+        {"port locate web-1 hv1 --priority 256 -s @", "--priority 256"},
+        {"port locate web-1 hv1:x -s @", "node hv1:x"},
+        {"port register gw -n blue --ip 10.1.0.1 --any-local --node hv1 -s @", "--any-local"},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        struct ctl_run run = ctl_run(lines[i][0]);
+        ctl_assert_error(&run, CTL_USAGE, lines[i][1]);
+    }
+    cr_assert_eq(fake_count(&ctl_stage.server, BODY(HELLO)), 0);
+}
+
+/* ---- trace */
+
+Test(ctl_map, trace_of_two_that_can_talk_is_code_0)
+{
+    struct ctl_run run = ctl_run("trace blue web-1 10.1.0.5 -s @");
+    cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
+    ctl_assert_has(run.out, "web-1 at hv1 -> 10.1.0.5\n");
+    ctl_assert_has(run.out, "  ok     sees         hv1:5001, epoch 40: on the same node\n");
+    ctl_assert_has(run.out, "  ok     installed    hv1 has installed revision 49, needs 41\n");
+    run = ctl_run("trace blue web-1 10.1.0.5 -s @ -o json");
+    json_t *json = ctl_parse_json(run.out);
+    cr_assert_eq(json_array_size(json), 9);
+    json_decref(json);
+}
+
+Test(ctl_map, trace_names_the_first_wrong_step)
+{
+    struct ctl_run run = ctl_run("trace blue web-1 10.1.0.6 -s @");
+    ctl_assert_error(&run, CTL_REFUSED, "wrong at port: 10.1.0.6: nobody has registered it; ");
+    node.state = EIDMAP__NODE_STATE__NODE_UNREACHABLE;
+    run = ctl_run("trace blue web-1 10.1.0.5 -s @");
+    ctl_assert_error(&run, CTL_REFUSED, "wrong at node: hv1: unreachable");
+    node.state = EIDMAP__NODE_STATE__NODE_REACHABLE;
+    node.revision = 60;
+    run = ctl_run("trace blue web-1 10.1.0.5 -s @ -t 1");
+    ctl_assert_error(&run, CTL_REFUSED,
+                     "wrong at installed: hv1 has installed revision 49, needs 60");
+    location.state = EIDMAP__LOCATION_STATE__LOCATION_PENDING;
+    run = ctl_run("trace blue web-1 10.1.0.5 -s @ -t 1");
+    cr_assert_eq(run.code, CTL_DONE, "nobody sends from a pending location: %s", run.err);
+}
+
+Test(ctl_map, trace_in_a_network_that_is_not_there_is_code_1)
+{
+    struct ctl_run run = ctl_run("trace green web-1 web-1 -s @");
+    ctl_assert_error(&run, CTL_REFUSED, "network green: not found");
+    run = ctl_run("trace blue web-1 -s @");
+    ctl_assert_error(&run, CTL_USAGE, "too few words");
+}

@@ -133,6 +133,24 @@ static void answer_accept(Eidmap__Envelope *reply, struct fake_server *server)
     fake_send(server, reply);
 }
 
+static void answer_trace(Eidmap__Envelope *reply, struct fake_server *server)
+{
+    Eidmap__XtrTraceReply body = EIDMAP__XTR_TRACE_REPLY__INIT;
+    Eidmap__XtrTraceStep good = EIDMAP__XTR_TRACE_STEP__INIT, bad = EIDMAP__XTR_TRACE_STEP__INIT;
+    Eidmap__XtrTraceStep *list[] = {&good, &bad};
+    good.name = "map-cache";
+    good.found = "port web-1";
+    bad.name = "vxlan-fdb";
+    bad.wrong = true;
+    bad.found = "missing";
+    bad.advice = "repair it";
+    body.steps = list;
+    body.n_steps = n_differences ? 2 : 1;
+    reply->body_case = BODY(XTR_TRACE_REPLY);
+    reply->xtr_trace_reply = &body;
+    fake_send(server, reply);
+}
+
 static void answer_attach(Eidmap__Envelope *reply, struct fake_server *server)
 {
     Eidmap__XtrAttachReply body = EIDMAP__XTR_ATTACH_REPLY__INIT;
@@ -158,6 +176,8 @@ static void answer(struct fake_server *server, const Eidmap__Envelope *e)
         answer_check(&reply, server);
     else if (e->body_case == BODY(XTR_ACCEPT))
         answer_accept(&reply, server);
+    else if (e->body_case == BODY(XTR_TRACE))
+        answer_trace(&reply, server);
     else if (e->body_case == BODY(XTR_ATTACH))
         answer_attach(&reply, server);
     else
@@ -271,6 +291,44 @@ Test(ctl_xtr, accept_is_for_all_or_one_network_and_says_how_much_went)
     json_decref(json);
     cr_assert_str_eq(fake_nth(&ctl_stage.server, BODY(XTR_ACCEPT), 1)->xtr_accept->network_name,
                      "blue");
+}
+
+Test(ctl_xtr, trace_without_a_fault_is_code_0)
+{
+    n_differences = 0;
+    struct ctl_run run = succeed("xtr trace blue 10.1.0.5 --from web-1 -S @");
+    cr_assert_str_eq(run.out, "10.1.0.5 in network blue, on this host:\n"
+                              "  ok     map-cache    port web-1\n");
+    const Eidmap__XtrTrace *t = fake_nth(&ctl_stage.server, BODY(XTR_TRACE), 0)->xtr_trace;
+    cr_assert_str_eq(t->network_name, "blue");
+    cr_assert_eq(t->eid->address.len, 4);
+    cr_assert_eq(t->from.len, 5);
+}
+
+Test(ctl_xtr, trace_marks_the_first_wrong_step_and_is_code_1)
+{
+    struct ctl_run run = ctl_run("xtr trace blue 52:54:00:00:00:01 -S @");
+    ctl_assert_error(&run, CTL_REFUSED, "wrong at vxlan-fdb: missing; repair it");
+    ctl_assert_has(run.out, "  WRONG  vxlan-fdb    missing\n"
+                            "                      -> repair it\n");
+    run = ctl_run("xtr trace blue port:web-1 -S @ -o json");
+    cr_assert_eq(run.code, CTL_REFUSED);
+    json_t *json = ctl_parse_json(run.out);
+    cr_assert_eq(json_array_size(json), 2);
+    cr_assert(json_is_true(json_object_get(json_array_get(json, 1), "wrong")));
+    json_decref(json);
+}
+
+Test(ctl_xtr, trace_of_what_has_no_path_is_a_usage_error)
+{
+    static const char *const lines[] = {"xtr trace blue web.example -S @",
+                                        "xtr trace blue 10.0.0.0/8 -S @",
+                                        "xtr trace blue tcp/x -S @"};
+    for (size_t i = 0; i < 3; i++) {
+        struct ctl_run run = ctl_run(lines[i]);
+        ctl_assert_error(&run, CTL_USAGE, "EID ");
+    }
+    cr_assert_eq(fake_count(&ctl_stage.server, BODY(HELLO)), 0);
 }
 
 Test(ctl_xtr, attach_sends_what_was_given_and_waits)

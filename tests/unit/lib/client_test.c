@@ -294,6 +294,48 @@ Test(client, fail_over_without_another_server_stays)
     cr_assert_eq(scene.seen.n_down, 0);
 }
 
+/* ---- another address ---- */
+
+Test(client, other_rlocs_are_said_in_a_new_session_at_once)
+{
+    struct em_rloc rloc = {.ip = {4, {192, 0, 2, 1}}, .encap = EM_ENCAP_VXLAN};
+    scene_up(1, &(struct em_client_config){
+                    .node_id = "hv1", .boot_epoch = 9, .rlocs = &rloc, .n_rlocs = 1});
+    rloc.ip.addr[3] = 7;
+    uint64_t begin = em_now_ms();
+    em_client_set_rlocs(scene.client, &rloc, 1);
+    cr_assert_not(em_client_is_up(scene.client));
+    UNTIL(scene.seen.n_up == 2);
+    cr_assert_eq(scene.seen.n_down, 1);
+    cr_assert_lt(em_now_ms() - begin, PATIENCE_MS);
+    const Eidmap__Hello *old = fake_nth(&scene.one, BODY(HELLO), 0)->hello;
+    const Eidmap__Hello *hello = fake_nth(&scene.one, BODY(HELLO), 1)->hello;
+    cr_assert_eq(hello->n_rlocs, 1);
+    cr_assert_eq(hello->rlocs[0]->address.data[3], 7);
+    cr_assert_str_eq(hello->node_id, "hv1");
+    cr_assert_eq(hello->boot_epoch, 9);
+    cr_assert_not(hello->warm);
+    cr_assert_arr_eq(hello->instance.data, old->instance.data, 16);
+}
+
+Test(client, other_rlocs_are_said_however_the_client_stands)
+{
+    struct em_rloc rloc = {.ip = {4, {192, 0, 2, 7}}, .encap = EM_ENCAP_VXLAN};
+    struct em_client_config config = {.node_id = "hv1", .rlocs = &rloc, .n_rlocs = 1};
+    scene_connect(1, &config);
+    rloc.ip.addr[3] = 8;
+    em_client_set_rlocs(scene.client, &rloc, 1); /* before the first dial */
+    UNTIL(scene.seen.n_up == 1);
+    size_t n = fake_count(&scene.one, BODY(HELLO));
+    cr_assert_eq(fake_nth(&scene.one, BODY(HELLO), n - 1)->hello->rlocs[0]->address.data[3], 8);
+    rloc.ip.addr[3] = 9;
+    em_client_set_rlocs(scene.client, &rloc, 1);
+    em_client_set_rlocs(scene.client, &rloc, 0); /* and again before it has gone */
+    UNTIL(scene.seen.n_up == 2);
+    n = fake_count(&scene.one, BODY(HELLO));
+    cr_assert_eq(fake_nth(&scene.one, BODY(HELLO), n - 1)->hello->n_rlocs, 0);
+}
+
 /* ---- registration ---- */
 
 static void on_registered(void *aux, const struct em_reply *reply)

@@ -209,3 +209,71 @@ Test(claim, an_attach_where_the_port_is_keeps_its_epoch)
     cr_assert_eq(verdict.epoch, 100, "with others beside it, it has moved");
     cr_assert_eq(verdict.port->n_locations, 1);
 }
+
+/* ---- any-local, and views */
+
+Test(claim, any_local_is_alone_for_everyone_and_active)
+{
+    by_operator(1);
+    port.declared = true;
+    give_eids(1);
+    char *name = locations[0].node_id;
+    locations[0].node_id = (char *)MS_ANY_LOCAL;
+    cr_assert_eq(decide(NULL), 0);
+    cr_assert_eq(verdict.port->n_locations, 1);
+    cr_assert_str_eq(verdict.port->locations[0]->node_id, "");
+    cr_assert_eq(verdict.port->locations[0]->segmentation_id, 4097);
+    cr_assert_eq(verdict.epoch, 100);
+
+    port.n_locations = 2;
+    cr_assert_eq(decide(NULL), EM_E_MALFORMED, "beside a node");
+    port.n_locations = 1;
+    locations[0].state = EIDMAP__LOCATION_STATE__LOCATION_PENDING;
+    cr_assert_eq(decide(NULL), EM_E_MALFORMED, "pending");
+    locations[0].state = EIDMAP__LOCATION_STATE__LOCATION_ACTIVE;
+    Eidmap__View view = EIDMAP__VIEW__INIT;
+    locations[0].view = &view;
+    cr_assert_eq(decide(NULL), EM_E_MALFORMED, "in a view");
+    locations[0].node_id = name;
+}
+
+/* However many nodes have an instance, the map has one location and does not change. */
+Test(claim, a_node_with_an_instance_of_any_local_changes_nothing)
+{
+    char *name = locations[0].node_id;
+    locations[0].node_id = (char *)MS_ANY_LOCAL;
+    old.declared = true;
+    old.n_locations = 1;
+    for (int attach = 0; attach < 2; attach++) {
+        claim.attach = attach;
+        cr_assert_eq(decide(&old), 0);
+        cr_assert_not(verdict.is_changed);
+        cr_assert_eq(verdict.epoch, locations[0].epoch);
+    }
+    locations[0].node_id = name;
+}
+
+Test(claim, a_nodes_claim_leaves_the_operators_view_alone)
+{
+    Eidmap__View view = EIDMAP__VIEW__INIT;
+    view.node_id = (char *)"n0";
+    locations[0].view = &view;
+    origin.name = locations[0].node_id;
+    old.multihomed = true;
+    old.n_locations = 2;
+    here.weight = 9;
+    cr_assert_eq(decide(&old), 0);
+    cr_assert(verdict.is_changed);
+    cr_assert_eq(verdict.port->locations[0]->weight, 9);
+    cr_assert_not_null(verdict.port->locations[0]->view);
+    cr_assert_str_eq(verdict.port->locations[0]->view->node_id, "n0");
+    by_operator(1);
+    locations[0].view = NULL;
+    Eidmap__Location bare = locations[0];
+    Eidmap__Location *alone[] = {&bare};
+    locations[0].view = &view;
+    port.locations = alone;
+    cr_assert_eq(decide(&old), 0);
+    cr_assert_null(verdict.port->locations[0]->view, "an operator takes it away");
+    locations[0].view = NULL;
+}

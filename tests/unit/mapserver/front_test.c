@@ -77,6 +77,63 @@ Test(front, what_is_registered_is_resolved)
     }
 }
 
+/* "gw" with two locations, each in its own node's view; or one that is any-local. */
+static void declare_gateway(const struct em_location *locations, size_t n)
+{
+    struct em_eid eid = {.kind = EM_EID_IPV4, .size = 4, .addr = {10, 0, 0, 254}};
+    struct em_claim claim = {.port = {.id = {2, "gw"},
+                                      .eids = &eid,
+                                      .n_eids = 1,
+                                      .locations = locations,
+                                      .n_locations = n,
+                                      .is_declared = true,
+                                      .is_multihomed = n > 1}};
+    struct scene_wait wait = {op};
+    em_client_register(em_call_client(op), &claim, 1, "blue", scene_on_reply, &wait);
+    struct scene_reply reply = scene_await(&wait);
+    cr_assert_eq(reply.err, 0, "%s", reply.message);
+}
+
+Test(front, a_node_is_not_shown_what_is_for_another_alone)
+{
+    const struct em_location each[] = {{.node_id = "hv1", .view_node = "hv1"},
+                                       {.node_id = "hv2", .view_node = "hv2"}};
+    struct em_eid eid = {.kind = EM_EID_IPV4, .size = 4, .addr = {10, 0, 0, 254}};
+    struct scene_wait watch = {hv2};
+    declare_gateway(each, 2);
+    cr_assert_str_eq(scene_resolve(hv1, "blue", "10.0.0.254").node, "hv1");
+    cr_assert_str_eq(scene_resolve(hv2, "blue", "10.0.0.254").node, "hv2");
+    cr_assert_str_eq(scene_resolve(hv2, "blue", "port:gw").node, "hv2");
+    cr_assert_str_eq(scene_resolve(op, "blue", "10.0.0.254").node, "hv1", "an operator sees all");
+    em_client_resolve(em_call_client(hv2), 0, "blue", &eid, 1, EM_RESOLVE_WATCH, scene_on_reply,
+                      &watch);
+    cr_assert_str_eq(scene_await(&watch).node, "hv2");
+    const struct em_location more[] = {each[0],
+                                       {.node_id = "hv2", .view_node = "hv2", .weight = 9}};
+    declare_gateway(more, 2);
+    cr_assert_str_eq(scene_await(&watch).node, "hv2", "so it is in what is pushed");
+}
+
+Test(front, any_local_is_an_answer_and_an_instance_is_no_change)
+{
+    declare_gateway(&(struct em_location){.node_id = ""}, 1);
+    struct scene_reply answer = scene_resolve(hv1, "blue", "10.0.0.254");
+    cr_assert(answer.is_positive);
+    cr_assert_str_eq(answer.node, "");
+    uint64_t revision = scene_resolve(op, "blue", "10.0.0.254").revision;
+    for (int i = 0; i < 2; i++) {
+        struct scene_reply reply =
+            scene_claim(i ? hv2 : hv1, "blue", "gw", NULL, "10.0.0.254", true, 0);
+        cr_assert_eq(reply.err, 0, "%s", reply.message);
+        cr_assert_eq(reply.n_epochs, 1);
+        cr_assert_neq(reply.epochs[0], 0);
+    }
+    cr_assert_eq(scene_withdraw(hv1, "gw").err, 0);
+    answer = scene_resolve(op, "blue", "10.0.0.254");
+    cr_assert(answer.is_positive);
+    cr_assert_eq(answer.revision, revision);
+}
+
 Test(front, negative_answers_say_why_and_for_how_long)
 {
     struct scene_reply nobody = scene_resolve(op, "blue", "10.0.9.9");

@@ -246,6 +246,50 @@ CLAIM(check_agrees_with_what_was_put)
     cr_assert_eq(n, 0);
 }
 
+static void count_wrong(void *aux, const struct dp_step *step)
+{
+    cr_assert(step->name && step->found && step->advice);
+    cr_assert_eq(step->is_wrong, step->advice[0] != '\0', "%s: %s", step->name, step->found);
+    *(unsigned *)aux += step->is_wrong;
+}
+
+static unsigned n_wrong(struct plane *plane, const struct dp_target *target)
+{
+    struct dp_path path = {.network = {.id = 1, .segmentation_id = 100},
+                           .mac = {0x02, 0, 0, 0, 0, 0x01},
+                           .targets = target,
+                           .n_targets = 1};
+    unsigned n = 0;
+
+    plane->class->look(plane->dp, &path, count_wrong, &n);
+    return n;
+}
+
+CLAIM(a_look_finds_no_fault_in_what_was_put_and_one_in_what_was_not)
+{
+    struct dp_target target = test_target("192.0.2.2", 100, 1);
+    struct dp_target other = test_target("192.0.2.3", 100, 1);
+
+    put_basics(plane);
+    cr_assert_neq(n_wrong(plane, &target), 0);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(n_wrong(plane, &target), 0);
+    cr_assert_neq(n_wrong(plane, &other), 0);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_mac_delete(1, M1)), 0);
+    cr_assert_eq(count(plane), n - 1);
+    cr_assert_neq(n_wrong(plane, &target), 0);
+}
+
+CLAIM(an_rloc_of_another_family_is_refused)
+{
+    struct em_ip same = test_ip("192.0.2.1"), other = test_ip("2001:db8::1");
+
+    put_basics(plane);
+    cr_assert_eq(plane->class->set_rloc(plane->dp, &other), -EAFNOSUPPORT);
+    cr_assert_eq(plane->class->set_rloc(plane->dp, &same), 0);
+}
+
 Test(fake, refuses_the_op_it_is_told_to_and_records_all)
 {
     struct plane plane = open_plane(&dp_fake);

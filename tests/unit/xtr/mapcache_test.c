@@ -749,7 +749,7 @@ static char *expected_targets(const struct world_port *p, char *text)
                                       l->segmentation_id,
                                       l->priority,
                                       l->weight,
-                                      xtr_choose_view(l, "h0", &world.label, world.is_node[0]),
+                                      em_location_view(l, "h0", &world.label, world.is_node[0]),
                                       l->is_pending,
                                       is_usable(node),
                                       world.nodes[node].state == EM_NODE_REACHABLE};

@@ -194,6 +194,14 @@ Test(ports, a_location_beside_ours_is_no_move)
     cr_assert(not(xtr_port_seen(port, &seen, "h1")));
 }
 
+Test(ports, an_any_local_location_is_ours)
+{
+    struct xtr_port *port = installed();
+    struct em_location l = {.node_id = "", .epoch = 50};
+    struct em_port seen = {.id = port->id, .locations = &l, .n_locations = 1};
+    cr_assert(not(xtr_port_seen(port, &seen, "h1")));
+}
+
 Test(ports, a_claim_under_way_is_not_judged_by_the_feed)
 {
     struct xtr_port *port = attach("p1", "blue", "tap0", 1);

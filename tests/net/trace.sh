@@ -1,0 +1,119 @@
+#!/bin/sh
+# Why can two VMs not talk?  "xtr trace" finds no fault in a good path; then each thing on it
+# is broken on purpose, and the trace names it as the first wrong step, with exit code 1.
+#
+#      hv1            hv2
+#       a  c           b
+# shellcheck shell=dash source=../support/net/lib.sh
+. "$(dirname "$0")/../support/net/lib.sh"
+set -eu
+
+scene_open
+server_open 'lease: {duration: 2s}'
+for n in 1 2; do xtr_open hv$n $n; done
+ctl network add red --subnet 192.168.7.0/24 --subnet fd07::/64 >/dev/null
+vm a hv1 02:00:00:00:00:01 192.168.7.1
+vm b hv2 02:00:00:00:00:02 192.168.7.2 fd07::2
+vm c hv1 02:00:00:00:00:03 192.168.7.3
+vm_attach a hv1 red
+vm_attach b hv2 red
+vm_attach c hv1 red
+ping_well a 192.168.7.2
+xtrs_agree hv1 hv2
+br=$(bridge_of hv1 a)
+vx=$(vxlan_of hv1 a)
+
+# [ARGUMENTS]: the trace from a's host to b, or what is given; its exit code.
+trace() { xtr hv1 trace red "${@:-192.168.7.2}" >"$DIR/trace.out" 2>"$DIR/trace.err"; }
+
+trace_is_good() { trace "$@" && ! grep -q WRONG "$DIR/trace.out"; }
+
+# STEP [PATTERN]: the first wrong step, and the sentence.
+wrong_at() {
+    local code=0
+    trace 192.168.7.2 --from a || code=$?
+    [ $code = 1 ] || return 1
+    grep WRONG "$DIR/trace.out" | head -n 1 | grep -Eq "WRONG  $1 .*${2:-}" &&
+        grep -q "wrong at $1: .*; ." "$DIR/trace.err"
+}
+
+# WHAT STEP PATTERN BREAK...: breaks it, and looks.
+broken() {
+    local what=$1 step=$2 pattern=$3
+    shift 3
+    soon "the path is good before: $what" trace_is_good 192.168.7.2 --from a
+    "$@"
+    wrong_at "$step" "$pattern" ||
+        fail "$what: not told as wrong at $step: $(cat "$DIR/trace.out" "$DIR/trace.err")"
+    shown "$what: $(cat "$DIR/trace.err")"
+}
+
+repaired() {
+    xtr hv1 check --repair >/dev/null || true
+    soon "the repair is done" trace_is_good 192.168.7.2 --from a
+}
+
+for to in 192.168.7.2 fd07::2 02:00:00:00:00:02 port:b 192.168.7.3; do
+    soon "the path to $to is good" trace_is_good "$to" --from a
+done
+trace 192.168.7.2 --from a
+for step in network local-port feed map-cache location bridge sender neighbour bridge-fdb tunnel \
+    vxlan-fdb nexthops route underlay; do
+    grep -q "^  ok     $step " "$DIR/trace.out" || fail "no step $step: $(cat "$DIR/trace.out")"
+done
+xtr_json hv1 'map(.step) | join(" ")' trace red 192.168.7.2 | grep -q 'vxlan-fdb' || fail "JSON has no steps"
+cat "$DIR/trace.out"
+shown "a good path has no wrong step"
+
+[ "$(xtr_json hv1 '[.[] | select(.wrong)][0].step' trace red 192.168.7.77)" = map-cache ] ||
+    fail "an address that nobody has"
+[ "$(xtr_json hv1 '[.[] | select(.wrong)][0].step' trace blue 192.168.7.2)" = network ] ||
+    fail "a network that is not there"
+[ "$(xtr_json hv1 '[.[] | select(.wrong)][0].step' trace red 192.168.7.2 --from x)" = local-port ] ||
+    fail "a port that is not here"
+shown "what nobody has, a network and a port that are not there, are told"
+
+broken "the FDB entry is deleted" vxlan-fdb missing \
+    on hv1 bridge fdb del 02:00:00:00:00:02 dev "$vx" self
+repaired
+broken "the bridge's entry is deleted" bridge-fdb missing \
+    on hv1 bridge fdb del 02:00:00:00:00:02 dev "$vx" master
+repaired
+broken "the neighbour is deleted" neighbour missing on hv1 ip neigh del 192.168.7.2 dev "$br"
+repaired
+broken "the neighbour has another MAC" neighbour 'the map wants 02:00:00:00:00:02' \
+    on hv1 ip neigh replace 192.168.7.2 lladdr 02:00:00:00:00:99 dev "$br" nud permanent
+on hv1 ip neigh del 192.168.7.2 dev "$br"
+repaired
+group=$(on hv1 bridge fdb show dev "$vx" | awk '/^02:00:00:00:00:02 .*nhid/ { for (i = 1; i < NF; i++) if ($i == "nhid") print $(i + 1) }')
+on hv1 ip nexthop add id 77 via 10.0.0.9 fdb
+broken "the group leads elsewhere" nexthops 'the map wants 10.0.0.2' \
+    on hv1 ip nexthop replace id "$group" group 77 fdb
+repaired
+on hv1 ip nexthop del id 77
+
+ip -n "${T}hv1" route add unreachable 10.0.0.2
+wrong_at route || fail "no route: $(cat "$DIR/trace.out")"
+shown "the route is gone: $(cat "$DIR/trace.err")"
+ip -n "${T}hv1" route del unreachable 10.0.0.2
+
+broken "the underlay's mtu shrinks" underlay 'mtu 1400' ip -n "${T}hv1" link set eth0 mtu 1400
+ip -n "${T}hv1" link set eth0 mtu 1500
+broken "the underlay's cable is pulled" underlay 'no carrier' ip -n "${T}net" link set p-hv1 down
+ip -n "${T}net" link set p-hv1 up
+broken "the tap is down" sender down ip -n "${T}hv1" link set t-a down
+ip -n "${T}hv1" link set t-a up
+broken "the guest is down" sender 'other end' ip -n "${T}a" link set eth0 down
+ip -n "${T}a" link set eth0 up
+broken "the bridge is down" bridge down ip -n "${T}hv1" link set "$br" down
+repaired
+
+soon "the path is good again" trace_is_good 192.168.7.2 --from a
+daemon_signal hv2 STOP
+soon "the silent node is told" wrong_at location unreachable
+shown "the other agent is dead: $(cat "$DIR/trace.err")"
+daemon_signal hv2 CONT
+soon "and that it is back" trace_is_good 192.168.7.2 --from a
+xtr hv2 detach b >/dev/null
+soon "an endpoint that went is told" wrong_at map-cache nobody
+shown "the endpoint is gone: $(cat "$DIR/trace.err")"

@@ -1,0 +1,247 @@
+/* The agent's half of the story, in the order of a packet: sender, network, map-cache, choice
+ * of location.  The data plane tells the other half, dataplane/look.c. */
+#include "trace.h"
+
+#include "base/mem.h"
+#include "found.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT 512
+
+struct trace {
+    struct xtr_agent *agent;
+    const char *network_name;
+    const struct em_network *network;
+    const struct em_eid *eid;
+    const struct xtr_port *from; /* NULL: none in particular */
+    dp_step_fn *visit;
+    void *aux;
+};
+
+/* 'advice' NULL: all is well. */
+__attribute__((format(printf, 4, 5))) static void tell(struct trace *t, const char *name,
+                                                       const char *advice, const char *format, ...)
+{
+    char found[TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(found, sizeof found, format, args);
+    va_end(args);
+    t->visit(t->aux, &(struct dp_step){.name = name,
+                                       .is_wrong = advice != NULL,
+                                       .found = found,
+                                       .advice = advice ? advice : ""});
+}
+
+static const char *id_text(const struct em_port_id *id, char text[EM_PORT_ID_TEXT])
+{
+    return em_port_id_format(id->bytes, id->size, text);
+}
+
+/* ---- where it begins */
+
+/* False: there is nothing to look at any further. */
+static bool tell_network(struct trace *t)
+{
+    const struct xtr_mapcache *cache = xtr_agent_cache(t->agent);
+    if (!t->network) {
+        tell(t, "network",
+             xtr_mapcache_is_complete(cache, 0)
+                 ? "an operator makes it: mapctl network add"
+                 : "wait for a map server: mapctl xtr status says why there is none",
+             "the map has no network %s", t->network_name);
+        return false;
+    }
+    if (!xtr_mapcache_is_open(cache, t->network->id)) {
+        tell(t, "network", "attach a port of it here: mapctl xtr attach",
+             "no port of network %s is attached to this host", t->network_name);
+        return false;
+    }
+    tell(t, "network", NULL, "%s: id %u, VNI %u", t->network_name, t->network->id,
+         t->network->segmentation_id);
+    return true;
+}
+
+static bool tell_sender(struct trace *t, const struct em_port_id *id)
+{
+    char text[EM_PORT_ID_TEXT];
+    const struct xtr_port *port = xtr_ports_find(xtr_agent_ports(t->agent), id);
+    id_text(id, text);
+    if (!port) {
+        tell(t, "local-port", "attach it: mapctl xtr attach", "port %s is not attached here", text);
+        return false;
+    }
+    if (strcmp(port->network, t->network_name) != 0) {
+        tell(t, "local-port", "ask for its own network", "port %s is in network %s", text,
+             port->network);
+        return false;
+    }
+    t->from = port;
+    if (port->phase == XTR_INSTALLED)
+        tell(t, "local-port", NULL, "%s: installed on %s, epoch %llu", text, port->device,
+             (unsigned long long)port->epoch);
+    else
+        tell(t, "local-port", "mapctl xtr ports shows what it waits for", "%s: %s: %s", text,
+             xtr_phase_name(port->phase), port->problem);
+    return true;
+}
+
+/* Old knowledge is still knowledge: this step is never wrong while there is some. */
+static void tell_feed(struct trace *t)
+{
+    const struct xtr_mapcache *cache = xtr_agent_cache(t->agent);
+    const struct xtr_agent_status *status = xtr_agent_status(t->agent);
+    unsigned long long revision = xtr_mapcache_revision(cache);
+    unsigned long long installed = xtr_mapcache_installed(cache);
+    if (!xtr_mapcache_is_complete(cache, t->network->id))
+        tell(t, "feed", NULL, "revision %llu; the network has not been shown to its end", revision);
+    else if (!status->server[0])
+        tell(t, "feed", NULL, "revision %llu, and no map server for %llu s: it may be old",
+             revision, (unsigned long long)status->headless_ms / 1000);
+    else
+        tell(t, "feed", NULL, "revision %llu from %s, installed %llu", revision, status->server,
+             installed);
+}
+
+/* ---- the map-cache */
+
+static const char *why_text(const struct xtr_found_place *place)
+{
+    switch (place->why) {
+    case XTR_WHY_CHOSEN:
+        return "chosen";
+    case XTR_WHY_OTHERS:
+        return "not shown to this node";
+    case XTR_WHY_PENDING:
+        return "pending, it has not arrived";
+    case XTR_WHY_NEVER:
+        return "priority 255 is never used";
+    case XTR_WHY_WIDER:
+        return "passed over for one with a narrower view";
+    case XTR_WHY_UNREACHABLE:
+        return "passed over, its node is unreachable and another is not";
+    case XTR_WHY_PRIORITY:
+        return "passed over for one with a lower priority";
+    case XTR_WHY_WEIGHT:
+        return "passed over, it has weight 0 and others have more";
+    case XTR_WHY_UNUSABLE:
+        break;
+    }
+    if (place->is_self)
+        return "it says this node, but the port is not attached here";
+    if (!place->is_known)
+        return "the map has no such node";
+    if (place->is_disabled)
+        return "its node is disabled";
+    return place->is_stranded ? "its node has no RLOC of this node's address family"
+                              : "its node has no RLOC";
+}
+
+static const char *view_text(const struct em_location *l, char text[TEXT])
+{
+    if (l->view_node)
+        snprintf(text, TEXT, "node %s", l->view_node);
+    else if (l->view_label.key)
+        snprintf(text, TEXT, "%s=%s", l->view_label.key, l->view_label.value);
+    else
+        return "everyone";
+    return text;
+}
+
+static void tell_place(struct trace *t, const struct xtr_found_place *place)
+{
+    const struct em_location *l = &place->location;
+    char view[TEXT], ip[EM_IP_TEXT] = "-";
+    if (place->rloc.size)
+        em_ip_format(place->rloc.addr, place->rloc.size, ip);
+    bool is_dead = place->why == XTR_WHY_CHOSEN && !place->is_reachable;
+    tell(t, "location",
+         is_dead ? "its host or the agent there is down: look at it with mapctl node show" : NULL,
+         "%s:%u for %s, priority %u, weight %u, RLOC %s: %s%s", l->node_id, l->segmentation_id,
+         view_text(l, view), l->priority, l->weight, ip, why_text(place),
+         is_dead ? ", though its node is unreachable: there is no other" : "");
+}
+
+static bool tell_places(struct trace *t, const struct xtr_found *found)
+{
+    if (found->is_any_local) {
+        tell(t, "location", "attach an instance here: mapctl xtr attach",
+             "any-local: each node has its own, and this one has none");
+        return false;
+    }
+    for (size_t i = 0; i < found->n_places; i++)
+        tell_place(t, &found->places[i]);
+    if (found->n_targets)
+        return true;
+    tell(t, "choice", "mapctl port show tells where it is; mapctl trace looks at both ends",
+         found->n_places ? "none of its locations can be used from here" : "the port is nowhere");
+    return false;
+}
+
+/* False: there is no way to look at. */
+static bool tell_found(struct trace *t, const struct xtr_found *found)
+{
+    char id[EM_PORT_ID_TEXT], mac[EM_MAC_TEXT];
+    id_text(&found->id, id);
+    if (found->mac.kind != EM_EID_MAC) {
+        tell(t, "map-cache", "register the port with its MAC", "port %s has no MAC", id);
+        return false;
+    }
+    em_mac_format(found->mac.addr, mac);
+    if (!found->is_local) {
+        tell(t, "map-cache", NULL, "port %s, MAC %s", id, mac);
+        return tell_places(t, found);
+    }
+    tell(t, "map-cache", NULL, "port %s, MAC %s: on this host, device %s", id, mac, found->device);
+    return true;
+}
+
+static bool tell_map(struct trace *t, struct xtr_found *found)
+{
+    char eid[EM_EID_TEXT];
+    if (xtr_mapcache_find(xtr_agent_cache(t->agent), t->network->id, t->eid, found))
+        return tell_found(t, found);
+    em_eid_format(t->eid, eid);
+    tell(t, "map-cache", "mapctl resolve asks the map servers; has the port been attached?",
+         "nobody in network %s has %s", t->network_name, eid);
+    return false;
+}
+
+/* ---- what the data plane makes of it */
+
+static void look(struct trace *t, const struct xtr_found *found)
+{
+    struct dp_path path = {
+        .network = found->network,
+        .from = t->from ? t->from->device : NULL,
+        .ip = {.size = found->ip.size},
+        .device = found->is_local ? found->device : NULL,
+        .targets = found->targets,
+        .n_targets = found->n_targets,
+    };
+    memcpy(path.mac, found->mac.addr, sizeof path.mac);
+    memcpy(path.ip.addr, found->ip.addr, found->ip.size);
+    xtr_agent_look(t->agent, &path, t->visit, t->aux);
+}
+
+void xtr_trace(struct xtr_agent *agent, const char *network, const struct em_eid *eid,
+               const struct em_port_id *from, dp_step_fn *visit, void *aux)
+{
+    struct xtr_found found;
+    struct trace t = {
+        .agent = agent,
+        .network_name = network,
+        .network = xtr_mapcache_network(xtr_agent_cache(agent), network),
+        .eid = eid,
+        .visit = visit,
+        .aux = aux,
+    };
+    if (!tell_network(&t) || (from && !tell_sender(&t, from)))
+        return;
+    tell_feed(&t);
+    if (tell_map(&t, &found))
+        look(&t, &found);
+}
