@@ -112,6 +112,9 @@ static const struct em_config_option options[] = {
              "towards the first server."},
     {"udp_port", EM_CONFIG_UINT, CONF(udp_port), .fallback = "4789", .min = 1, .max = 65535,
      .help = "UDP port of VXLAN on this node."},
+    {"probe_port", EM_CONFIG_UINT, CONF(probe_port), .fallback = "4783", .min = 1, .max = 65535,
+     .help = "UDP port of probes, the same on every node; it is answered in any case, and used "
+             "for networks that ask for probes."},
     {"control.path", EM_CONFIG_STRING, CONF(control_path), .fallback = "/run/eidmap/xtr.sock",
      .max = 107, .help = "Unix socket for mapctl and for whoever attaches ports."},
     {"control.mode", EM_CONFIG_MODE, CONF(control_mode), .fallback = "0660",

@@ -35,6 +35,7 @@ struct xtr_config {
     char **rlocs;
     size_t n_rlocs;
     uint16_t udp_port;
+    uint16_t probe_port;
     char *control_path;
     mode_t control_mode;
     char *control_group; /* NULL: the process's own */

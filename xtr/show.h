@@ -9,6 +9,10 @@
 Eidmap__LocalPort *xtr_show_port(struct em_arena *arena, const struct xtr_port *port);
 Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent *agent);
 
+/* Other nodes from '*at' on, which begins with 0. */
+Eidmap__XtrNodesReply *xtr_show_nodes(struct em_arena *arena, const struct xtr_agent *agent,
+                                      uint32_t *at);
+
 /* Which part of the cache comes next. */
 struct xtr_show_cursor {
     char *network;    /* name, or NULL for all; owned */
