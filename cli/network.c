@@ -300,7 +300,7 @@ static const struct ctl_option network_options[] = {
     {"dns-domain", 0, "NAME", "of the names in it"},
     {"flood", 0, "WHAT", "broadcast, all (unknown unicast too) or none"},
     {"fill", 0, "HOW", "subscribe (agents hold it all) or resolve (they ask)"},
-    {"probe", 0, "INTERVAL", "agents probe each other's RLOCs, 50ms .. 60s; 300ms is good; 0: no"},
+    {"probe", 0, "INTERVAL", "of probes between nodes, 50ms .. 60s (300ms); 0: none"},
     {"type", 0, "TYPE", "overlay, flat, vlan or transit"},
     {NULL},
 };

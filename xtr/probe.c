@@ -87,7 +87,7 @@ static uint64_t verdict_us(const struct xtr_probe *probe)
     if (!is_alive(probe) || probe->n_unanswered < XTR_PROBE_MULTIPLIER)
         return UINT64_MAX;
     uint64_t silent_us = probe->heard_us + (uint64_t)XTR_PROBE_MULTIPLIER * pace_us(probe);
-    uint64_t last_us = probe->sent[probe->last].sent_us + pace_us(probe) / 100 * LAST_GRACE;
+    uint64_t last_us = probe->enough_us + pace_us(probe) / 100 * LAST_GRACE;
     return silent_us > last_us ? silent_us : last_us;
 }
 
@@ -107,7 +107,8 @@ bool xtr_probe_run(struct xtr_probe *probe, uint64_t now_us, uint64_t nonce, uin
         probe->n_answered = 0;
     probe->last = (probe->last + 1) % (XTR_PROBE_MULTIPLIER + 1);
     probe->sent[probe->last] = (struct xtr_probe_sent){nonce, now_us, true};
-    probe->n_unanswered++;
+    if (++probe->n_unanswered == XTR_PROBE_MULTIPLIER)
+        probe->enough_us = now_us;
     probe->due_us = now_us + wait_us(probe, jitter);
     return true;
 }

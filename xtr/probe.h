@@ -45,7 +45,8 @@ struct xtr_probe {
     uint32_t interval_us;
     uint64_t due_us;       /* of the next one */
     uint64_t heard_us;     /* last sign of life */
-    uint32_t n_unanswered; /* sent since then */
+    uint32_t n_unanswered; /* sent since then ... */
+    uint64_t enough_us;    /* ... and when the last of three of them was */
     uint32_t n_answered;   /* in a row, while SILENT */
     uint32_t rtt_us;       /* of the last answer */
     struct xtr_probe_sent sent[XTR_PROBE_MULTIPLIER + 1];

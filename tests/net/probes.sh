@@ -35,7 +35,7 @@ must "somebody is probed" not capture_sees all UDP
 must "hv1 probes somebody" probes_are hv1 0
 shown "no network asks: no packet"
 
-ctl network set red --probe 300ms
+ctl network set red --probe 300ms >/dev/null
 soon "hv2 answers hv1" probe_is hv1 hv2 up
 soon "hv1 answers hv2" probe_is hv2 hv1 up
 soon "hv1 probes hv2" capture_sees all '10.0.0.1.[0-9]+ > 10.0.0.2.4783: UDP, length 20'
@@ -56,7 +56,7 @@ soon "hv1 complains" grep -q '10.0.0.3 sent something to the probe port' "$DIR/h
 must "hv2 is not up any more" probe_is hv1 hv2 up
 shown "rubbish gets no answer"
 
-ctl network set red --probe 0
+ctl network set red --probe 0 >/dev/null
 soon "hv1 probes nobody" probes_are hv1 0
 soon "hv2 probes nobody" probes_are hv2 0
 n=$(capture_count all UDP)
@@ -65,7 +65,7 @@ must "probes go on" [ "$(capture_count all UDP)" -le $((n + 2)) ] # what was on 
 shown "red asks no more: no packet"
 
 # The prober of a node that has no port left in the network is forgotten.
-ctl network set red --probe 300ms
+ctl network set red --probe 300ms >/dev/null
 soon "hv2 answers hv1" probe_is hv1 hv2 up
 xtr hv2 detach b >/dev/null
 soon "hv1 probes nobody" probes_are hv1 0
