@@ -74,8 +74,8 @@ static bool apply_subnets(struct edit *edit)
 static bool apply_probe(struct edit *edit)
 {
     static const struct em_config_option option = {"probe", EM_CONFIG_DURATION,
-                                                   .size = sizeof(uint32_t),
-                                                   .min = EM_PROBE_MS_MIN, .max = EM_PROBE_MS_MAX};
+                                                   .size = sizeof(uint32_t), .min = EM_PROBE_MS_MIN,
+                                                   .max = EM_PROBE_MS_MAX};
     const char *text = ctl_option(edit->ctl, "probe");
     char why[EM_CONFIG_WHY];
     uint64_t ms = 0;

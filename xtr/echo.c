@@ -24,8 +24,7 @@ void xtr_echo_pack(const struct xtr_echo *echo, uint8_t ret_bytes[XTR_ECHO_SIZE]
 int xtr_echo_parse(const uint8_t *bytes, size_t size, struct xtr_echo *ret_echo)
 {
     if (size != XTR_ECHO_SIZE || memcmp(bytes, head, sizeof head) || bytes[AT_ZERO] ||
-        bytes[AT_ZERO + 1] ||
-        (bytes[AT_TYPE] != XTR_ECHO_ASK && bytes[AT_TYPE] != XTR_ECHO_ANSWER))
+        bytes[AT_ZERO + 1] || (bytes[AT_TYPE] != XTR_ECHO_ASK && bytes[AT_TYPE] != XTR_ECHO_ANSWER))
         return EM_E_MALFORMED;
     ret_echo->type = (enum xtr_echo_type)bytes[AT_TYPE];
     memcpy(&ret_echo->tag, bytes + AT_TAG, sizeof ret_echo->tag);

@@ -65,11 +65,11 @@ void xtr_probe_start(struct xtr_probe *probe, uint32_t interval_ms, uint64_t now
                      uint16_t jitter)
 {
     assert(interval_ms > 0);
-    *probe = (struct xtr_probe){.state = XTR_PROBE_UNKNOWN,
-                                .since_us = now_us,
-                                .interval_us = interval_ms * 1000,
-                                .due_us = now_us + (uint64_t)interval_ms * 1000 * jitter /
-                                                       UINT16_MAX};
+    *probe =
+        (struct xtr_probe){.state = XTR_PROBE_UNKNOWN,
+                           .since_us = now_us,
+                           .interval_us = interval_ms * 1000,
+                           .due_us = now_us + (uint64_t)interval_ms * 1000 * jitter / UINT16_MAX};
 }
 
 void xtr_probe_set_interval(struct xtr_probe *probe, uint32_t interval_ms, uint64_t now_us)

@@ -153,8 +153,10 @@ static bool read_error(struct xtr_prober *prober)
     uint8_t bytes[XTR_ECHO_SIZE + 1];
     _Alignas(struct cmsghdr) uint8_t control[512];
     struct iovec part = {bytes, sizeof bytes};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
     struct xtr_echo echo;
     struct em_ip refuser;
     ssize_t n = recvmsg(prober->fd, &message, MSG_ERRQUEUE);
@@ -235,8 +237,8 @@ int xtr_prober_new(struct ev_loop *loop, const struct em_ip *ip, uint16_t port,
         return r;
     }
     struct xtr_prober *prober = em_calloc(1, sizeof *prober);
-    *prober = (struct xtr_prober){
-        .loop = loop, .fd = fd, .port = port, .on_state = on_state, .aux = aux};
+    *prober =
+        (struct xtr_prober){.loop = loop, .fd = fd, .port = port, .on_state = on_state, .aux = aux};
     em_index_init(&prober->index);
     ev_io_init(&prober->io, on_readable, fd, EV_READ);
     prober->io.data = prober;

@@ -352,9 +352,10 @@ Test(ctl_map, stale_set_says_to_look_again)
 Test(ctl_map, network_list_is_in_order_of_names)
 {
     struct ctl_run run = succeed("-s @ network list");
-    ctl_assert_has(run.out, "NETWORK  ID  TYPE      VNI   MTU  SUBNETS  FLOOD      PROBE  REVISION\n"
-                            "blue      7  overlay  5001  1400  -        broadcast  300ms        12\n"
-                            "red      10  overlay  5002     -  -        broadcast      -        13\n");
+    ctl_assert_has(run.out,
+                   "NETWORK  ID  TYPE      VNI   MTU  SUBNETS  FLOOD      PROBE  REVISION\n"
+                   "blue      7  overlay  5001  1400  -        broadcast  300ms        12\n"
+                   "red      10  overlay  5002     -  -        broadcast      -        13\n");
 }
 
 Test(ctl_map, network_list_in_json_has_every_field)

@@ -270,10 +270,10 @@ Test(ctl_xtr, cache_names_networks_and_passes_over_what_is_not_valid)
 Test(ctl_xtr, nodes_are_shown_as_the_map_and_the_probes_say)
 {
     struct ctl_run run = succeed("xtr nodes -S @");
-    cr_assert_str_eq(
-        run.out, "NODE  RLOC      MAP          PROBE    SINCE  EVERY    RTT  LOCATIONS\n"
-                 "hv2   10.0.0.2  reachable    silent  5.000s  300ms  1.2ms          3\n"
-                 "hv3   -         unreachable  -            -      -      -          0\n");
+    cr_assert_str_eq(run.out,
+                     "NODE  RLOC      MAP          PROBE    SINCE  EVERY    RTT  LOCATIONS\n"
+                     "hv2   10.0.0.2  reachable    silent  5.000s  300ms  1.2ms          3\n"
+                     "hv3   -         unreachable  -            -      -      -          0\n");
     run = succeed("xtr nodes -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
     cr_assert_eq(json_array_size(json), 2);

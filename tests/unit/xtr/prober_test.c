@@ -89,8 +89,9 @@ static void say(int fd, enum xtr_echo_type type, uint32_t tag, uint64_t nonce)
     struct xtr_echo echo = {type, tag, nonce};
     uint8_t bytes[XTR_ECHO_SIZE];
     xtr_echo_pack(&echo, bytes);
-    cr_assert(eq(sz, (size_t)sendto(fd, bytes, sizeof bytes, 0, (struct sockaddr *)&asker,
-                                    sizeof(struct sockaddr_in)),
+    cr_assert(eq(sz,
+                 (size_t)sendto(fd, bytes, sizeof bytes, 0, (struct sockaddr *)&asker,
+                                sizeof(struct sockaddr_in)),
                  sizeof bytes));
     for (int i = 0; i < 3; i++)
         ev_run(loop, EVRUN_NOWAIT);
