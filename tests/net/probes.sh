@@ -7,9 +7,10 @@
 #     d (blue)
 # shellcheck shell=dash source=../support/net/lib.sh
 . "$(dirname "$0")/../support/net/lib.sh"
+# shellcheck source=../support/net/places.sh
+. "$(dirname "$0")/../support/net/places.sh"
 set -eu
 
-probe_is() { [ "$(xtr_json "$1" ".[] | select(.id == \"$2\") | .probe" nodes)" = "$3" ]; }
 n_probed() { xtr_json "$1" .n_probed status; }
 probes_are() { [ "$(n_probed "$1")" = "$2" ]; }
 
@@ -36,8 +37,8 @@ must "hv1 probes somebody" probes_are hv1 0
 shown "no network asks: no packet"
 
 ctl network set red --probe 300ms >/dev/null
-soon "hv2 answers hv1" probe_is hv1 hv2 up
-soon "hv1 answers hv2" probe_is hv2 hv1 up
+probes_are_up hv1 hv2
+probes_are_up hv2 hv1
 soon "hv1 probes hv2" capture_sees all '10.0.0.1.[0-9]+ > 10.0.0.2.4783: UDP, length 20'
 soon "hv2 answers with as much" capture_sees all '10.0.0.2.4783 > 10.0.0.1.[0-9]+: UDP, length 20'
 must "hv3 is probed, or probes" not capture_sees all '10\.0\.0\.3'
@@ -66,7 +67,7 @@ shown "red asks no more: no packet"
 
 # The prober of a node that has no port left in the network is forgotten.
 ctl network set red --probe 300ms >/dev/null
-soon "hv2 answers hv1" probe_is hv1 hv2 up
+probes_are_up hv1 hv2
 xtr hv2 detach b >/dev/null
 soon "hv1 probes nobody" probes_are hv1 0
 capture_stop all

@@ -231,6 +231,7 @@ Test(mapcache, a_standby_takes_over_when_the_first_node_is_silent_before_what_wa
     struct dp_op ops[XTR_OPS_MIN];
     size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MIN);
     cr_assert(eq(int, (int)ops[0].verb, DP_SET_PUT));
+    cr_assert(eq(u32, ops[0].network.id, 1));
     cr_assert(eq(sz, ops[0].set.n_targets, 1));
     cr_assert(eq(u8, ops[0].set.targets[0].ip.addr[3], 2));
     tables_apply(tables, ops, n);
