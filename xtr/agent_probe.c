@@ -66,24 +66,30 @@ static bool is_elsewhere(const struct xtr_agent *agent)
     return now->size != then->size || memcmp(now->addr, then->addr, now->size) != 0;
 }
 
-void xtr_agent_probe_tick(struct xtr_agent *agent)
+/* A verdict ends with the probes that led to it. */
+static void plan(struct xtr_agent *agent)
 {
     struct xtr_peer peer;
-    if (is_elsewhere(agent))
-        xtr_agent_probe_close(agent);
-    open_sockets(agent);
-    if (!agent->prober)
-        return;
     xtr_mapcache_plan_probes(agent->cache);
-    xtr_prober_begin(agent->prober);
     for (uint32_t at = 0; xtr_mapcache_next_peer(agent->cache, &at, &peer);) {
         const struct xtr_probe *probe = NULL;
-        if (peer.probe_ms)
+        if (peer.probe_ms && agent->prober)
             probe = xtr_prober_put(agent->prober, peer.node->id, &peer.ip, peer.probe_ms);
         xtr_mapcache_silence(agent->cache, peer.node->id,
                              probe && probe->state == XTR_PROBE_SILENT);
     }
-    xtr_prober_end(agent->prober);
+}
+
+void xtr_agent_probe_tick(struct xtr_agent *agent)
+{
+    if (is_elsewhere(agent))
+        xtr_agent_probe_close(agent);
+    open_sockets(agent);
+    if (agent->prober)
+        xtr_prober_begin(agent->prober);
+    plan(agent);
+    if (agent->prober)
+        xtr_prober_end(agent->prober);
 }
 
 const struct xtr_probe *xtr_agent_probe(const struct xtr_agent *agent, const char *node_id)
