@@ -9,6 +9,9 @@
 #include "output.h"
 #include "record.h"
 
+#include "base/mem.h"
+#include "config/value.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -67,6 +70,25 @@ static bool apply_subnets(struct edit *edit)
     return true;
 }
 
+/* "300ms", or "0" for none. */
+static bool apply_probe(struct edit *edit)
+{
+    static const struct em_config_option option = {"probe", EM_CONFIG_DURATION,
+                                                   .size = sizeof(uint32_t), .min = EM_PROBE_MS_MIN,
+                                                   .max = EM_PROBE_MS_MAX};
+    const char *text = ctl_option(edit->ctl, "probe");
+    char why[EM_CONFIG_WHY];
+    uint64_t ms = 0;
+    if (!text)
+        return true;
+    if (strcmp(text, "0") != 0 && em_config_value_parse(&option, text, &ms, why)) {
+        ctl_fail(edit->ctl, CTL_USAGE, "--probe %s: %s; or 0 for none", text, why);
+        return false;
+    }
+    edit->network.probe_ms = (uint32_t)ms;
+    return true;
+}
+
 /* Puts what was given into edit->network, the rest stays. */
 static bool apply_options(struct edit *edit)
 {
@@ -78,7 +100,7 @@ static bool apply_options(struct edit *edit)
         !ctl_option_uint(ctl, "mtu", 0, MTU_MAX, &mtu) ||
         !option_name(ctl, "type", ctl_network_types, &type) ||
         !option_name(ctl, "flood", ctl_floods, &flood) ||
-        !option_name(ctl, "fill", ctl_fills, &fill) || !apply_subnets(edit))
+        !option_name(ctl, "fill", ctl_fills, &fill) || !apply_subnets(edit) || !apply_probe(edit))
         return false;
     if (mtu && mtu < MTU_MIN) {
         ctl_fail(ctl, CTL_USAGE, "--mtu %" PRIu64 ": expected %d to %d, or 0 for the underlay's",
@@ -182,6 +204,11 @@ static enum ctl_exit run_set(struct ctl *ctl)
     return code;
 }
 
+static char *probe_text(const struct em_network *n)
+{
+    return n->probe_ms ? em_asprintf("%ums", n->probe_ms) : ctl_text(NULL);
+}
+
 static void add_row(struct ctl_table *table, const struct em_change *change, void *aux)
 {
     const struct em_network *n = change->network;
@@ -193,6 +220,7 @@ static void add_row(struct ctl_table *table, const struct em_change *change, voi
                                   n->mtu ? ctl_uint_text(n->mtu) : ctl_text(NULL),
                                   ctl_eids_text(n->subnets, n->n_subnets),
                                   ctl_text(ctl_name_of(ctl_floods, (int)n->flood)),
+                                  probe_text(n),
                                   ctl_uint_text(n->revision),
                               });
 }
@@ -200,8 +228,8 @@ static void add_row(struct ctl_table *table, const struct em_change *change, voi
 static enum ctl_exit run_list(struct ctl *ctl)
 {
     static const struct ctl_column columns[] = {
-        {"NETWORK"},   {"ID", true}, {"TYPE"},  {"VNI", true},
-        {"MTU", true}, {"SUBNETS"},  {"FLOOD"}, {"REVISION", true},
+        {"NETWORK"}, {"ID", true}, {"TYPE"},        {"VNI", true},      {"MTU", true},
+        {"SUBNETS"}, {"FLOOD"},    {"PROBE", true}, {"REVISION", true},
     };
     struct ctl_list list = {.ctl = ctl, .object = EM_OBJECT_NETWORK, .row = add_row};
     ctl_subject(ctl, "network list");
@@ -227,6 +255,7 @@ static void print_one(struct ctl *ctl, const struct em_network *n)
     ctl_fields_add_take(fields, "DNS domain", ctl_text(n->dns_domain));
     ctl_fields_add_take(fields, "flood", ctl_text(ctl_name_of(ctl_floods, (int)n->flood)));
     ctl_fields_add_take(fields, "fill", ctl_text(ctl_name_of(ctl_fills, (int)n->fill)));
+    ctl_fields_add_take(fields, "probe", probe_text(n));
     ctl_fields_add_take(fields, "revision", ctl_uint_text(n->revision));
     ctl_fields_end(fields);
 }
@@ -271,6 +300,7 @@ static const struct ctl_option network_options[] = {
     {"dns-domain", 0, "NAME", "of the names in it"},
     {"flood", 0, "WHAT", "broadcast, all (unknown unicast too) or none"},
     {"fill", 0, "HOW", "subscribe (agents hold it all) or resolve (they ask)"},
+    {"probe", 0, "INTERVAL", "of probes between nodes, 50ms .. 60s (300ms); 0: none"},
     {"type", 0, "TYPE", "overlay, flat, vlan or transit"},
     {NULL},
 };

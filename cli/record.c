@@ -425,6 +425,7 @@ void ctl_json_network(struct ctl_json *json, const char *key, const struct em_ne
     ctl_json_text(json, "dns_domain", network->dns_domain);
     ctl_json_text(json, "flood", ctl_name_of(ctl_floods, (int)network->flood));
     ctl_json_text(json, "fill", ctl_name_of(ctl_fills, (int)network->fill));
+    ctl_json_uint(json, "probe_ms", network->probe_ms);
     ctl_json_uint(json, "revision", network->revision);
     ctl_json_end(json, '}');
 }

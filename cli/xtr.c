@@ -158,6 +158,9 @@ static void print_status(FILE *out, const Eidmap__XtrStatusReply *s, const struc
     if (s->n_kept)
         ctl_fields_add_take(fields, "kept",
                             em_asprintf("%" PRIu64 " that the map no longer shows", s->n_kept));
+    if (s->n_probed)
+        ctl_fields_add_take(fields, "probes",
+                            em_asprintf("%u nodes, %u silent", s->n_probed, s->n_silent));
     for (size_t i = 0; i < s->n_problems; i++)
         ctl_fields_add_take(fields, "problem", ctl_text(s->problems[i]));
     ctl_fields_end(fields);
@@ -187,6 +190,8 @@ static void json_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct
     ctl_json_uint(&json, "n_kept", s->n_kept);
     ctl_json_uint(&json, "n_snapshots", s->n_snapshots);
     ctl_json_uint(&json, "saved_revision", s->saved_revision);
+    ctl_json_uint(&json, "n_probed", s->n_probed);
+    ctl_json_uint(&json, "n_silent", s->n_silent);
     ctl_json_end(&json, '}');
 }
 
@@ -308,6 +313,87 @@ static enum ctl_exit run_ports(struct ctl *ctl)
     request.body_case = EIDMAP__ENVELOPE__BODY_XTR_PORTS;
     request.xtr_ports = &ports;
     ctl_subject(ctl, "xtr ports");
+    return ask_list(&talk, &request, COLUMNS(columns));
+}
+
+static const char *probe_name(Eidmap__ProbeState state)
+{
+    switch (state) {
+    case EIDMAP__PROBE_STATE__PROBE_UNKNOWN:
+        return "unknown";
+    case EIDMAP__PROBE_STATE__PROBE_UP:
+        return "up";
+    case EIDMAP__PROBE_STATE__PROBE_REFUSED:
+        return "refused";
+    case EIDMAP__PROBE_STATE__PROBE_SILENT:
+        return "silent";
+    case EIDMAP__PROBE_STATE__PROBE_UNSPECIFIED:
+    case _EIDMAP__PROBE_STATE_IS_INT_SIZE:
+        break;
+    }
+    return "";
+}
+
+static void json_node(struct ctl_json *json, const Eidmap__XtrNode *node,
+                      const struct em_rloc *rloc, size_t n_rlocs)
+{
+    ctl_json_begin(json, NULL, '{');
+    ctl_json_text(json, "id", node->id);
+    ctl_json_rlocs(json, "rlocs", rloc, n_rlocs);
+    ctl_json_text(json, "state", ctl_name_of(ctl_node_states, (int)node->state));
+    ctl_json_text(json, "probe", probe_name(node->probe));
+    ctl_json_uint(json, "probe_ms", node->probe_ms);
+    ctl_json_uint(json, "rtt_us", node->rtt_us);
+    ctl_json_uint(json, "since_ms", node->since_ms);
+    ctl_json_uint(json, "n_locations", node->n_locations);
+    ctl_json_end(json, '}');
+}
+
+static void add_node(struct ctl_table *table, const Eidmap__XtrNode *node,
+                     const struct em_rloc *rloc, size_t n_rlocs)
+{
+    bool is_probed = node->probe_ms;
+    ctl_table_add_take(
+        table, (char *[]){
+                   ctl_text(node->id),
+                   n_rlocs ? ctl_rlocs_text(rloc, n_rlocs) : ctl_text(NULL),
+                   ctl_text(ctl_name_of(ctl_node_states, (int)node->state)),
+                   ctl_text(probe_name(node->probe)),
+                   is_probed ? ctl_duration_text(node->since_ms) : ctl_text(NULL),
+                   is_probed ? em_asprintf("%ums", node->probe_ms) : ctl_text(NULL),
+                   node->rtt_us ? em_asprintf("%.1fms", node->rtt_us / 1e3) : ctl_text(NULL),
+                   ctl_uint_text(node->n_locations),
+               });
+}
+
+static bool show_nodes(struct talk *talk, const Eidmap__Envelope *reply)
+{
+    const Eidmap__XtrNodesReply *part = reply->xtr_nodes_reply;
+    for (size_t i = 0; i < part->n_nodes; i++) {
+        const Eidmap__XtrNode *node = part->nodes[i];
+        struct em_rloc rloc;
+        size_t n = node->rloc && em_rloc_from_msg(node->rloc, &rloc) == 0;
+        if (talk->table)
+            add_node(talk->table, node, &rloc, n);
+        else
+            json_node(&talk->json, node, &rloc, n);
+    }
+    return !part->more;
+}
+
+static enum ctl_exit run_nodes(struct ctl *ctl)
+{
+    static const struct ctl_column columns[] = {
+        {"NODE"},        {"RLOC"},        {"MAP"},       {"PROBE"},
+        {"SINCE", true}, {"EVERY", true}, {"RTT", true}, {"LOCATIONS", true},
+    };
+    struct talk talk = {
+        .ctl = ctl, .expects = EIDMAP__ENVELOPE__BODY_XTR_NODES_REPLY, .show = show_nodes};
+    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
+    Eidmap__XtrNodesRequest nodes = EIDMAP__XTR_NODES_REQUEST__INIT;
+    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_NODES;
+    request.xtr_nodes = &nodes;
+    ctl_subject(ctl, "xtr nodes");
     return ask_list(&talk, &request, COLUMNS(columns));
 }
 
@@ -631,6 +717,11 @@ const struct ctl_command ctl_xtr_commands[] = {
      "mapctl xtr ports"},
     {"cache", "[NETWORK]", 0, 1, socket_options, run_cache, "List the map-cache",
      "JSON has the networks and nodes, too.\n", "mapctl xtr cache blue"},
+    {"nodes", "", 0, 0, socket_options, run_nodes, "List the other nodes, as the xTR sees them",
+     "MAP is the state by the map.  PROBE is \"up\" for a node that answers probes, \"refused\"\n"
+     "for one whose kernel answers and whose agent is away, \"silent\" for one that has answered\n"
+     "and does not any more, and \"unknown\" for one that never has.\n",
+     "mapctl xtr nodes"},
     {"attach", "PORT --network NAME --mac MAC --ip ADDRESS --dev DEVICE", 1, 1, attach_options,
      run_attach, "Put a port on this host into the map",
      "Waits until the map has it and the kernel has every entry; -t is for how long.\n",

@@ -480,6 +480,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     xtr_agent_mind_doubts(agent);
     agent->is_unsaved |= agent->save_err != 0;
     repair(agent);
+    xtr_agent_probe_tick(agent);
     xtr_pump_retry(&agent->pump);
     turn(agent);
 }
@@ -607,6 +608,7 @@ void xtr_agent_free(struct xtr_agent *agent)
 {
     if (!agent)
         return;
+    xtr_agent_probe_close(agent);
     xtr_saver_fini(&agent->saver);
     if (agent->is_unsaved || agent->saver.err)
         save_now(agent);

@@ -23,6 +23,7 @@
 #include "dataplane/dataplane.h"
 #include "mapcache.h"
 #include "ports.h"
+#include "probe.h"
 
 struct ev_loop;
 struct xtr_agent;
@@ -69,6 +70,7 @@ struct xtr_agent_status {
     uint64_t n_kept;         /* ports, nodes and networks that the map no longer shows */
     uint64_t n_passes;       /* full passes of a feed that were begun since the start */
     uint64_t saved_revision; /* of the map-cache on disk; 0: none */
+    size_t n_probed, n_silent; /* nodes */
     const char *const *problems;
     size_t n_problems;
 };
@@ -78,6 +80,9 @@ const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent);
 const struct xtr_ports *xtr_agent_ports(const struct xtr_agent *agent);
 const struct xtr_mapcache *xtr_agent_cache(const struct xtr_agent *agent);
 struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent);
+
+/* How another node's RLOC answers; NULL: it is not probed.  Lent until the loop goes on. */
+const struct xtr_probe *xtr_agent_probe(const struct xtr_agent *agent, const char *node_id);
 
 /* As dp_class.check; what is repaired is counted. */
 int64_t xtr_agent_check(struct xtr_agent *agent, bool repair, dp_visit_fn *visit, void *aux);

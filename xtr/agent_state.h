@@ -1,7 +1,7 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
  * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
- * agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, agent_view.c what
- * is shown. */
+ * agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, agent_probe.c
+ * which nodes answer, agent_underlay.c the host's own addresses, agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -9,7 +9,9 @@
 #include "base/list.h"
 #include "cachefile.h"
 #include "candidate.h"
+#include "prober.h"
 #include "pump.h"
+#include "reflector.h"
 #include "registrar.h"
 #include "save.h"
 #include "saver.h"
@@ -94,6 +96,11 @@ struct xtr_agent {
     bool is_unsaved; /* the state file is behind, apart from a write under way */
     int save_err;
 
+    struct xtr_prober *prober;       /* NULL: its socket cannot be had, see probe_err */
+    struct xtr_reflector *reflector; /* NULL: not yet, or that */
+    struct em_ip probe_ip;           /* that both use */
+    int probe_err;
+
     char *server, *down_why;
     uint8_t cluster_id[16]; /* of the map that is known; all zero: none yet */
     struct xtr_store store;
@@ -158,6 +165,10 @@ char *xtr_agent_doubt_text(const struct xtr_agent *agent, size_t i);
 
 /* agent_underlay.c: from now on the RLOCs follow the host's addresses. */
 void xtr_agent_watch_underlay(struct xtr_agent *agent);
+
+/* agent_probe.c: once a second; and the end. */
+void xtr_agent_probe_tick(struct xtr_agent *agent);
+void xtr_agent_probe_close(struct xtr_agent *agent);
 
 /* agent_view.c: for messages; the text in static storage. */
 const char *xtr_agent_id_text(const struct em_port_id *id);

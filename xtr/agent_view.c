@@ -54,6 +54,9 @@ static void find_problems(struct xtr_agent *agent)
                     em_asprintf("%llu entries were not made: a stranger's entry is in the way; "
                                 "see 'mapctl xtr check'",
                                 (unsigned long long)agent->pump.n_foreign));
+    if (agent->probe_err)
+        add_problem(agent, em_asprintf("probes: UDP port %u: %s", agent->config->probe_port,
+                                       em_strerror(agent->probe_err)));
     const char *node;
     for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
         add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
@@ -88,6 +91,8 @@ const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
     agent->status.n_kept = n_kept(agent);
     agent->status.n_passes = agent->n_passes;
     agent->status.saved_revision = agent->store.saved_revision;
+    agent->status.n_probed = agent->prober ? xtr_prober_n_probed(agent->prober) : 0;
+    agent->status.n_silent = agent->prober ? xtr_prober_n_silent(agent->prober) : 0;
     agent->status.problems = (const char *const *)agent->problems;
     return &agent->status;
 }

@@ -121,6 +121,9 @@ static const struct em_config_option options[] = {
     {"dataplane", EM_CONFIG_CHOICE, CONF(plane), .choices = planes,
      .help = "What forwards on this host: the Linux kernel; or null, which installs nothing, for "
              "monitoring and for measuring."},
+    {"probe_port", EM_CONFIG_UINT, CONF(probe_port), .fallback = "4783", .min = 1, .max = 65535,
+     .help = "UDP port of probes, the same on every node; it is answered in any case, and used "
+             "for networks that ask for probes."},
     {"control.path", EM_CONFIG_STRING, CONF(control_path), .fallback = "/run/eidmap/xtr.sock",
      .max = 107, .help = "Unix socket for mapctl and for whoever attaches ports."},
     {"control.mode", EM_CONFIG_MODE, CONF(control_mode), .fallback = "0660",

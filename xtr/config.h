@@ -38,6 +38,7 @@ struct xtr_config {
     size_t n_rlocs;
     uint16_t udp_port;
     int plane; /* enum xtr_plane */
+    uint16_t probe_port;
     char *control_path;
     mode_t control_mode;
     char *control_group; /* NULL: the process's own */

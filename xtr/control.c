@@ -161,6 +161,25 @@ static void list_ports(struct peer *peer, uint64_t id)
     } while (has_more && !peer->is_closed);
 }
 
+static void list_nodes(struct peer *peer, uint64_t id)
+{
+    uint32_t at = 0;
+    bool has_more = true;
+    while (has_more && !peer->is_closed) {
+        Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+        Eidmap__XtrNodesReply *reply =
+            xtr_show_nodes(&peer->control->out, peer->control->agent, &at);
+        if (!reply) {
+            answer_error(peer, id, EM_E_LIMIT, "a record is too large for one answer");
+            return;
+        }
+        has_more = reply->more;
+        envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_NODES_REPLY;
+        envelope.xtr_nodes_reply = reply;
+        answer(peer, &envelope, id);
+    }
+}
+
 /* The message's port as a wish; 'eids' has room for XTR_PORT_EIDS. */
 static int read_wish(const Eidmap__LocalPort *msg, struct em_eid *eids, struct xtr_wish *ret_wish,
                      char *why)
@@ -483,10 +502,13 @@ static void dispatch(struct peer *peer, const Eidmap__Envelope *request)
     case EIDMAP__ENVELOPE__BODY_XTR_TRACE:
         trace(peer, request->id, request->xtr_trace);
         return;
+    case EIDMAP__ENVELOPE__BODY_XTR_NODES:
+        list_nodes(peer, request->id);
+        return;
     default: /* a foreign enum: other bodies are for map servers, or newer than we are */
-        answer_error(peer, request->id, EM_E_UNSUPPORTED,
-                     "an xtr answers status, ports, attach, detach, cache, check, accept and trace "
-                     "only");
+        answer_error(
+            peer, request->id, EM_E_UNSUPPORTED,
+            "an xtr answers what mapctl xtr asks, and nothing else");
         return;
     }
 }

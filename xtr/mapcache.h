@@ -118,6 +118,26 @@ bool xtr_mapcache_is_stranded(const struct xtr_mapcache *cache, const char *node
  * the end.  Lent until the next page of network 0. */
 const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_t *cursor);
 
+/* The other nodes of the map, one by one: begin with 0; false at the end.  The record is lent
+ * until the next page of network 0. */
+struct xtr_peer {
+    const struct em_node *node;
+    struct em_ip ip; /* RLOC that frames are sent to; size 0: there is none for us */
+    uint16_t udp_port;
+    uint32_t probe_ms; /* how often it is to be probed, 0: not */
+    uint32_t n_locations;
+};
+bool xtr_mapcache_next_peer(const struct xtr_mapcache *cache, uint32_t *cursor,
+                            struct xtr_peer *ret_peer);
+
+/* Works out every peer's probe_ms: the shortest interval of the open networks with ports
+ * there, as they ask for. */
+void xtr_mapcache_plan_probes(struct xtr_mapcache *cache);
+
+/* The node does not answer probes (any more): it counts as unreachable, whatever the map says.
+ * Its sets are queued before all that the feed has queued. */
+void xtr_mapcache_silence(struct xtr_mapcache *cache, const char *node_id, bool is_silent);
+
 struct xtr_mapcache_counts {
     uint32_t n_open;
     uint32_t n_locals;

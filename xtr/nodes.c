@@ -141,5 +141,5 @@ void xtr_nodes_forget(struct xtr_nodes *nodes, struct xtr_node *node)
 
 bool xtr_node_is_reachable(const struct xtr_node *node)
 {
-    return node->record && node->record->state != EM_NODE_UNREACHABLE;
+    return node->record && node->record->state != EM_NODE_UNREACHABLE && !node->is_silent;
 }

@@ -18,8 +18,10 @@ struct xtr_node {
     uint8_t generation;       /* of the full pass that showed it last */
     bool is_usable;           /* another node, enabled, and 'ip' is an RLOC for us */
     bool is_stranded;         /* it would be, but none of its RLOCs is of our family */
+    bool is_silent;           /* it does not answer probes any more */
     struct em_ip ip;
     uint16_t udp_port; /* never 0 */
+    uint32_t probe_ms; /* how often it is to be probed, 0: not */
 };
 
 struct xtr_nodes {
@@ -45,6 +47,7 @@ void xtr_nodes_unref(struct xtr_nodes *nodes, struct xtr_node *node);
 struct xtr_node *xtr_nodes_put(struct xtr_nodes *nodes, const struct em_node *record);
 void xtr_nodes_forget(struct xtr_nodes *nodes, struct xtr_node *node);
 
+/* By the map and by the probes. */
 bool xtr_node_is_reachable(const struct xtr_node *node);
 
 #endif

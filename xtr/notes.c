@@ -33,6 +33,13 @@ void xtr_notes_set(struct xtr_mapcache *cache, struct xtr_set *set)
     xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_SET, set->network, set->id, 0});
 }
 
+void xtr_notes_set_first(struct xtr_mapcache *cache, struct xtr_set *set)
+{
+    set->n_notes++;
+    xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_MARK, set->network, 0});
+    xtr_queue_push(&cache->first, (struct xtr_note){XTR_NOTE_SET, set->network, set->id});
+}
+
 void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
 {
     struct xtr_record *record = xtr_table_at(&cache->nets[slot]->table, index);

@@ -12,6 +12,9 @@ void xtr_notes_closed(struct xtr_mapcache *cache, uint32_t slot);
 /* Once while it waits; a set without references as often as it lost the last one. */
 void xtr_notes_set(struct xtr_mapcache *cache, struct xtr_set *set);
 
+/* The same for a set with references that was sent, before anything that waits. */
+void xtr_notes_set_first(struct xtr_mapcache *cache, struct xtr_set *set);
+
 /* A record of the network's table; once while it waits. */
 void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
 

@@ -2,6 +2,7 @@
  * sent before anything changes. */
 #include "show.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "trace.h"
 #include "wire/convert.h"
@@ -87,7 +88,56 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     msg->n_kept = status->n_kept;
     msg->n_snapshots = status->n_passes;
     msg->saved_revision = status->saved_revision;
+    msg->n_probed = (uint32_t)status->n_probed;
+    msg->n_silent = (uint32_t)status->n_silent;
     return msg;
+}
+
+static Eidmap__ProbeState probe_state(const struct xtr_probe *probe)
+{
+    return probe ? (Eidmap__ProbeState)probe->state : EIDMAP__PROBE_STATE__PROBE_UNSPECIFIED;
+}
+
+static Eidmap__XtrNode *show_node(struct em_arena *arena, const struct xtr_peer *peer,
+                                  const struct xtr_probe *probe)
+{
+    struct em_rloc rloc = {.ip = peer->ip, .encap = EM_ENCAP_VXLAN, .udp_port = peer->udp_port};
+    struct em_rloc *copy = em_arena_alloc(arena, sizeof *copy);
+    Eidmap__XtrNode *msg = em_arena_alloc(arena, sizeof *msg);
+    if (!msg || !copy)
+        return NULL;
+    *copy = rloc;
+    eidmap__xtr_node__init(msg);
+    msg->id = lend(peer->node->id);
+    msg->state = (Eidmap__NodeState)peer->node->state;
+    msg->n_locations = peer->n_locations;
+    msg->probe = probe_state(probe);
+    if (peer->ip.size && !(msg->rloc = em_rloc_to_msg(arena, copy)))
+        return NULL;
+    if (!probe)
+        return msg;
+    msg->probe_ms = probe->interval_us / 1000;
+    msg->rtt_us = probe->rtt_us;
+    msg->since_ms = (em_now_us() - probe->since_us) / 1000;
+    return msg;
+}
+
+Eidmap__XtrNodesReply *xtr_show_nodes(struct em_arena *arena, const struct xtr_agent *agent,
+                                      uint32_t *at)
+{
+    struct xtr_peer peer;
+    Eidmap__XtrNodesReply *msg = em_arena_alloc(arena, sizeof *msg);
+    if (!msg)
+        return NULL;
+    eidmap__xtr_nodes_reply__init(msg);
+    msg->nodes = em_arena_alloc(arena, PART_RECORDS * sizeof *msg->nodes);
+    while (msg->nodes && msg->n_nodes < PART_RECORDS &&
+           xtr_mapcache_next_peer(xtr_agent_cache(agent), at, &peer))
+        if (!(msg->nodes[msg->n_nodes++] =
+                  show_node(arena, &peer, xtr_agent_probe(agent, peer.node->id))))
+            return NULL;
+    msg->more = msg->n_nodes == PART_RECORDS;
+    return msg->nodes ? msg : NULL;
 }
 
 static bool is_wanted(const struct xtr_show_cursor *cursor, const struct em_network *network)

@@ -15,6 +15,9 @@ char *xtr_show_text(struct em_arena *arena, const char *text);
 Eidmap__XtrTraceReply *xtr_show_trace(struct em_arena *arena, struct xtr_agent *agent,
                                       const char *network, const struct em_eid *eid,
                                       const struct em_port_id *from);
+/* Other nodes from '*at' on, which begins with 0. */
+Eidmap__XtrNodesReply *xtr_show_nodes(struct em_arena *arena, const struct xtr_agent *agent,
+                                      uint32_t *at);
 
 /* Which part of the cache comes next. */
 struct xtr_show_cursor {

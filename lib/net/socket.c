@@ -62,27 +62,32 @@ int em_address_parse(const char *text, struct em_address *ret_address, char *why
     return 0;
 }
 
-static socklen_t to_sockaddr(const struct em_address *address, struct sockaddr_storage *ss)
+socklen_t em_socket_name(const struct em_ip *ip, uint16_t port, struct sockaddr_storage *ret_ss)
 {
-    memset(ss, 0, sizeof(*ss));
-    if (address->transport == EM_UNIX) {
-        struct sockaddr_un *un = (struct sockaddr_un *)ss;
-        un->sun_family = AF_UNIX;
-        memcpy(un->sun_path, address->path, sizeof(un->sun_path));
-        return sizeof(*un);
-    }
-    if (address->ip.size == 4) {
-        struct sockaddr_in *in = (struct sockaddr_in *)ss;
+    memset(ret_ss, 0, sizeof(*ret_ss));
+    if (ip->size == 4) {
+        struct sockaddr_in *in = (struct sockaddr_in *)ret_ss;
         in->sin_family = AF_INET;
-        in->sin_port = htons(address->port);
-        memcpy(&in->sin_addr, address->ip.addr, 4);
+        in->sin_port = htons(port);
+        memcpy(&in->sin_addr, ip->addr, 4);
         return sizeof(*in);
     }
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret_ss;
     in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(address->port);
-    memcpy(&in6->sin6_addr, address->ip.addr, 16);
+    in6->sin6_port = htons(port);
+    memcpy(&in6->sin6_addr, ip->addr, 16);
     return sizeof(*in6);
+}
+
+static socklen_t to_sockaddr(const struct em_address *address, struct sockaddr_storage *ss)
+{
+    if (address->transport != EM_UNIX)
+        return em_socket_name(&address->ip, address->port, ss);
+    memset(ss, 0, sizeof(*ss));
+    struct sockaddr_un *un = (struct sockaddr_un *)ss;
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, address->path, sizeof(un->sun_path));
+    return sizeof(*un);
 }
 
 static int open_socket(const struct sockaddr_storage *ss)

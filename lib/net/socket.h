@@ -5,6 +5,7 @@
 #include "eidmap/addr.h"
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #define EM_DEFAULT_PORT 4342 /* RFC 9301 section 4: the LISP control port, here over TCP */
@@ -21,6 +22,9 @@ struct em_address {
 /* "tls://HOST:PORT", "HOST:PORT" (TLS), "tcp://127.0.0.1:PORT", "unix:PATH".  0 or -EINVAL with
  * 'why' (EM_ADDR_WHY bytes).  tcp:// to anything but loopback is refused. */
 int em_address_parse(const char *text, struct em_address *ret_address, char *why);
+
+/* As the kernel's calls want it; returns its size. */
+socklen_t em_socket_name(const struct em_ip *ip, uint16_t port, struct sockaddr_storage *ret_ss);
 
 /* Non-blocking listening socket, or -errno.  A stale unix socket file is replaced, one that
  * somebody serves is -EADDRINUSE.  'mode' is the unix socket's. */

@@ -191,6 +191,7 @@ struct em_network *em_network_from_msg(struct em_arena *arena, const Eidmap__Net
         .dns_domain = msg->dns_domain,
         .flood = msg->flood ? (enum em_flood)msg->flood : EM_FLOOD_BROADCAST,
         .fill = msg->fill ? (enum em_fill)msg->fill : EM_FILL_SUBSCRIBE,
+        .probe_ms = msg->probe_ms,
         .revision = msg->revision,
     };
     return network;
@@ -351,6 +352,7 @@ Eidmap__Network *em_network_to_msg(struct em_arena *arena, const struct em_netwo
         msg->dns_domain = (char *)network->dns_domain;
     msg->flood = (Eidmap__Flood)network->flood;
     msg->fill = (Eidmap__Fill)network->fill;
+    msg->probe_ms = network->probe_ms;
     msg->revision = network->revision;
     return msg;
 }

@@ -43,6 +43,10 @@ static int check_fields(struct ms_command *c, const Eidmap__Network *want)
         return ms_refuse(&c->fault, EM_E_MALFORMED, "network.mtu",
                          "an MTU is %d to %d bytes, or 0 for what the underlay allows, not %u",
                          MTU_MIN, MTU_MAX, want->mtu);
+    if (want->probe_ms && (want->probe_ms < EM_PROBE_MS_MIN || want->probe_ms > EM_PROBE_MS_MAX))
+        return ms_refuse(&c->fault, EM_E_MALFORMED, "network.probe_ms",
+                         "probes come every %d to %d ms, or 0 for none, not %u", EM_PROBE_MS_MIN,
+                         EM_PROBE_MS_MAX, want->probe_ms);
     if (domain_size > EM_NAME_SIZE)
         return ms_refuse(&c->fault, EM_E_MALFORMED, "network.dns_domain",
                          "a DNS name has at most %d bytes", EM_NAME_SIZE);
@@ -165,6 +169,7 @@ static int draft(struct ms_command *c, const Eidmap__Network *want, const Eidmap
     ret_network->flood = want->flood ? want->flood : EIDMAP__FLOOD__FLOOD_BROADCAST;
     ret_network->fill = want->fill ? want->fill : EIDMAP__FILL__FILL_SUBSCRIBE;
     ret_network->mtu = want->mtu;
+    ret_network->probe_ms = want->probe_ms;
     ret_network->dns_domain = want->dns_domain;
     int r = set_subnets(c, ret_network, want);
     if (!r)

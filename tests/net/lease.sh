@@ -6,9 +6,9 @@
 #       a ── ping ──> b
 # shellcheck shell=dash source=../support/net/lib.sh
 . "$(dirname "$0")/../support/net/lib.sh"
+# shellcheck source=../support/net/places.sh
+. "$(dirname "$0")/../support/net/places.sh"
 set -eu
-
-node_has_state() { [ "$(ctl_json .state node show "$1")" = "$2" ]; }
 
 scene_open
 server_open 'lease: {duration: 2s}'

@@ -33,7 +33,7 @@ struct em_location {
     uint8_t priority;         /* lower wins */
     uint8_t weight;
     bool is_pending;
-    const char *view_node; /* NULL: everyone, or 'view_label' */
+    const char *view_node;      /* NULL: everyone, or 'view_label' */
     struct em_label view_label; /* key NULL: no label */
     uint64_t epoch;
 };
@@ -91,6 +91,10 @@ enum em_network_type {
 enum em_flood { EM_FLOOD_BROADCAST = 1, EM_FLOOD_ALL = 2, EM_FLOOD_NONE = 3 };
 enum em_fill { EM_FILL_SUBSCRIBE = 1, EM_FILL_RESOLVE = 2 };
 
+/* How often agents probe each other. */
+#define EM_PROBE_MS_MIN 50
+#define EM_PROBE_MS_MAX 60000
+
 struct em_network {
     uint32_t id;
     const char *name;
@@ -102,6 +106,7 @@ struct em_network {
     const char *dns_domain;
     enum em_flood flood;
     enum em_fill fill;
+    uint32_t probe_ms; /* 0: agents do not probe the RLOCs in use here */
     uint64_t revision;
 };
 

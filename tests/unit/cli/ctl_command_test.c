@@ -75,6 +75,11 @@ Test(ctl_command, numbers_out_of_range_are_refused_before_a_server_is_asked)
     ctl_assert_error(&run, CTL_USAGE, "--vni 5x");
     run = ctl_run("-s unix:/nonexistent network add n --mtu 100");
     ctl_assert_error(&run, CTL_USAGE, "--mtu 100");
+    run = ctl_run("-s unix:/nonexistent network add n --probe 49ms");
+    ctl_assert_error(&run, CTL_USAGE,
+                     "--probe 49ms: expected a duration such as 15s between 50ms and 1m");
+    run = ctl_run("-s unix:/nonexistent network add n --probe often");
+    ctl_assert_error(&run, CTL_USAGE, "--probe often: expected a duration");
     run = ctl_run("-t 0 status");
     ctl_assert_error(&run, CTL_USAGE, "--timeout 0");
 }

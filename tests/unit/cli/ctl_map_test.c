@@ -57,6 +57,7 @@ static void make_map(void)
     blue.name = "blue";
     blue.segmentation_id = 5001;
     blue.mtu = 1400;
+    blue.probe_ms = 300;
     blue.dns_domain = "blue.example";
     blue.revision = 12;
     eidmap__network__init(&red);
@@ -300,7 +301,7 @@ Test(ctl_map, network_add_sends_what_was_given_and_tells_what_came)
 {
     struct ctl_run run = succeed("-s @ network add green --vni 99 --mtu 1450 --subnet 10.1.0.0/24 "
                                  "--subnet 2001:db8::/64 --flood none --type vlan "
-                                 "--dns-domain green.example");
+                                 "--dns-domain green.example --probe 1s");
     ctl_assert_has(run.out, "network green: id 0, VNI 99, revision 51");
     const Eidmap__Network *n = sent(BODY(PUT_NETWORK))->put_network->network;
     cr_assert_str_eq(n->name, "green");
@@ -311,6 +312,7 @@ Test(ctl_map, network_add_sends_what_was_given_and_tells_what_came)
     cr_assert_eq(n->flood, EIDMAP__FLOOD__FLOOD_NONE);
     cr_assert_eq(n->type, EIDMAP__NETWORK_TYPE__NETWORK_VLAN);
     cr_assert_str_eq(n->dns_domain, "green.example");
+    cr_assert_eq(n->probe_ms, 1000);
     cr_assert_eq(n->id, 0);
 }
 
@@ -325,6 +327,21 @@ Test(ctl_map, network_set_keeps_the_rest_and_names_the_revision_it_read)
     cr_assert_eq(n->revision, 12);
 }
 
+Test(ctl_map, network_probe_can_be_put_and_taken_back)
+{
+    cr_assert_eq(blue.probe_ms, 300);
+    succeed("-s @ network set blue --mtu 9000");
+    cr_assert_eq(sent(BODY(PUT_NETWORK))->put_network->network->probe_ms, 300);
+    struct ctl_run run = succeed("-s @ network show blue");
+    ctl_assert_has(run.out, "300ms");
+}
+
+Test(ctl_map, network_probe_0_is_none)
+{
+    succeed("-s @ network set blue --probe 0");
+    cr_assert_eq(sent(BODY(PUT_NETWORK))->put_network->network->probe_ms, 0);
+}
+
 Test(ctl_map, stale_set_says_to_look_again)
 {
     refuse = EIDMAP__ERROR_CODE__ERROR_STALE;
@@ -335,9 +352,10 @@ Test(ctl_map, stale_set_says_to_look_again)
 Test(ctl_map, network_list_is_in_order_of_names)
 {
     struct ctl_run run = succeed("-s @ network list");
-    ctl_assert_has(run.out, "NETWORK  ID  TYPE      VNI   MTU  SUBNETS  FLOOD      REVISION\n"
-                            "blue      7  overlay  5001  1400  -        broadcast        12\n"
-                            "red      10  overlay  5002     -  -        broadcast        13\n");
+    ctl_assert_has(run.out,
+                   "NETWORK  ID  TYPE      VNI   MTU  SUBNETS  FLOOD      PROBE  REVISION\n"
+                   "blue      7  overlay  5001  1400  -        broadcast  300ms        12\n"
+                   "red      10  overlay  5002     -  -        broadcast      -        13\n");
 }
 
 Test(ctl_map, network_list_in_json_has_every_field)
@@ -345,7 +363,7 @@ Test(ctl_map, network_list_in_json_has_every_field)
     struct ctl_run run = succeed("-s @ -o json network list");
     json_t *json = ctl_parse_json(run.out);
     cr_assert_eq(json_array_size(json), 2);
-    cr_assert_eq(json_object_size(json_array_get(json, 0)), 10);
+    cr_assert_eq(json_object_size(json_array_get(json, 0)), 11);
     json_decref(json);
 }
 

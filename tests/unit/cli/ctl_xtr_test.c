@@ -52,6 +52,8 @@ static void answer_status(Eidmap__Envelope *reply, struct fake_server *server)
     body.revision = 50;
     body.installed_revision = 49;
     body.n_entries = 7;
+    body.n_probed = 3;
+    body.n_silent = 1;
     body.problems = problems;
     body.n_problems = 1;
     reply->body_case = BODY(XTR_STATUS_REPLY);
@@ -151,6 +153,35 @@ static void answer_trace(Eidmap__Envelope *reply, struct fake_server *server)
     fake_send(server, reply);
 }
 
+/* Two parts, a node each. */
+static void answer_nodes(Eidmap__Envelope *reply, struct fake_server *server)
+{
+    Eidmap__XtrNodesReply body = EIDMAP__XTR_NODES_REPLY__INIT;
+    Eidmap__XtrNode node = EIDMAP__XTR_NODE__INIT;
+    Eidmap__Rloc rloc = EIDMAP__RLOC__INIT;
+    Eidmap__XtrNode *list[] = {&node};
+    rloc.address = (ProtobufCBinaryData){4, (uint8_t *)"\x0a\x00\x00\x02"};
+    node.id = "hv2";
+    node.rloc = &rloc;
+    node.state = EIDMAP__NODE_STATE__NODE_REACHABLE;
+    node.probe = EIDMAP__PROBE_STATE__PROBE_SILENT;
+    node.probe_ms = 300;
+    node.rtt_us = 1234;
+    node.since_ms = 5000;
+    node.n_locations = 3;
+    body.nodes = list;
+    body.n_nodes = 1;
+    body.more = true;
+    reply->body_case = BODY(XTR_NODES_REPLY);
+    reply->xtr_nodes_reply = &body;
+    fake_send(server, reply);
+    eidmap__xtr_node__init(&node);
+    node.id = "hv3";
+    node.state = EIDMAP__NODE_STATE__NODE_UNREACHABLE;
+    body.more = false;
+    fake_send(server, reply);
+}
+
 static void answer_attach(Eidmap__Envelope *reply, struct fake_server *server)
 {
     Eidmap__XtrAttachReply body = EIDMAP__XTR_ATTACH_REPLY__INIT;
@@ -178,6 +209,8 @@ static void answer(struct fake_server *server, const Eidmap__Envelope *e)
         answer_accept(&reply, server);
     else if (e->body_case == BODY(XTR_TRACE))
         answer_trace(&reply, server);
+    else if (e->body_case == BODY(XTR_NODES))
+        answer_nodes(&reply, server);
     else if (e->body_case == BODY(XTR_ATTACH))
         answer_attach(&reply, server);
     else
@@ -206,6 +239,7 @@ Test(ctl_xtr, status_shows_server_revisions_and_problems)
     ctl_assert_has(run.out, "hv1 (xtr 1)");
     ctl_assert_has(run.out, "tls://192.0.2.10:4342");
     ctl_assert_has(run.out, "50, installed 49");
+    ctl_assert_has(run.out, "3 nodes, 1 silent");
     ctl_assert_has(run.out, "an MTU of 1400");
 }
 
@@ -220,7 +254,7 @@ Test(ctl_xtr, status_in_json_has_every_field)
 {
     struct ctl_run run = succeed("xtr status -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
-    cr_assert_eq(json_object_size(json), 18);
+    cr_assert_eq(json_object_size(json), 20);
     json_decref(json);
 }
 
@@ -250,6 +284,20 @@ Test(ctl_xtr, cache_names_networks_and_passes_over_what_is_not_valid)
     cr_assert_eq(json_array_size(json), 2);
     cr_assert_str_eq(json_string_value(json_object_get(json_array_get(json, 0), "kind")),
                      "network");
+    json_decref(json);
+}
+
+Test(ctl_xtr, nodes_are_shown_as_the_map_and_the_probes_say)
+{
+    struct ctl_run run = succeed("xtr nodes -S @");
+    cr_assert_str_eq(run.out,
+                     "NODE  RLOC      MAP          PROBE    SINCE  EVERY    RTT  LOCATIONS\n"
+                     "hv2   10.0.0.2  reachable    silent  5.000s  300ms  1.2ms          3\n"
+                     "hv3   -         unreachable  -            -      -      -          0\n");
+    run = succeed("xtr nodes -S @ -o json");
+    json_t *json = ctl_parse_json(run.out);
+    cr_assert_eq(json_array_size(json), 2);
+    cr_assert_eq(json_object_size(json_array_get(json, 0)), 8);
     json_decref(json);
 }
 

@@ -202,6 +202,7 @@ Test(convert, a_network_survives_and_its_defaults_are_filled_in)
                                        .subnets = &eids[3],
                                        .n_subnets = 2,
                                        .dns_domain = "blue.example",
+                                       .probe_ms = 300,
                                        .revision = 2};
     const struct em_network *back =
         em_network_from_msg(&arena, em_network_to_msg(&arena, &network));
@@ -214,6 +215,7 @@ Test(convert, a_network_survives_and_its_defaults_are_filled_in)
     cr_assert_eq(back->type, EM_NETWORK_OVERLAY);
     cr_assert_eq(back->flood, EM_FLOOD_BROADCAST);
     cr_assert_eq(back->fill, EM_FILL_SUBSCRIBE);
+    cr_assert_eq(back->probe_ms, 300);
 }
 
 Test(convert, enums_of_a_newer_peer_are_refused)

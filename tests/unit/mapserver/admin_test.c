@@ -284,6 +284,11 @@ Test(network, fields_are_checked)
     n.mtu = 575;
     cr_assert_eq(put_network(&n)->err, EM_E_MALFORMED);
     n.mtu = 0;
+    n.probe_ms = EM_PROBE_MS_MIN - 1;
+    cr_assert_eq(put_network(&n)->err, EM_E_MALFORMED);
+    n.probe_ms = EM_PROBE_MS_MAX + 1;
+    cr_assert_eq(put_network(&n)->err, EM_E_MALFORMED);
+    n.probe_ms = 0;
     n.segmentation_id = 1 << 24;
     cr_assert_eq(put_network(&n)->err, EM_E_MALFORMED);
     n.segmentation_id = 0;
@@ -313,9 +318,11 @@ Test(network, changes_need_the_right_revision)
     n.revision = put_network(&n)->network->revision;
     n.id = 1;
     n.mtu = 1400;
+    n.probe_ms = 300;
     const struct ms_result *r = put_network(&n);
     cr_assert_eq(r->err, 0, "%s", r->message);
     cr_assert_eq(r->network->mtu, 1400);
+    cr_assert_eq(r->network->probe_ms, 300);
     cr_assert_eq(r->network->segmentation_id, 4097, "none given: it stays");
     n.mtu = 1500;
     cr_assert_eq(put_network(&n)->err, EM_E_STALE);

@@ -195,6 +195,121 @@ Test(mapcache, a_standby_takes_over_when_the_first_node_is_unreachable)
            "net 1 vni 100\nnet 2 vni 200\n");
 }
 
+static size_t n_probed(uint32_t *ret_ms)
+{
+    struct xtr_peer peer;
+    size_t n = 0;
+    xtr_mapcache_plan_probes(cache);
+    for (uint32_t at = 0; xtr_mapcache_next_peer(cache, &at, &peer);)
+        if (peer.probe_ms) {
+            *ret_ms = peer.probe_ms;
+            n++;
+        }
+    return n;
+}
+
+static void feed_probe(uint32_t id, uint32_t vni, uint32_t probe_ms)
+{
+    char name[16];
+    snprintf(name, sizeof name, "net%u", id);
+    struct em_network network = {
+        .id = id, .name = name, .segmentation_id = vni, .probe_ms = probe_ms};
+    struct em_change change = {.object = EM_OBJECT_NETWORK, .network = &network};
+    feed(0, &change, 1, false, true);
+}
+
+Test(mapcache, a_standby_takes_over_when_the_first_node_is_silent_before_what_waits)
+{
+    two_networks();
+    struct em_location l[] = {at("h1", 100), at("h2", 100)};
+    l[1].priority = 1;
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, l, 2);
+    drain(SIZE_MAX);
+    feed_port(2, "p2", "02:00:00:00:00:02", NULL, &l[1], 1);
+    feed_port(2, "p3", "02:00:00:00:00:03", NULL, &l[1], 1);
+    xtr_mapcache_silence(cache, "h1", true);
+    struct dp_op ops[XTR_OPS_MIN];
+    size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MIN);
+    cr_assert(eq(int, (int)ops[0].verb, DP_SET_PUT));
+    cr_assert(eq(u32, ops[0].network.id, 1));
+    cr_assert(eq(sz, ops[0].set.n_targets, 1));
+    cr_assert(eq(u8, ops[0].set.targets[0].ip.addr[3], 2));
+    tables_apply(tables, ops, n);
+    xtr_mapcache_applied(cache);
+    drain(SIZE_MAX);
+    xtr_mapcache_silence(cache, "h1", true);
+    cr_assert(eq(sz, drain(SIZE_MAX), 0), "it is known already");
+    xtr_mapcache_silence(cache, "h1", false);
+    cr_assert(eq(sz, drain(SIZE_MAX), 1), "one set");
+    feed_gone(2, "p2");
+    feed_gone(2, "p3");
+    stands("flood 1 192.0.2.1:0/100\nflood 1 192.0.2.2:0/100\n"
+           "mac 1 02:00:00:00:00:01 -> 192.0.2.1:0/100*1\n"
+           "net 1 vni 100\nnet 2 vni 200\n");
+}
+
+Test(mapcache, silence_cuts_no_port_that_has_no_better_place)
+{
+    two_networks();
+    struct em_location l[] = {at("h1", 100), at("h2", 100)};
+    l[1].priority = 1;
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, l, 1);
+    feed_port(1, "p2", "02:00:00:00:00:02", NULL, l, 2);
+    feed_node("h2", "192.0.2.2", EM_NODE_UNREACHABLE);
+    drain(SIZE_MAX);
+    xtr_mapcache_silence(cache, "h1", true);
+    xtr_mapcache_silence(cache, "nobody", true);
+    stands("flood 1 192.0.2.1:0/100\nflood 1 192.0.2.2:0/100\n"
+           "mac 1 02:00:00:00:00:01 -> 192.0.2.1:0/100*1\n"
+           "mac 1 02:00:00:00:00:02 -> 192.0.2.1:0/100*1\n"
+           "net 1 vni 100\nnet 2 vni 200\n");
+}
+
+Test(mapcache, a_silent_node_of_a_set_that_goes_is_no_harm)
+{
+    two_networks();
+    struct em_location l[] = {at("h1", 100), at("h2", 100)};
+    l[1].priority = 1;
+    for (int i = 0; i < 100; i++) {
+        feed_port(1, "p1", "02:00:00:00:00:01", NULL, l, 2);
+        drain((size_t)rand() % 3);
+        xtr_mapcache_silence(cache, "h1", rand() % 2);
+        drain((size_t)rand() % 2);
+        if (rand() % 2)
+            feed_gone(1, "p1");
+        xtr_mapcache_silence(cache, "h1", rand() % 2);
+        drain((size_t)rand() % 3);
+    }
+    feed_gone(1, "p1");
+    stands("net 1 vni 100\nnet 2 vni 200\n");
+    cr_assert(eq(sz, tables_n_sets(tables), 0));
+}
+
+Test(mapcache, nodes_in_use_are_probed_as_often_as_the_most_eager_network_asks)
+{
+    uint32_t ms = 0;
+    two_networks();
+    struct em_location l = at("h1", 100);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    feed_port(2, "p2", "02:00:00:00:00:02", NULL, &l, 1);
+    cr_assert(eq(sz, n_probed(&ms), 0), "nobody asks");
+    feed_probe(1, 100, 500);
+    cr_assert(eq(sz, n_probed(&ms), 1), "h2 has no port");
+    cr_assert(eq(u32, ms, 500));
+    feed_probe(2, 200, 300);
+    cr_assert(eq(sz, n_probed(&ms), 1));
+    cr_assert(eq(u32, ms, 300));
+    feed_probe(2, 200, 1);
+    cr_assert(eq(sz, n_probed(&ms), 1));
+    cr_assert(eq(u32, ms, EM_PROBE_MS_MIN), "a map that says less is not believed");
+    feed_gone(2, "p2");
+    feed_probe(3, 300, 100); /* not open here */
+    cr_assert(eq(sz, n_probed(&ms), 1));
+    cr_assert(eq(u32, ms, 500));
+    feed_gone(1, "p1");
+    cr_assert(eq(sz, n_probed(&ms), 0));
+}
+
 Test(mapcache, a_location_may_come_before_its_node)
 {
     two_networks();
