@@ -18,9 +18,6 @@
 #define PUMP_US       2000 /* of each turn of the loop, for the data plane */
 #define TICK_S        1.0
 #define DEFAULT_LEASE 15000u
-#define REPAIR_MS     10000 /* at least, between repairs that nobody asked for, ... */
-#define REPAIR_SHARE  50    /* ... and so many times as long as the last one took */
-#define MAX_TOLD      8     /* differences of one repair in the log */
 
 void xtr_agent_kick(struct xtr_agent *agent)
 {
@@ -497,36 +494,6 @@ static void on_more(struct ev_loop *loop, ev_timer *w, int revents)
     turn(w->data);
 }
 
-static void on_drift(void *aux, const struct dp_difference *difference)
-{
-    uint64_t *n = aux;
-    if (!strcmp(difference->kind, "foreign"))
-        return;
-    if (++*n <= MAX_TOLD)
-        em_warn("network %u: %s %s: %s", difference->network_id, difference->table,
-                difference->kind, difference->entry);
-}
-
-/* Somebody has taken a bridge, a vxlan device or a nexthop of ours: what is missing is made
- * again, and that costs dumps, so not at every turn. */
-static void repair(struct xtr_agent *agent)
-{
-    uint64_t begin = em_now_ms(), n = 0;
-    agent->pump.is_shaken |= dataplane_is_disturbed(agent->plane);
-    if (!agent->pump.is_shaken || begin < agent->repair_ms)
-        return;
-    agent->pump.is_shaken = false;
-    int64_t r = dataplane_check(agent->plane, true, on_drift, &n);
-    uint64_t took = em_now_ms() - begin;
-    agent->repair_ms = begin + REPAIR_MS + REPAIR_SHARE * took;
-    agent->n_drift += n;
-    if (n)
-        em_warn("what xtr had put into the kernel was taken out by somebody: %llu differences%s",
-                (unsigned long long)n, r < 0 ? "" : ", repaired");
-    if (r < 0)
-        em_error("repairing the kernel's tables: %s", em_strerror((int)r));
-}
-
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
@@ -537,7 +504,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
             subscribe(agent, sub);
     xtr_agent_mind_doubts(agent);
     agent->is_unsaved |= agent->save_err != 0;
-    repair(agent);
+    xtr_agent_reconcile_tick(agent);
     xtr_pump_retry(&agent->pump);
     turn(agent);
 }
@@ -632,6 +599,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     xtr_ports_init(&agent->ports);
     xtr_registrar_init(&agent->registrar);
     start_watchers(agent);
+    xtr_agent_reconcile_init(agent);
     int r = open_plane(config, &conf, &agent->plane, ret_why);
     if (r)
         goto fail;
@@ -667,6 +635,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     ev_timer_stop(agent->loop, &agent->more);
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_stop(agent->loop, &agent->tick);
+    xtr_agent_reconcile_fini(agent);
     em_client_free(agent->client);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);

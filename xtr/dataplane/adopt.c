@@ -41,6 +41,7 @@ static void adopt_network(void *aux, const struct dp_link *link)
     }
     dp_shadow_set_device(&dp->shadow, link->ifindex, link->network_id,
                          is_bridge ? DP_DEVICE_BRIDGE : DP_DEVICE_VXLAN);
+    dp_shadow_device(&dp->shadow, link->ifindex)->state = link->is_up ? DP_LINK_UP : DP_LINK_DOWN;
 }
 
 /* A port in a bridge of ours that does not learn: see network.c. */

@@ -6,7 +6,8 @@
  *   set.c         nexthops and groups                 entry.c    entries as messages
  *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
- *   check.c       dump, compare, repair               watch.c    what others take away
+ *   check.c       look, compare, repair               watch.c    what others take away
+ *   limits.c      which of the kernel's are near      neightable.c  and where they stand
  *
  * For each network there is a bridge "emb7" and on it a vxlan device "emx7" (the id in hex),
  * both with the alias "eidmap:7".  A vxlan device speaks one address family: IPv4 when the
@@ -30,6 +31,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 void dp_flush(struct dp *dp)
@@ -203,6 +205,12 @@ static const struct em_ip *choose_rloc(const struct dp_config *config)
     return NULL;
 }
 
+static struct dp_version own_version(void)
+{
+    struct utsname name;
+    return uname(&name) == 0 ? dp_version_parse(name.release) : (struct dp_version){0};
+}
+
 static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
 {
     const struct em_ip *rloc = choose_rloc(config);
@@ -218,6 +226,8 @@ static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char 
     dp->rloc = *rloc;
     dp->udp_port = config->udp_port ? config->udp_port : EM_VXLAN_UDP_PORT;
     dp->next_nexthop_id = DP_NEXTHOP_FIRST;
+    dp->underlay_state = DP_LINK_UP;
+    dp->version = own_version();
     int r = dp_nl_open(&dp->nl);
     if (r)
         goto out;
@@ -248,7 +258,10 @@ const struct dp_class dp_kernel = {
     .close = kernel_close,
     .apply = kernel_apply,
     .sweep = dp_sweep,
-    .check = dp_check,
+    .check_start = dp_check_start,
+    .check_step = dp_check_step,
+    .check_end = dp_check_end,
     .is_disturbed = dp_is_disturbed,
+    .limits = dp_limits,
     .count = kernel_count,
 };

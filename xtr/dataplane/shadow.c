@@ -155,7 +155,20 @@ struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_
                                      const uint8_t *mac)
 {
     struct dp_mac_rec key = mac_key(network_id, mac);
+    struct dp_network_rec *network = dp_shadow_network(shadow, network_id);
+
+    if (network)
+        network->n_macs++;
     return dp_table_put(&shadow->macs, &key);
+}
+
+void dp_shadow_remove_mac(struct dp_shadow *shadow, struct dp_mac_rec *record)
+{
+    struct dp_network_rec *network = dp_shadow_network(shadow, record->network_id);
+
+    if (network)
+        network->n_macs--;
+    dp_table_remove(&shadow->macs, record);
 }
 
 static struct dp_neigh_ref refer(struct dp_table *table, bool is_v6, void *record)

@@ -87,6 +87,7 @@ struct dp_network_rec {
     struct dp_network want; /* as put; of an adopted one only id and VNI */
     uint32_t mtu;           /* in force */
     uint32_t bridge, vxlan; /* ifindex */
+    uint32_t n_macs;        /* records, strangers' too */
     uint16_t flags;
 };
 
@@ -97,11 +98,15 @@ struct dp_port_rec {
     uint16_t flags;
 };
 
+/* DP_LINK_NEW: has not come up yet since it was made or found. */
+enum dp_link_state { DP_LINK_NEW, DP_LINK_UP, DP_LINK_DOWN };
+
 /* Which network, and what, a device is; for what a dump shows. */
 struct dp_device_rec {
     uint32_t ifindex;
     uint32_t network_id;
     enum { DP_DEVICE_BRIDGE, DP_DEVICE_VXLAN, DP_DEVICE_PORT } role;
+    enum dp_link_state state; /* as the kernel's news say */
 };
 
 struct dp_set_rec {
@@ -152,6 +157,7 @@ struct dp_mac_rec *dp_shadow_mac(const struct dp_shadow *shadow, uint32_t networ
                                  const uint8_t *mac);
 struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_id,
                                      const uint8_t *mac);
+void dp_shadow_remove_mac(struct dp_shadow *shadow, struct dp_mac_rec *record);
 
 /* IPv4 and IPv6 neighbours have records of their own size; this is one of either. */
 struct dp_neigh_ref {

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "xtr/checks.h"
 #include "xtr/netns.h"
 #include "xtr/ops.h"
 
@@ -632,8 +633,9 @@ static void collect(void *aux, const struct dp_difference *difference)
 static struct differences check(bool repair)
 {
     struct differences all = {0};
-    int64_t n = dp_kernel.check(dp, repair, collect, &all);
-    cr_assert_gt(n, 0, "%lld", (long long)n);
+    struct dp_check_result result = check_all(&dp_kernel, dp, repair, collect, &all);
+    cr_assert_eq(result.err, 0, "%d", result.err);
+    cr_assert_gt(result.n_compared, 0);
     return all;
 }
 
@@ -1166,12 +1168,12 @@ Test(kernel, ten_thousand_endpoints_hold_no_heartbeat_up)
     put_basics();
     apply_all(ops, 2 * N);
     mark = em_now_us();
-    (void)dp_kernel.check(dp, false, collect, &all);
+    (void)check_all(&dp_kernel, dp, false, collect, &all);
     check = since(&mark);
     cr_assert_eq(all.n, 0);
     cr_assert(netns_ok("ip link del emb1; ip link del emx1"));
     since(&mark);
-    (void)dp_kernel.check(dp, true, collect, &all);
+    (void)check_all(&dp_kernel, dp, true, collect, &all);
     repair = since(&mark);
     restart();
     adopt = since(&mark);
