@@ -50,9 +50,16 @@ void dp_flush(struct dp *dp)
     }
 }
 
+static size_t most_messages(enum dp_verb verb)
+{
+    bool is_mac = verb == DP_MAC_PUT || verb == DP_MAC_DELETE || verb == DP_LOCAL_PUT ||
+                  verb == DP_LOCAL_DELETE;
+    return is_mac ? DP_OP_MESSAGES : 1;
+}
+
 static void queue_op(struct dp *dp, struct dp_op *op)
 {
-    if (!dp_nl_has_room(dp->nl, DP_OP_MESSAGES) || dp_endpoint_is_pending(dp, op))
+    if (!dp_nl_has_room(dp->nl, most_messages(op->verb)) || dp_endpoint_is_pending(dp, op))
         dp_flush(dp);
     op->err = dp_endpoint_queue(dp, op);
 
@@ -60,7 +67,7 @@ static void queue_op(struct dp *dp, struct dp_op *op)
     const struct dp_queued *last = dp->n_queued ? &dp->queue[dp->n_queued - 1] : NULL;
     size_t first = last ? (size_t)last->first + last->n : 0;
     size_t n = dp_nl_len(dp->nl) - first;
-    assert(n <= DP_OP_MESSAGES && (n == 0 || op->err == 0));
+    assert(n <= most_messages(op->verb) && (n == 0 || op->err == 0));
     if (n > 0)
         dp->queue[dp->n_queued++] =
             (struct dp_queued){.op = op, .first = (uint8_t)first, .n = (uint8_t)n};

@@ -44,7 +44,7 @@ struct dp {
 /* Neighbours are permanent, since a bridge that loses its carrier flushes all others. */
 #define DP_NEIGH_STATE NUD_PERMANENT
 
-#define DP_OP_MESSAGES 3 /* most that one endpoint op needs */
+#define DP_OP_MESSAGES 2 /* most that one op on a MAC needs; on all else it is one */
 
 /* Entries of a table that one dump may show, or that one op may send again: a millisecond or
  * two of the loop. */

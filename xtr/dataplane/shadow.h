@@ -12,12 +12,14 @@
 #include "dp.h"
 
 /* Records of one size, whose first 'key_size' bytes are the key (no padding inside).  A
- * pointer to a record is good until the next put or remove in its table. */
+ * pointer to a record is good until the next put or remove in its table.  To find one again,
+ * or the one that was put after it, costs next to nothing. */
 struct dp_table {
     uint8_t *records;
     uint32_t len, size;
     uint16_t record_size, key_size;
     struct em_index index;
+    struct dp_memo *memo;
 };
 
 void dp_table_init(struct dp_table *table, size_t record_size, size_t key_size);
