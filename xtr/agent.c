@@ -449,6 +449,15 @@ static void on_beat(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* Turns */
 
+/* A call does a part.  What fails is tried again. */
+static bool is_all_swept(struct xtr_agent *agent, uint32_t network_id)
+{
+    int n = dataplane_sweep(agent->plane, network_id);
+    if (n > 0)
+        ev_timer_start(agent->loop, &agent->more);
+    return n == 0;
+}
+
 /* What an earlier run left and the map does not have goes, once the snapshots are complete
  * and the data plane has been told of all that is in them. */
 static void sweep(struct xtr_agent *agent)
@@ -457,18 +466,14 @@ static void sweep(struct xtr_agent *agent)
         agent->registrar.session == XTR_SESSION_STEADY && xtr_mapcache_is_complete(agent->cache, 0);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
         if (!sub->is_swept && sub->has_end && xtr_mapcache_done(agent->cache) >= sub->end) {
-            int n = dataplane_sweep(agent->plane, sub->network_id);
-            sub->is_swept = n >= 0;
-            if (n > 0)
-                em_info("network %u: %d entries of an earlier run were removed", sub->network_id,
-                        n);
+            sub->is_swept = is_all_swept(agent, sub->network_id);
         }
         is_all &= sub->is_swept;
     }
     if (!is_all || agent->is_swept ||
         xtr_mapcache_done(agent->cache) != xtr_mapcache_tail(agent->cache))
         return;
-    agent->is_swept = dataplane_sweep(agent->plane, 0) >= 0;
+    agent->is_swept = is_all_swept(agent, 0);
 }
 
 static void turn(struct xtr_agent *agent)
@@ -664,7 +669,8 @@ int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why)
     int r = open_plane(config, &conf, &plane, ret_why);
     if (r)
         return r;
-    r = dataplane_sweep(plane, 0);
+    while ((r = dataplane_sweep(plane, 0)) > 0)
+        continue;
     if (r < 0)
         *ret_why = em_asprintf("cleaning up: %s", em_strerror(r));
     dataplane_close(plane);

@@ -121,7 +121,8 @@ struct dp_class {
 
     /* After adoption: everything that was adopted and has not been put again since open
      * is removed, and only that ("the snapshot is complete").  'network_id' 0: sets and
-     * networks.  Returns the number of entries removed, or -errno. */
+     * networks.  A call takes a millisecond or two, so it is repeated until it returns 0;
+     * else it returns the number of entries removed, or -errno. */
     int (*sweep)(struct dp *dp, uint32_t network_id);
 
     /* Begins a comparison of the shadow with what stands; each difference will be visited.

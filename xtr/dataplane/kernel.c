@@ -246,6 +246,7 @@ static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char 
         r = dp_adopt(dp);
     if (r)
         goto out;
+    dp_limits_begin(dp);
     *ret_dp = dp;
     return 0;
 out:

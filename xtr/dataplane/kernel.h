@@ -25,6 +25,7 @@ struct dp {
     uint32_t underlay; /* ifindex of the device that holds the RLOC */
     enum dp_link_state underlay_state;
     struct dp_version version; /* of the kernel */
+    uint64_t n_refused[2];     /* by its IPv4 and IPv6 neighbour tables before open */
     uint32_t next_nexthop_id;  /* where the search for a free one begins */
     bool is_swept;             /* sets have been: groups left over then go with their network */
     bool is_torn;              /* a large network waits for a check to send its entries again */
@@ -132,6 +133,7 @@ bool dp_check_step(struct dp_check *check, uint64_t budget_us);
 struct dp_check_result dp_check_end(struct dp_check *check);
 
 /* neightable.c */
+void dp_limits_begin(struct dp *dp); /* what was refused before is not counted */
 void dp_limits(struct dp *dp, dp_limit_fn *visit, void *aux);
 
 #endif

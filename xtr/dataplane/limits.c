@@ -40,14 +40,14 @@ const char *dp_limit_vxlan(struct dp_version version, const char *device, uint32
     return text;
 }
 
-/* A power of two, as people set it. */
-static uint32_t advise(uint32_t n_counted)
+/* A power of two, as people set it, and at least twice what there is. */
+static uint32_t advise(uint32_t n_counted, uint32_t thresh)
 {
-    uint32_t thresh = 1024;
+    uint32_t advised = 1024;
 
-    while (thresh / 2 < n_counted && thresh < 1u << 30)
-        thresh *= 2;
-    return thresh;
+    while ((advised / 2 < n_counted || advised / 2 < thresh) && advised < 1u << 30)
+        advised *= 2;
+    return advised;
 }
 
 const char *dp_limit_neigh(struct dp_version version, const struct dp_neigh_table *table,
@@ -60,12 +60,13 @@ const char *dp_limit_neigh(struct dp_version version, const struct dp_neigh_tabl
 
     if (n < table->n_rlocs)
         n = table->n_rlocs;
-    if (table->thresh == 0 || n < table->thresh - table->thresh / NEAR_SHARE)
+    bool is_near = n >= table->thresh - table->thresh / NEAR_SHARE;
+    if (table->thresh == 0 || (!is_near && table->n_refused == 0))
         return NULL;
     snprintf(text, DP_LIMIT_TEXT,
              "the kernel's %s neighbour table takes %u entries%s and up to %u "
              "are needed%s: set net.%s.neigh.default.gc_thresh3=%u on the host, with sysctl",
              family, table->thresh, is_all ? "" : " beside permanent ones", n,
-             table->n_refused ? " (some have been refused)" : "", name, advise(n));
+             table->n_refused ? " (some have been refused)" : "", name, advise(n, table->thresh));
     return text;
 }

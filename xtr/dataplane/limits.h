@@ -25,7 +25,7 @@ struct dp_neigh_table {
     uint32_t n_ours;    /* of these, that this agent has made: permanent ones */
     uint32_t n_rlocs;   /* of other nodes, each of which may need an entry */
     uint32_t thresh;    /* gc_thresh3; 0: not known */
-    uint64_t n_refused; /* since the host started, because the table was full */
+    uint64_t n_refused; /* since the agent's start, because the table was full */
 };
 
 const char *dp_limit_neigh(struct dp_version version, const struct dp_neigh_table *table,
