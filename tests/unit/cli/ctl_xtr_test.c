@@ -23,6 +23,9 @@ static Eidmap__Eid *eids[] = {&ip, &broken};
 static Eidmap__LocalPort local;
 static char *server_name = "tls://192.0.2.10:4342";
 static size_t n_differences = 2;
+static uint64_t n_reconciled = 3;
+static uint64_t n_omitted;
+static uint32_t n_undumped;
 static int refuse;
 
 static void make_local(void)
@@ -54,6 +57,9 @@ static void answer_status(Eidmap__Envelope *reply, struct fake_server *server)
     body.n_entries = 7;
     body.problems = problems;
     body.n_problems = 1;
+    body.n_reconciled = n_reconciled;
+    body.reconciled_ms = 31000;
+    body.reconcile_took_ms = 12;
     reply->body_case = BODY(XTR_STATUS_REPLY);
     reply->xtr_status_reply = &body;
     fake_send(server, reply);
@@ -119,6 +125,8 @@ static void answer_check(Eidmap__Envelope *reply, struct fake_server *server)
     body.checked = 40;
     body.differences = list;
     body.n_differences = n_differences;
+    body.omitted = n_omitted;
+    body.undumped = n_undumped;
     reply->body_case = BODY(XTR_CHECK_REPLY);
     reply->xtr_check_reply = &body;
     fake_send(server, reply);
@@ -187,6 +195,10 @@ Test(ctl_xtr, status_shows_server_revisions_and_problems)
     ctl_assert_has(run.out, "tls://192.0.2.10:4342");
     ctl_assert_has(run.out, "50, installed 49");
     ctl_assert_has(run.out, "an MTU of 1400");
+    ctl_assert_has(run.out, "31s ago, in 12 ms");
+    n_reconciled = 0;
+    run = succeed("xtr status -S @");
+    ctl_assert_has(run.out, "not yet");
 }
 
 Test(ctl_xtr, headless_is_said_with_its_duration)
@@ -200,7 +212,7 @@ Test(ctl_xtr, status_in_json_has_every_field)
 {
     struct ctl_run run = succeed("xtr status -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
-    cr_assert_eq(json_object_size(json), 18);
+    cr_assert_eq(json_object_size(json), 21);
     json_decref(json);
 }
 
@@ -271,6 +283,17 @@ Test(ctl_xtr, accept_is_for_all_or_one_network_and_says_how_much_went)
     json_decref(json);
     cr_assert_str_eq(fake_nth(&ctl_stage.server, BODY(XTR_ACCEPT), 1)->xtr_accept->network_name,
                      "blue");
+}
+
+Test(ctl_xtr, check_says_what_it_does_not_show)
+{
+    n_differences = 0;
+    n_omitted = 7;
+    n_undumped = 2;
+    struct ctl_run run = ctl_run("xtr check -S @");
+    cr_assert_eq(run.code, CTL_REFUSED);
+    ctl_assert_has(run.out, "7 more differences are not listed\n");
+    ctl_assert_has(run.out, "2 networks are too large to be dumped");
 }
 
 Test(ctl_xtr, attach_sends_what_was_given_and_waits)

@@ -761,12 +761,15 @@ Test(kernel, what_somebody_takes_away_is_noticed)
     disturb("ip link del emb1", true);
     disturb("ip link set emx1 nomaster", true);
     disturb("ip nexthop flush protocol 225", true);
+    disturb("ip link set emx1 down", true);
+    disturb("ip link set u0 down", true);
 }
 
 Test(kernel, what_is_not_ours_is_nobodys_news)
 {
     disturb("ip link add x0 type bridge && ip link del x0", false);
     disturb("ip nexthop add id 9 via 192.0.2.9 fdb && ip nexthop del id 9", false);
+    disturb("ip link set p0 down", false);
 }
 
 Test(kernel, own_deletions_are_no_disturbance)
@@ -775,6 +778,22 @@ Test(kernel, own_deletions_are_no_disturbance)
     cr_assert_eq(apply(op_mac_delete(1, M1)), 0);
     cr_assert_eq(apply(op_network_delete(1)), 0);
     cr_assert(!dp_kernel.is_disturbed(dp));
+}
+
+Test(kernel, own_devices_that_come_up_are_no_disturbance)
+{
+    put_everything();
+    cr_assert(!dp_kernel.is_disturbed(dp));
+}
+
+Test(kernel, underlay_that_comes_back_is_a_disturbance)
+{
+    put_everything();
+    cr_assert(netns_ok("ip link set u0 down"));
+    cr_assert(dp_kernel.is_disturbed(dp));
+    cr_assert(!dp_kernel.is_disturbed(dp));
+    cr_assert(netns_ok("ip link set u0 up"));
+    cr_assert(dp_kernel.is_disturbed(dp));
 }
 
 Test(kernel, news_that_were_lost_count_as_a_disturbance)
