@@ -241,27 +241,32 @@ static uint64_t longest_turn(bool is_repair)
     struct kinds kinds = {0};
     struct dp_check *check = dp_kernel.check_start(dp, is_repair, count_kind, &kinds);
     uint64_t longest = 0;
+    int n_turns = 0;
 
-    for (bool has_more = true; has_more;) {
+    for (bool has_more = true; has_more; n_turns++) {
         uint64_t begin = em_now_us();
         has_more = dp_kernel.check_step(check, 1000);
         longest = em_now_us() - begin > longest ? em_now_us() - begin : longest;
     }
     cr_assert_eq(dp_kernel.check_end(check).err, 0);
+    cr_assert_gt(n_turns, 5);
     return longest / 1000;
 }
 
 static uint64_t longest_sweep(int expected)
 {
     uint64_t longest = 0;
+    int n_calls = 0;
 
     for (int n = 1; n > 0; expected -= n) {
         uint64_t begin = em_now_us();
         n = dp_kernel.sweep(dp, 1);
         cr_assert_geq(n, 0);
+        n_calls++;
         longest = em_now_us() - begin > longest ? em_now_us() - begin : longest;
     }
     cr_assert_eq(expected, 0);
+    cr_assert_gt(n_calls, 5);
     return longest / 1000;
 }
 
