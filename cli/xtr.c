@@ -25,7 +25,7 @@ struct talk {
     struct em_arena arena; /* reset for each part */
     struct ctl_table *table;
     struct ctl_json json;
-    uint64_t n_checked, n_different, n_foreign;
+    uint64_t n_checked, n_different, n_foreign, n_omitted, n_undumped;
     struct network_name {
         uint32_t id;
         char *name;
@@ -161,6 +161,12 @@ static void print_status(FILE *out, const Eidmap__XtrStatusReply *s, const struc
     if (s->n_probed)
         ctl_fields_add_take(fields, "probes",
                             em_asprintf("%u nodes, %u silent", s->n_probed, s->n_silent));
+    char *ago = ctl_duration_text(s->reconciled_ms);
+    ctl_fields_add_take(fields, "compared",
+                        s->n_reconciled
+                            ? em_asprintf("%s ago, in %" PRIu64 " ms", ago, s->reconcile_took_ms)
+                            : ctl_text("not yet"));
+    free(ago);
     for (size_t i = 0; i < s->n_problems; i++)
         ctl_fields_add_take(fields, "problem", ctl_text(s->problems[i]));
     ctl_fields_end(fields);
@@ -185,6 +191,9 @@ static void json_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct
     ctl_json_uint(&json, "n_remote_ports", s->n_remote_ports);
     ctl_json_uint(&json, "n_entries", s->n_entries);
     ctl_json_uint(&json, "n_drift", s->n_drift);
+    ctl_json_uint(&json, "n_reconciled", s->n_reconciled);
+    ctl_json_uint(&json, "reconciled_ms", s->reconciled_ms);
+    ctl_json_uint(&json, "reconcile_took_ms", s->reconcile_took_ms);
     ctl_json_words(&json, "problems", (const char *const *)s->problems, s->n_problems);
     ctl_json_uint(&json, "uptime_ms", s->uptime_ms);
     ctl_json_uint(&json, "n_kept", s->n_kept);
@@ -492,6 +501,8 @@ static bool show_check(struct talk *talk, const Eidmap__Envelope *reply)
 {
     const Eidmap__XtrCheckReply *part = reply->xtr_check_reply;
     talk->n_checked += part->checked;
+    talk->n_omitted += part->omitted;
+    talk->n_undumped += part->undumped;
     for (size_t i = 0; i < part->n_differences; i++) {
         const Eidmap__XtrDifference *d = part->differences[i];
         if (strcmp(d->kind, "foreign") == 0)
@@ -534,7 +545,14 @@ static enum ctl_exit run_check(struct ctl *ctl)
         return code;
     ctl_say(ctl, "%" PRIu64 " entries checked, %" PRIu64 " %s, %" PRIu64 " foreign", talk.n_checked,
             talk.n_different, check.repair ? "repaired" : "different", talk.n_foreign);
-    return talk.n_different && !check.repair ? CTL_REFUSED : CTL_DONE;
+    if (talk.n_omitted)
+        ctl_say(ctl, "%" PRIu64 " more differences are not listed", talk.n_omitted);
+    if (talk.n_undumped)
+        ctl_say(ctl,
+                "%" PRIu64 " networks are too large to be dumped: entries of xtr's that are in "
+                "excess there were not looked for",
+                talk.n_undumped);
+    return talk.n_different + talk.n_omitted && !check.repair ? CTL_REFUSED : CTL_DONE;
 }
 
 static bool show_accepted(struct talk *talk, const Eidmap__Envelope *reply)
@@ -730,7 +748,8 @@ const struct ctl_command ctl_xtr_commands[] = {
     {"detach", "PORT", 1, 1, socket_options, run_detach, "Take a port of this host out of the map",
      NULL, "mapctl xtr detach web-1"},
     {"check", "[--repair]", 0, 0, check_options, run_check, "Compare the map-cache with the kernel",
-     "Prints every entry that differs; exit code 1 if there is one that was not repaired.\n",
+     "Prints every entry that differs; exit code 1 if there is one that was not repaired.\n"
+     "The agent does so by itself, and repairs, as often as its option 'reconcile' says.\n",
      "mapctl xtr check --repair"},
     {"accept", "[NETWORK]", 0, 1, socket_options, run_accept,
      "Take a map that shows much less than was known",

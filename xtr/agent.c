@@ -18,9 +18,6 @@
 #define PUMP_US       2000 /* of each turn of the loop, for the data plane */
 #define TICK_S        1.0
 #define DEFAULT_LEASE 15000u
-#define REPAIR_MS     10000 /* at least, between repairs that nobody asked for, ... */
-#define REPAIR_SHARE  50    /* ... and so many times as long as the last one took */
-#define MAX_TOLD      8     /* differences of one repair in the log */
 
 void xtr_agent_kick(struct xtr_agent *agent)
 {
@@ -394,6 +391,15 @@ static void on_beat(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* Turns */
 
+/* A call does a part.  What fails is tried again. */
+static bool is_all_swept(struct xtr_agent *agent, uint32_t network_id)
+{
+    int n = dataplane_sweep(agent->plane, network_id);
+    if (n > 0)
+        ev_timer_start(agent->loop, &agent->more);
+    return n == 0;
+}
+
 /* What an earlier run left and the map does not have goes, once the snapshots are complete
  * and the data plane has been told of all that is in them. */
 static void sweep(struct xtr_agent *agent)
@@ -402,18 +408,14 @@ static void sweep(struct xtr_agent *agent)
         agent->registrar.session == XTR_SESSION_STEADY && xtr_mapcache_is_complete(agent->cache, 0);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
         if (!sub->is_swept && sub->has_end && xtr_mapcache_done(agent->cache) >= sub->end) {
-            int n = dataplane_sweep(agent->plane, sub->network_id);
-            sub->is_swept = n >= 0;
-            if (n > 0)
-                em_info("network %u: %d entries of an earlier run were removed", sub->network_id,
-                        n);
+            sub->is_swept = is_all_swept(agent, sub->network_id);
         }
         is_all &= sub->is_swept;
     }
     if (!is_all || agent->is_swept ||
         xtr_mapcache_done(agent->cache) != xtr_mapcache_tail(agent->cache))
         return;
-    agent->is_swept = dataplane_sweep(agent->plane, 0) >= 0;
+    agent->is_swept = is_all_swept(agent, 0);
 }
 
 static void turn(struct xtr_agent *agent)
@@ -439,36 +441,6 @@ static void on_more(struct ev_loop *loop, ev_timer *w, int revents)
     turn(w->data);
 }
 
-static void on_drift(void *aux, const struct dp_difference *difference)
-{
-    uint64_t *n = aux;
-    if (!strcmp(difference->kind, "foreign"))
-        return;
-    if (++*n <= MAX_TOLD)
-        em_warn("network %u: %s %s: %s", difference->network_id, difference->table,
-                difference->kind, difference->entry);
-}
-
-/* Somebody has taken a bridge, a vxlan device or a nexthop of ours: what is missing is made
- * again, and that costs dumps, so not at every turn. */
-static void repair(struct xtr_agent *agent)
-{
-    uint64_t begin = em_now_ms(), n = 0;
-    agent->pump.is_shaken |= dataplane_is_disturbed(agent->plane);
-    if (!agent->pump.is_shaken || begin < agent->repair_ms)
-        return;
-    agent->pump.is_shaken = false;
-    int64_t r = dataplane_check(agent->plane, true, on_drift, &n);
-    uint64_t took = em_now_ms() - begin;
-    agent->repair_ms = begin + REPAIR_MS + REPAIR_SHARE * took;
-    agent->n_drift += n;
-    if (n)
-        em_warn("what xtr had put into the kernel was taken out by somebody: %llu differences%s",
-                (unsigned long long)n, r < 0 ? "" : ", repaired");
-    if (r < 0)
-        em_error("repairing the kernel's tables: %s", em_strerror((int)r));
-}
-
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
@@ -479,8 +451,8 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
             xtr_agent_subscribe(agent, sub);
     xtr_agent_mind_doubts(agent);
     agent->is_unsaved |= agent->save_err != 0;
-    repair(agent);
     xtr_agent_probe_tick(agent);
+    xtr_agent_reconcile_tick(agent);
     xtr_pump_retry(&agent->pump);
     turn(agent);
 }
@@ -580,6 +552,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     xtr_ports_init(&agent->ports);
     xtr_registrar_init(&agent->registrar);
     start_watchers(agent);
+    xtr_agent_reconcile_init(agent);
     int r = open_plane(config, &conf, &agent->plane, ret_why);
     if (r)
         goto fail;
@@ -619,6 +592,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     ev_timer_stop(agent->loop, &agent->tick);
     xtr_underlay_stop(&agent->underlay);
     free(agent->rloc_why);
+    xtr_agent_reconcile_fini(agent);
     em_client_free(agent->client);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);
@@ -647,7 +621,8 @@ int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why)
     int r = open_plane(config, &conf, &plane, ret_why);
     if (r)
         return r;
-    r = dataplane_sweep(plane, 0);
+    while ((r = dataplane_sweep(plane, 0)) > 0)
+        continue;
     if (r < 0)
         *ret_why = em_asprintf("cleaning up: %s", em_strerror(r));
     dataplane_close(plane);

@@ -13,9 +13,10 @@
  * Failures: no server, and all goes on as it is, with ports that wait; a feed that is
  * refused is asked for again each second; an operation that the data plane refuses is tried
  * again each second, and shown as a problem; what somebody takes out of the kernel is made
- * again within seconds, and the log says what it was; a server that shows much less than was
- * known, or has another database, is doubted (guard.h); a state file that cannot be written holds
- * no port back, but is the problem of each until it can. */
+ * again, within seconds where the kernel tells of it and else by the next check, and the log
+ * says what it was; a server that shows much less than was known, or has another database, is
+ * doubted (guard.h); a state file that cannot be written holds no port back, but is the problem of
+ * each until it can. */
 #ifndef XTR_AGENT_H
 #define XTR_AGENT_H
 
@@ -27,6 +28,7 @@
 
 struct ev_loop;
 struct xtr_agent;
+struct xtr_check;
 
 /* Something happened to a port: its phase or its problem is another; 'port' NULL: it was
  * detached. */
@@ -63,9 +65,12 @@ struct xtr_agent_status {
     const char *node_id;
     const struct em_rloc *rlocs;
     size_t n_rlocs;
-    const char *server;   /* "" when headless */
-    uint64_t headless_ms; /* for how long */
-    uint64_t n_drift;     /* entries repaired since the start */
+    const char *server;         /* "" when headless */
+    uint64_t headless_ms;       /* for how long */
+    uint64_t n_drift;           /* entries repaired since the start */
+    uint64_t n_reconciled;      /* checks by the clock or after a disturbance, since the start */
+    uint64_t reconciled_ms;     /* since the end of the last one, or since the start */
+    uint64_t reconcile_took_ms; /* the last one; 0: none yet */
     uint64_t uptime_ms;
     uint64_t n_kept;         /* ports, nodes and networks that the map no longer shows */
     uint64_t n_passes;       /* full passes of a feed that were begun since the start */
@@ -84,8 +89,12 @@ struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent);
 /* How another node's RLOC answers; NULL: it is not probed.  Lent until the loop goes on. */
 const struct xtr_probe *xtr_agent_probe(const struct xtr_agent *agent, const char *node_id);
 
-/* As dp_class.check; what is repaired is counted. */
-int64_t xtr_agent_check(struct xtr_agent *agent, bool repair, dp_visit_fn *visit, void *aux);
+/* Begins a check, as dp_class.check_start; what is repaired is counted.  The end is told once,
+ * from the loop, and the check is gone then; unless it was cancelled (NULL is fine). */
+typedef void xtr_agent_check_fn(void *aux, const struct dp_check_result *result);
+struct xtr_check *xtr_agent_check_start(struct xtr_agent *agent, bool is_repair, dp_visit_fn *visit,
+                                        xtr_agent_check_fn *on_end, void *aux);
+void xtr_agent_check_cancel(struct xtr_check *check);
 
 /* As dp_class.look. */
 void xtr_agent_look(struct xtr_agent *agent, const struct dp_path *path, dp_step_fn *visit,

@@ -1,7 +1,8 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
  * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
  * agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, agent_probe.c
- * which nodes answer, agent_underlay.c the host's own addresses, agent_view.c what is shown. */
+ * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
+ * agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -65,6 +66,25 @@ struct xtr_other {
     struct xtr_candidate networks;
 };
 
+struct xtr_limit {
+    char *object, *text; /* owned */
+};
+
+/* Checks of the data plane that are under way, and what the last of our own has found. */
+struct xtr_reconcile {
+    ev_timer step; /* soon, while there is one */
+    struct em_list checks;
+    struct xtr_check *own;    /* that nobody has asked for; NULL: none */
+    uint64_t begin_ms;        /* of our own, ... */
+    uint64_t end_ms, took_ms; /* ... and of the last one */
+    uint64_t not_before_ms;   /* the next after a disturbance */
+    uint64_t n_found;         /* by our own, so far */
+    uint64_t n_done;
+    uint64_t n_blocked; /* entries whose place a stranger's holds */
+    struct xtr_limit *limits;
+    size_t n_limits;
+};
+
 struct xtr_agent {
     struct ev_loop *loop;
     const struct xtr_config *config;
@@ -108,7 +128,7 @@ struct xtr_agent {
     uint64_t ask_ms; /* another server is not asked before */
     uint64_t n_passes;
     uint64_t boot_epoch, start_ms, down_ms, n_drift;
-    uint64_t repair_ms; /* not before */
+    struct xtr_reconcile reconcile;
     char *problems[XTR_MAX_PROBLEMS];
     struct xtr_agent_status status;
 };
@@ -162,6 +182,11 @@ void xtr_agent_tell_verdict(struct xtr_agent *agent, uint32_t network_id);
 void xtr_agent_mind_doubts(struct xtr_agent *agent);
 /* The i-th sentence about what is doubted, for the caller to free; NULL: there are no more. */
 char *xtr_agent_doubt_text(const struct xtr_agent *agent, size_t i);
+
+/* agent_check.c: looks each second whether a check is due. */
+void xtr_agent_reconcile_init(struct xtr_agent *agent);
+void xtr_agent_reconcile_fini(struct xtr_agent *agent);
+void xtr_agent_reconcile_tick(struct xtr_agent *agent);
 
 /* agent_underlay.c: from now on the RLOCs follow the host's addresses. */
 void xtr_agent_watch_underlay(struct xtr_agent *agent);

@@ -1,4 +1,4 @@
-/* What people see of the agent, and the check that they ask for. */
+/* What people see of the agent. */
 #include "agent_state.h"
 
 #include "base/clock.h"
@@ -49,14 +49,16 @@ static void find_problems(struct xtr_agent *agent)
     if (agent->pump.n_failed)
         add_problem(agent, em_asprintf("%zu operations failed and are tried again each second",
                                        agent->pump.n_failed));
-    if (agent->pump.n_foreign)
-        add_problem(agent,
-                    em_asprintf("%llu entries were not made: a stranger's entry is in the way; "
-                                "see 'mapctl xtr check'",
-                                (unsigned long long)agent->pump.n_foreign));
     if (agent->probe_err)
         add_problem(agent, em_asprintf("probes: UDP port %u: %s", agent->config->probe_port,
                                        em_strerror(agent->probe_err)));
+    uint64_t n_foreign = agent->pump.n_foreign + agent->reconcile.n_blocked;
+    if (n_foreign)
+        add_problem(agent, em_asprintf("%llu entries are not as they should be: a stranger's entry "
+                                       "is in the way; see 'mapctl xtr check'",
+                                       (unsigned long long)n_foreign));
+    for (size_t i = 0; i < agent->reconcile.n_limits; i++)
+        add_problem(agent, em_strdup(agent->reconcile.limits[i].text));
     const char *node;
     for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
         add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
@@ -87,6 +89,9 @@ const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
     agent->status.server = agent->server ? agent->server : "";
     agent->status.headless_ms = agent->server ? 0 : now - agent->down_ms;
     agent->status.n_drift = agent->n_drift;
+    agent->status.n_reconciled = agent->reconcile.n_done;
+    agent->status.reconciled_ms = now - agent->reconcile.end_ms;
+    agent->status.reconcile_took_ms = agent->reconcile.took_ms;
     agent->status.uptime_ms = now - agent->start_ms;
     agent->status.n_kept = n_kept(agent);
     agent->status.n_passes = agent->n_passes;
@@ -110,32 +115,6 @@ const struct xtr_mapcache *xtr_agent_cache(const struct xtr_agent *agent)
 struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent)
 {
     return dataplane_stats(agent->plane);
-}
-
-struct repairs {
-    struct xtr_agent *agent;
-    bool is_repair;
-    dp_visit_fn *visit;
-    void *aux;
-};
-
-static void on_difference(void *aux, const struct dp_difference *difference)
-{
-    struct repairs *repairs = aux;
-    if (repairs->is_repair && strcmp(difference->kind, "foreign"))
-        repairs->agent->n_drift++;
-    repairs->visit(repairs->aux, difference);
-}
-
-int64_t xtr_agent_check(struct xtr_agent *agent, bool is_repair, dp_visit_fn *visit, void *aux)
-{
-    struct repairs repairs = {agent, is_repair, visit, aux};
-    int64_t n = dataplane_check(agent->plane, is_repair, on_difference, &repairs);
-    if (is_repair) {
-        xtr_pump_forgive(&agent->pump);
-        xtr_agent_kick(agent);
-    }
-    return n;
 }
 
 void xtr_agent_look(struct xtr_agent *agent, const struct dp_path *path, dp_step_fn *visit,

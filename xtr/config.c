@@ -137,6 +137,9 @@ static const struct em_config_option options[] = {
      .help = "A snapshot that lacks more than so many percent of what was known is doubted: what "
              "it lacks is kept until 'mapctl xtr accept', or until another map server shows the "
              "same; 100: never."},
+    {"reconcile", EM_CONFIG_DURATION, CONF(reconcile_ms), .fallback = "60s", .min = 1000,
+     .max = 86400000,
+     .help = "How often the kernel's tables are compared with what they should be, and repaired."},
     {"log", EM_CONFIG_CHOICE, CONF(log_level), .choices = log_levels, .is_live = true,
      .help = "What is logged on standard error."},
     {"networks", EM_CONFIG_LIST, EM_CONFIG_LIST_AT(struct xtr_config, networks, n_networks),

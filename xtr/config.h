@@ -44,7 +44,8 @@ struct xtr_config {
     char *control_group; /* NULL: the process's own */
     char *state_dir;
     uint32_t shrink_percent; /* of the guard */
-    int log_level;           /* enum em_log_level */
+    uint32_t reconcile_ms;
+    int log_level; /* enum em_log_level */
     struct xtr_config_network *networks;
     size_t n_networks;
     struct xtr_config_port *ports;

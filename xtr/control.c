@@ -1,6 +1,7 @@
-/* A request is answered in the callback that brings it, but for two: an attach that waits is
- * answered when the agent reports its port, and the cache goes out in parts of 192 KiB, the
- * next when the last has been taken, so that a slow reader costs one part of memory.
+/* A request is answered in the callback that brings it, but for three: an attach that waits is
+ * answered when the agent reports its port, a check when the agent is through with it, and the
+ * cache goes out in parts of 192 KiB, the next when the last has been taken, so that a slow
+ * reader costs one part of memory.
  *
  * A frame that is no Envelope closes the connection; a body that is not for an xTR, or says
  * something impossible, is answered with an Error. */
@@ -47,6 +48,7 @@ struct peer {
     size_t n_waits;
     uint64_t cache_id; /* request whose answer is being sent, 0: none */
     struct xtr_show_cursor cursor;
+    struct checking *checking; /* a check under way; NULL: none */
 };
 
 struct xtr_control {
@@ -354,12 +356,16 @@ static void cache(struct peer *peer, uint64_t id, const Eidmap__XtrCacheRequest 
     send_cache(peer);
 }
 
-/* Check */
+/* Check: the differences are kept until it is through */
 
-struct differences {
-    struct xtr_control *control;
+struct checking {
+    struct peer *peer;
+    uint64_t id;
+    struct xtr_check *check;
+    struct em_arena arena;
     Eidmap__XtrDifference **items;
     size_t n;
+    uint64_t n_omitted;
 };
 
 static char *arena_text(struct em_arena *arena, const char *text)
@@ -377,51 +383,79 @@ static const char *network_name(const struct xtr_control *control, uint32_t netw
 
 static void on_difference(void *aux, const struct dp_difference *difference)
 {
-    struct differences *all = aux;
-    struct em_arena *arena = &all->control->out;
-    if (all->n == MAX_DIFFERENCES)
+    struct checking *checking = aux;
+    struct em_arena *arena = &checking->arena;
+    if (checking->n == MAX_DIFFERENCES) {
+        checking->n_omitted++;
         return;
+    }
     Eidmap__XtrDifference *msg = em_arena_alloc(arena, sizeof *msg);
     if (!msg)
         return;
     eidmap__xtr_difference__init(msg);
-    msg->network_name = arena_text(arena, network_name(all->control, difference->network_id));
+    msg->network_name =
+        arena_text(arena, network_name(checking->peer->control, difference->network_id));
     msg->table = arena_text(arena, difference->table);
     msg->kind = arena_text(arena, difference->kind);
     msg->entry = arena_text(arena, difference->entry);
-    all->items[all->n++] = msg;
+    checking->items[checking->n++] = msg;
 }
 
-static void send_differences(struct peer *peer, uint64_t id, int64_t n_checked,
-                             const struct differences *all)
+static void send_differences(const struct checking *checking, const struct dp_check_result *result)
 {
     size_t at = 0;
     do {
         Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
         Eidmap__XtrCheckReply reply = EIDMAP__XTR_CHECK_REPLY__INIT;
-        reply.checked = (uint64_t)n_checked;
-        reply.differences = all->items + at;
-        for (size_t size = 0; at < all->n && size < PART_SIZE; at++, reply.n_differences++)
-            size += protobuf_c_message_get_packed_size(&all->items[at]->base);
-        reply.more = at < all->n;
+        reply.checked = at ? 0 : result->n_compared; /* parts are added up */
+        reply.differences = checking->items + at;
+        for (size_t size = 0; at < checking->n && size < PART_SIZE; at++, reply.n_differences++)
+            size += protobuf_c_message_get_packed_size(&checking->items[at]->base);
+        reply.more = at < checking->n;
+        reply.omitted = reply.more ? 0 : checking->n_omitted;
+        reply.undumped = reply.more ? 0 : result->n_undumped;
         envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_CHECK_REPLY;
         envelope.xtr_check_reply = &reply;
-        envelope.id = id;
-        em_conn_send(peer->conn, &envelope); /* parts are far below a frame's limit */
-    } while (at < all->n && !peer->is_closed);
+        answer(checking->peer, &envelope, checking->id);
+    } while (at < checking->n && !checking->peer->is_closed);
+}
+
+static void checking_free(struct peer *peer)
+{
+    struct checking *checking = peer->checking;
+    peer->checking = NULL;
+    em_arena_fini(&checking->arena);
+    free(checking->items);
+    free(checking);
+}
+
+/* Sending may close the peer, which finds nothing to cancel then. */
+static void on_checked(void *aux, const struct dp_check_result *result)
+{
+    struct checking *checking = aux;
+    struct peer *peer = checking->peer;
+    checking->check = NULL;
+    if (result->err)
+        answer_error(peer, checking->id, result->err, em_strerror(result->err));
+    else
+        send_differences(checking, result);
+    checking_free(peer);
 }
 
 static void check(struct peer *peer, uint64_t id, const Eidmap__XtrCheckRequest *request)
 {
-    struct differences all = {.control = peer->control,
-                              .items = em_calloc(MAX_DIFFERENCES, sizeof *all.items)};
-    int64_t n = xtr_agent_check(peer->control->agent, request->repair, on_difference, &all);
-    if (n >= 0)
-        send_differences(peer, id, n, &all);
-    em_arena_reset(&peer->control->out);
-    free(all.items);
-    if (n < 0)
-        answer_error(peer, id, (int)n, em_strerror((int)n));
+    if (peer->checking) {
+        answer_error(peer, id, EM_E_BUSY, "a check that was asked for before is under way");
+        return;
+    }
+    struct checking *checking = em_calloc(1, sizeof *checking);
+    checking->peer = peer;
+    checking->id = id;
+    checking->items = em_calloc(MAX_DIFFERENCES, sizeof *checking->items);
+    em_arena_init(&checking->arena, 0);
+    peer->checking = checking;
+    checking->check = xtr_agent_check_start(peer->control->agent, request->repair, on_difference,
+                                            on_checked, checking);
 }
 
 static void accept_map(struct peer *peer, uint64_t id, const Eidmap__XtrAccept *request)
@@ -506,9 +540,8 @@ static void dispatch(struct peer *peer, const Eidmap__Envelope *request)
         list_nodes(peer, request->id);
         return;
     default: /* a foreign enum: other bodies are for map servers, or newer than we are */
-        answer_error(
-            peer, request->id, EM_E_UNSUPPORTED,
-            "an xtr answers what mapctl xtr asks, and nothing else");
+        answer_error(peer, request->id, EM_E_UNSUPPORTED,
+                     "an xtr answers what mapctl xtr asks, and nothing else");
         return;
     }
 }
@@ -545,6 +578,10 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
     EM_FOREACH (wait, &peer->waits, struct wait, item)
         wait_free(peer, wait);
     cache_done(peer);
+    if (peer->checking && peer->checking->check) {
+        xtr_agent_check_cancel(peer->checking->check);
+        checking_free(peer);
+    }
     em_list_remove(&peer->item);
     peer->control->n_peers--;
     em_net_reap(peer->control->net, peer, peer_free);

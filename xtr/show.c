@@ -84,6 +84,9 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     msg->n_drift = status->n_drift;
     msg->problems = (char **)(uintptr_t)status->problems;
     msg->n_problems = status->n_problems;
+    msg->n_reconciled = status->n_reconciled;
+    msg->reconciled_ms = status->reconciled_ms;
+    msg->reconcile_took_ms = status->reconcile_took_ms;
     msg->uptime_ms = status->uptime_ms;
     msg->n_kept = status->n_kept;
     msg->n_snapshots = status->n_passes;

@@ -6,6 +6,7 @@
  * in one network take half a second. */
 #include "kernel.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -41,6 +42,7 @@ static void adopt_network(void *aux, const struct dp_link *link)
     }
     dp_shadow_set_device(&dp->shadow, link->ifindex, link->network_id,
                          is_bridge ? DP_DEVICE_BRIDGE : DP_DEVICE_VXLAN);
+    dp_shadow_device(&dp->shadow, link->ifindex)->state = link->is_up ? DP_LINK_UP : DP_LINK_DOWN;
 }
 
 /* A port in a bridge of ours that does not learn: see network.c. */
@@ -238,9 +240,17 @@ int dp_adopt(struct dp *dp)
 
 /* ---- sweep */
 
+#define SWEEP_US 2000 /* of one call */
+
 struct tally {
     int n, err;
+    uint64_t end_us;
 };
+
+static bool is_over(const struct tally *tally)
+{
+    return tally->n > 0 && em_now_us() >= tally->end_us;
+}
 
 static void count_result(struct tally *tally, int r)
 {
@@ -253,7 +263,7 @@ static void count_result(struct tally *tally, int r)
 static void sweep_neighs(struct dp *dp, struct dp_table *table, uint32_t network_id,
                          struct tally *tally)
 {
-    for (uint32_t i = table->len; i-- > 0;) {
+    for (uint32_t i = table->len; i-- > 0 && !is_over(tally);) {
         uint32_t id;
         struct em_ip ip;
         struct dp_neigh_ref ref = dp_shadow_neigh_at(table, i, &id, &ip);
@@ -264,19 +274,19 @@ static void sweep_neighs(struct dp *dp, struct dp_table *table, uint32_t network
 
 static void sweep_network(struct dp *dp, uint32_t network_id, struct tally *tally)
 {
-    for (uint32_t i = dp->shadow.macs.len; i-- > 0;) {
+    for (uint32_t i = dp->shadow.macs.len; i-- > 0 && !is_over(tally);) {
         struct dp_mac_rec *rec = dp_table_at(&dp->shadow.macs, i);
         if (rec->network_id == network_id && rec->flags & DP_ADOPTED)
             count_result(tally, dp_mac_remove(dp, rec));
     }
     sweep_neighs(dp, &dp->shadow.neighs4, network_id, tally);
     sweep_neighs(dp, &dp->shadow.neighs6, network_id, tally);
-    for (uint32_t i = dp->shadow.floods.len; i-- > 0;) {
+    for (uint32_t i = dp->shadow.floods.len; i-- > 0 && !is_over(tally);) {
         struct dp_flood_rec *rec = dp_table_at(&dp->shadow.floods, i);
         if (rec->network_id == network_id && rec->flags & DP_ADOPTED)
             count_result(tally, dp_flood_remove(dp, rec));
     }
-    for (uint32_t i = dp->shadow.ports.len; i-- > 0;) {
+    for (uint32_t i = dp->shadow.ports.len; i-- > 0 && !is_over(tally);) {
         struct dp_port_rec *rec = dp_table_at(&dp->shadow.ports, i);
         char device[IFNAMSIZ];
         if (rec->network_id != network_id || !(rec->flags & DP_ADOPTED))
@@ -288,7 +298,7 @@ static void sweep_network(struct dp *dp, uint32_t network_id, struct tally *tall
 
 static void sweep_networks(struct dp *dp, struct tally *tally)
 {
-    for (uint32_t i = dp->shadow.networks.len; i-- > 0;) {
+    for (uint32_t i = dp->shadow.networks.len; i-- > 0 && !is_over(tally);) {
         const struct dp_network_rec *rec = dp_table_at(&dp->shadow.networks, i);
         if (rec->flags & DP_ADOPTED)
             count_result(tally, dp_network_delete(dp, rec->network_id));
@@ -297,7 +307,7 @@ static void sweep_networks(struct dp *dp, struct tally *tally)
 
 int dp_sweep(struct dp *dp, uint32_t network_id)
 {
-    struct tally tally = {0};
+    struct tally tally = {.end_us = em_now_us() + SWEEP_US};
 
     if (network_id == 0) {
         sweep_networks(dp, &tally);
@@ -305,7 +315,8 @@ int dp_sweep(struct dp *dp, uint32_t network_id)
     } else if (dp_shadow_network(&dp->shadow, network_id)) {
         sweep_network(dp, network_id, &tally);
     }
-    if (dp->is_swept) {
+    /* Sets go last: the kernel would flush with a group what waits for the next call. */
+    if (dp->is_swept && tally.n == 0) {
         int n = dp_set_sweep(dp);
         if (n < 0)
             count_result(&tally, n);

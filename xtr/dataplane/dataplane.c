@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SLOW_OPEN_MS 200
+
 struct dataplane {
     const struct dp_class *class;
     struct dp *dp;
@@ -96,15 +98,21 @@ int dataplane_open(const struct dp_class *class, const struct dp_config *config,
                    struct dataplane **ret_plane, char **ret_why)
 {
     struct dp *dp;
+    uint64_t begin = em_now_ms();
 
     int r = class->open(config, &dp, ret_why);
     if (r)
         return r;
+    uint64_t took = em_now_ms() - begin;
     struct dataplane *plane = em_calloc(1, sizeof(*plane));
     plane->class = class;
     plane->dp = dp;
     em_info("data plane open plane=%s adopted=%llu", class->name,
             (unsigned long long)class->count(dp));
+    if (took >= SLOW_OPEN_MS)
+        em_warn("reading what an earlier run has left took %llu ms: the kernel dumps large tables "
+                "slowly",
+                (unsigned long long)took);
     *ret_plane = plane;
     return 0;
 }
@@ -170,9 +178,20 @@ int dataplane_sweep(struct dataplane *plane, uint32_t network_id)
     return r;
 }
 
-int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit, void *aux)
+struct dp_check *dataplane_check_start(struct dataplane *plane, bool repair, dp_visit_fn *visit,
+                                       void *aux)
 {
-    return plane->class->check(plane->dp, repair, visit, aux);
+    return plane->class->check_start(plane->dp, repair, visit, aux);
+}
+
+bool dataplane_check_step(struct dataplane *plane, struct dp_check *check, uint64_t budget_us)
+{
+    return plane->class->check_step(check, budget_us);
+}
+
+struct dp_check_result dataplane_check_end(struct dataplane *plane, struct dp_check *check)
+{
+    return plane->class->check_end(check);
 }
 
 int dataplane_set_rloc(struct dataplane *plane, const struct em_ip *rloc)
@@ -197,6 +216,11 @@ void dataplane_look(struct dataplane *plane, const struct dp_path *path, dp_step
 bool dataplane_is_disturbed(struct dataplane *plane)
 {
     return plane->class->is_disturbed(plane->dp);
+}
+
+void dataplane_limits(struct dataplane *plane, dp_limit_fn *visit, void *aux)
+{
+    plane->class->limits(plane->dp, visit, aux);
 }
 
 struct dataplane_stats dataplane_stats(const struct dataplane *plane)

@@ -24,15 +24,18 @@ void dataplane_close(struct dataplane *plane);
  * number of ops that failed. */
 size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n);
 
-/* As in dp_class. */
+/* As in dp_class.  A check is of one plane and ends before that is closed. */
 int dataplane_sweep(struct dataplane *plane, uint32_t network_id);
-int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit, void *aux);
-
 int dataplane_set_rloc(struct dataplane *plane, const struct em_ip *rloc);
 void dataplane_look(struct dataplane *plane, const struct dp_path *path, dp_step_fn *visit,
                     void *aux);
 
+struct dp_check *dataplane_check_start(struct dataplane *plane, bool repair, dp_visit_fn *visit,
+                                       void *aux);
+bool dataplane_check_step(struct dataplane *plane, struct dp_check *check, uint64_t budget_us);
+struct dp_check_result dataplane_check_end(struct dataplane *plane, struct dp_check *check);
 bool dataplane_is_disturbed(struct dataplane *plane);
+void dataplane_limits(struct dataplane *plane, dp_limit_fn *visit, void *aux);
 
 struct dataplane_stats dataplane_stats(const struct dataplane *plane);
 

@@ -109,6 +109,19 @@ struct dp_step {
 };
 typedef void dp_step_fn(void *aux, const struct dp_step *step);
 
+struct dp_check;
+
+struct dp_check_result {
+    uint64_t n_compared; /* entries */
+    uint64_t n_blocked;  /* that stay as a stranger has set them */
+    uint32_t n_undumped; /* networks too large to look for extra entries in them */
+    int err;             /* 0, or the first failure to look or to repair */
+};
+
+/* A limit that is near; 'object' is what it is about ("emx7", "IPv4"), and says in a later
+ * visit that it is the same one; 'text' is a sentence with the remedy.  Both are lent. */
+typedef void dp_limit_fn(void *aux, const char *object, const char *text);
+
 /* One per forwarding plane.  Calls block, none logs. */
 struct dp_class {
     const char *name; /* "kernel", "null" */
@@ -128,14 +141,23 @@ struct dp_class {
 
     /* After adoption: everything that was adopted and has not been put again since open
      * is removed, and only that ("the snapshot is complete").  'network_id' 0: sets and
-     * networks.  Returns the number of entries removed, or -errno. */
+     * networks.  A call takes a millisecond or two, so it is repeated until it returns 0;
+     * else it returns the number of entries removed, or -errno. */
     int (*sweep)(struct dp *dp, uint32_t network_id);
 
-    /* Compares the shadow with what stands and visits each difference.  With 'repair'
-     * puts right what is missing or wrong and removes what is ours and extra; a
-     * stranger's entry ("foreign") is only reported.  Returns the number of entries
-     * compared, or -errno. */
-    int64_t (*check)(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
+    /* Begins a comparison of the shadow with what stands; each difference will be visited.
+     * With 'repair' what is missing or wrong is put right and what is ours and extra is
+     * removed; a stranger's entry ("foreign") is only reported.  In a table of more than
+     * some 1,000 entries what is extra, or a stranger's and in nobody's way, is not found:
+     * see 'n_undumped'. */
+    struct dp_check *(*check_start)(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
+
+    /* Goes on for 'budget_us' and one more batch (a millisecond or two).  Anything may be
+     * applied between two calls.  False: it is through. */
+    bool (*check_step)(struct dp_check *check, uint64_t budget_us);
+
+    /* Ends it, through or not. */
+    struct dp_check_result (*check_end)(struct dp_check *check);
 
     /* The underlay address of this node is another from now on, of the same family: tunnels
      * send from it, with as little cut as can be.  -EADDRNOTAVAIL: no device has it;
@@ -148,9 +170,13 @@ struct dp_class {
      * plane and not from the shadow, and changes nothing. */
     void (*look)(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);
 
-    /* Has somebody else taken away, since the last call, what entries stand on?  Then a
-     * check with 'repair' is due.  Cheap. */
+    /* Has somebody else, since the last call, taken away what entries stand on, set a
+     * device down or up, or has the kernel's news of it been lost?  Then a check with
+     * 'repair' is due.  Cheap. */
     bool (*is_disturbed)(struct dp *dp);
+
+    /* Visits what the kernel's limits make of the entries that stand, sorted by nothing. */
+    void (*limits)(struct dp *dp, dp_limit_fn *visit, void *aux);
 
     /* Number of entries that stand by the shadow. */
     uint64_t (*count)(const struct dp *dp);

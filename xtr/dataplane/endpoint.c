@@ -149,7 +149,7 @@ static int check_foreign(struct dp *dp, const struct dp_op *op)
     if (is_in_the_way(dp, network_of(dp, op), op->mac))
         return -EEXIST;
     rec = dp_shadow_mac(&dp->shadow, op->network.id, op->mac);
-    dp_table_remove(&dp->shadow.macs, rec);
+    dp_shadow_remove_mac(&dp->shadow, rec);
     return 0;
 }
 
@@ -180,7 +180,7 @@ static void join_set(struct dp *dp, struct dp_mac_rec *rec, uint32_t set_id)
 void dp_mac_forget(struct dp *dp, struct dp_mac_rec *rec)
 {
     leave_set(dp, rec);
-    dp_table_remove(&dp->shadow.macs, rec);
+    dp_shadow_remove_mac(&dp->shadow, rec);
 }
 
 static bool is_same_fdb(const struct dp_fdb *a, const struct dp_fdb *b)
@@ -304,7 +304,7 @@ static int settle_mac(struct dp *dp, const struct dp_op *op, const struct dp_mac
 static void mac_failed(struct dp *dp, struct dp_mac_rec *rec, int err)
 {
     if (rec->flags & DP_NEW)
-        dp_table_remove(&dp->shadow.macs, rec);
+        dp_shadow_remove_mac(&dp->shadow, rec);
     else
         rec->flags = (rec->flags & ~DP_PENDING) | (err == -EEXIST ? 0 : DP_DIRTY);
 }
@@ -697,7 +697,7 @@ int dp_endpoint_done(struct dp *dp, const struct dp_op *op, int err)
 
 /* ---- one at a time, for repair and sweep */
 
-int dp_mac_resend(struct dp *dp, struct dp_mac_rec *rec)
+void dp_mac_resend_messages(struct dp *dp, const struct dp_mac_rec *rec)
 {
     const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, rec->network_id);
     struct dp_fdb fdb = dp_mac_bridge_entry(dp, rec);
@@ -709,6 +709,11 @@ int dp_mac_resend(struct dp *dp, struct dp_mac_rec *rec)
         dp_fdb_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &fdb);
         add_vxlan_delete(dp, network, rec->mac);
     }
+}
+
+int dp_mac_resend(struct dp *dp, struct dp_mac_rec *rec)
+{
+    dp_mac_resend_messages(dp, rec);
     int r = dp_nl_commit(dp->nl);
     rec->flags = r ? rec->flags | DP_DIRTY : rec->flags & ~DP_DIRTY;
     return r;

@@ -78,6 +78,14 @@ void dp_neigh_dump_message(struct dp_nl *nl, uint8_t family)
     ((struct ndmsg *)mnl_nlmsg_get_payload(message))->ndm_family = family;
 }
 
+void dp_fdb_dump_message(struct dp_nl *nl, uint32_t bridge)
+{
+    struct nlmsghdr *message = dp_nl_begin(nl, RTM_GETNEIGH, NLM_F_DUMP, sizeof(struct ndmsg));
+
+    ((struct ndmsg *)mnl_nlmsg_get_payload(message))->ndm_family = AF_BRIDGE;
+    mnl_attr_put_u32(message, NDA_MASTER, bridge);
+}
+
 void dp_nexthop_dump_message(struct dp_nl *nl)
 {
     (void)dp_nl_begin(nl, RTM_GETNEXTHOP, NLM_F_DUMP, sizeof(struct nhmsg));

@@ -53,8 +53,10 @@ void dp_neigh_message(struct dp_nl *nl, uint16_t type, uint16_t flags,
 void dp_nexthop_message(struct dp_nl *nl, uint16_t type, uint16_t flags,
                         const struct dp_nexthop *nexthop);
 
-/* Dump requests: all FDBs (family AF_BRIDGE), or all neighbours of one family. */
+/* Dump requests: all FDBs (family AF_BRIDGE), or all neighbours of one family; the FDBs of
+ * one bridge and its ports. */
 void dp_neigh_dump_message(struct dp_nl *nl, uint8_t family);
+void dp_fdb_dump_message(struct dp_nl *nl, uint32_t bridge);
 void dp_nexthop_dump_message(struct dp_nl *nl);
 
 /* False if the message is no such entry. */

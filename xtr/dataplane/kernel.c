@@ -6,8 +6,9 @@
  *   set.c         nexthops and groups                 entry.c    entries as messages
  *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
- *   check.c       dump, compare, repair               watch.c    what others take away
+ *   check.c       look, compare, repair               watch.c    what others take away
  *   look.c        what a frame meets                  route.c    routes, one at a time
+ *   limits.c      which of the kernel's are near      neightable.c  and where they stand
  *
  * For each network there is a bridge "emb7" and on it a vxlan device "emx7" (the id in hex),
  * both with the alias "eidmap:7".  A vxlan device speaks one address family: IPv4 when the
@@ -31,6 +32,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 void dp_flush(struct dp *dp)
@@ -49,9 +51,16 @@ void dp_flush(struct dp *dp)
     }
 }
 
+static size_t most_messages(enum dp_verb verb)
+{
+    bool is_mac = verb == DP_MAC_PUT || verb == DP_MAC_DELETE || verb == DP_LOCAL_PUT ||
+                  verb == DP_LOCAL_DELETE;
+    return is_mac ? DP_OP_MESSAGES : 1;
+}
+
 static void queue_op(struct dp *dp, struct dp_op *op)
 {
-    if (!dp_nl_has_room(dp->nl, DP_OP_MESSAGES) || dp_endpoint_is_pending(dp, op))
+    if (!dp_nl_has_room(dp->nl, most_messages(op->verb)) || dp_endpoint_is_pending(dp, op))
         dp_flush(dp);
     op->err = dp_endpoint_queue(dp, op);
 
@@ -59,7 +68,7 @@ static void queue_op(struct dp *dp, struct dp_op *op)
     const struct dp_queued *last = dp->n_queued ? &dp->queue[dp->n_queued - 1] : NULL;
     size_t first = last ? (size_t)last->first + last->n : 0;
     size_t n = dp_nl_len(dp->nl) - first;
-    assert(n <= DP_OP_MESSAGES && (n == 0 || op->err == 0));
+    assert(n <= most_messages(op->verb) && (n == 0 || op->err == 0));
     if (n > 0)
         dp->queue[dp->n_queued++] =
             (struct dp_queued){.op = op, .first = (uint8_t)first, .n = (uint8_t)n};
@@ -204,6 +213,12 @@ static const struct em_ip *choose_rloc(const struct dp_config *config)
     return NULL;
 }
 
+static struct dp_version own_version(void)
+{
+    struct utsname name;
+    return uname(&name) == 0 ? dp_version_parse(name.release) : (struct dp_version){0};
+}
+
 static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
 {
     const struct em_ip *rloc = choose_rloc(config);
@@ -219,6 +234,8 @@ static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char 
     dp->rloc = *rloc;
     dp->udp_port = config->udp_port ? config->udp_port : EM_VXLAN_UDP_PORT;
     dp->next_nexthop_id = DP_NEXTHOP_FIRST;
+    dp->underlay_state = DP_LINK_UP;
+    dp->version = own_version();
     int r = dp_nl_open(&dp->nl);
     if (r)
         goto out;
@@ -230,6 +247,7 @@ static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char 
         r = dp_adopt(dp);
     if (r)
         goto out;
+    dp_limits_begin(dp);
     *ret_dp = dp;
     return 0;
 out:
@@ -249,9 +267,12 @@ const struct dp_class dp_kernel = {
     .close = kernel_close,
     .apply = kernel_apply,
     .sweep = dp_sweep,
-    .check = dp_check,
     .set_rloc = dp_network_set_rloc,
     .look = dp_look,
+    .check_start = dp_check_start,
+    .check_step = dp_check_step,
+    .check_end = dp_check_end,
     .is_disturbed = dp_is_disturbed,
+    .limits = dp_limits,
     .count = kernel_count,
 };

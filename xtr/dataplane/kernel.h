@@ -4,6 +4,7 @@
 #define DP_KERNEL_H
 
 #include "entry.h"
+#include "limits.h"
 #include "link.h"
 #include "netlink.h"
 #include "shadow.h"
@@ -21,9 +22,13 @@ struct dp {
     struct dp_shadow shadow;
     struct em_ip rloc;
     uint16_t udp_port;
-    uint32_t underlay;        /* ifindex of the device that holds the RLOC */
-    uint32_t next_nexthop_id; /* where the search for a free one begins */
-    bool is_swept;            /* sets have been: groups left over then go with their network */
+    uint32_t underlay; /* ifindex of the device that holds the RLOC */
+    enum dp_link_state underlay_state;
+    struct dp_version version; /* of the kernel */
+    uint64_t n_refused[2];     /* by its IPv4 and IPv6 neighbour tables before open */
+    uint32_t next_nexthop_id;  /* where the search for a free one begins */
+    bool is_swept;             /* sets have been: groups left over then go with their network */
+    bool is_torn;              /* a large network waits for a check to send its entries again */
     struct dp_queued queue[DP_NL_BATCH];
     size_t n_queued;
 };
@@ -46,7 +51,11 @@ static inline uint32_t dp_overhead(const struct em_ip *rloc)
     return rloc->size == 16 ? 70 : 50;
 }
 
-#define DP_OP_MESSAGES 3 /* most that one endpoint op needs */
+#define DP_OP_MESSAGES 2 /* most that one op on a MAC needs; on all else it is one */
+
+/* Entries of a table that one dump may show, or that one op may send again: a millisecond or
+ * two of the loop. */
+#define DP_SMALL 1000
 
 /* kernel.c */
 
@@ -80,6 +89,9 @@ struct dp_flood_rec dp_flood_key(const struct dp *dp, uint32_t network_id, const
 struct dp_fdb dp_flood_entry(const struct dp *dp, const struct dp_flood_rec *rec);
 struct dp_neigh dp_neigh_entry(const struct dp_network_rec *network, const struct em_ip *ip,
                                const uint8_t *mac);
+
+/* Appends the two messages that make a MAC's record stand, whatever stands now. */
+void dp_mac_resend_messages(struct dp *dp, const struct dp_mac_rec *rec);
 
 /* Sends again what the records say, whatever stands; at once.  0 or -errno. */
 int dp_mac_resend(struct dp *dp, struct dp_mac_rec *rec);
@@ -131,6 +143,12 @@ bool dp_is_disturbed(struct dp *dp);
 void dp_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);
 
 /* check.c */
-int64_t dp_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
+struct dp_check *dp_check_start(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux);
+bool dp_check_step(struct dp_check *check, uint64_t budget_us);
+struct dp_check_result dp_check_end(struct dp_check *check);
+
+/* neightable.c */
+void dp_limits_begin(struct dp *dp); /* what was refused before is not counted */
+void dp_limits(struct dp *dp, dp_limit_fn *visit, void *aux);
 
 #endif

@@ -163,7 +163,8 @@ static bool is_done(const struct nlmsghdr *message, int err)
 }
 
 /* Notes the answers in one datagram; true if the last message's is among them. */
-static bool take_answers(struct dp_nl *nl, size_t size, int *errs)
+static bool take_answers(struct dp_nl *nl, size_t size, int *errs, dp_nl_answer_fn *on_answer,
+                         void *aux)
 {
     uint32_t first = nl->messages[0]->nlmsg_seq;
     bool is_last = false;
@@ -172,8 +173,13 @@ static bool take_answers(struct dp_nl *nl, size_t size, int *errs)
     for (const struct nlmsghdr *answer = (const void *)nl->in; mnl_nlmsg_ok(answer, left);
          answer = mnl_nlmsg_next(answer, &left)) {
         size_t i = answer->nlmsg_seq - first;
-        if (answer->nlmsg_type != NLMSG_ERROR || i >= nl->n)
+        if (i >= nl->n)
             continue; /* an answer to an earlier batch that was given up */
+        if (answer->nlmsg_type != NLMSG_ERROR) {
+            if (on_answer)
+                on_answer(aux, i, answer);
+            continue;
+        }
         int err = ((const struct nlmsgerr *)mnl_nlmsg_get_payload(answer))->error;
         errs[i] = is_done(nl->messages[i], err) ? 0 : err;
         is_last = is_last || i == nl->n - 1;
@@ -188,7 +194,8 @@ static void fill(int *errs, size_t n, int from, int to)
             errs[i] = to;
 }
 
-int dp_nl_send(struct dp_nl *nl, int *errs)
+/* 'on_answer' may be NULL. */
+static int exchange(struct dp_nl *nl, int *errs, dp_nl_answer_fn *on_answer, void *aux)
 {
     const int open = 1; /* no answer yet; errors are negative */
     size_t n = nl->n;
@@ -204,8 +211,6 @@ int dp_nl_send(struct dp_nl *nl, int *errs)
     ssize_t r = transmit(nl);
     if (r < 0)
         unknown = (int)r;
-    else
-        nl->n_sent += n;
     bool is_lossy = false;
     while (r >= 0 && !is_complete) {
         ssize_t got = receive(nl, MSG_DONTWAIT);
@@ -214,7 +219,7 @@ int dp_nl_send(struct dp_nl *nl, int *errs)
         else if (got < 0)
             break;
         else
-            is_complete = take_answers(nl, (size_t)got, errs);
+            is_complete = take_answers(nl, (size_t)got, errs, on_answer, aux);
     }
     fill(errs, n, open, is_complete && !is_lossy ? 0 : unknown);
 
@@ -223,6 +228,17 @@ int dp_nl_send(struct dp_nl *nl, int *errs)
         if (errs[i])
             return errs[i];
     return 0;
+}
+
+int dp_nl_send(struct dp_nl *nl, int *errs)
+{
+    nl->n_sent += nl->n;
+    return exchange(nl, errs, NULL, NULL);
+}
+
+int dp_nl_ask(struct dp_nl *nl, int *errs, dp_nl_answer_fn *on_answer, void *aux)
+{
+    return exchange(nl, errs, on_answer, aux);
 }
 
 int dp_nl_commit(struct dp_nl *nl)

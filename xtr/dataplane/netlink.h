@@ -39,6 +39,13 @@ int dp_nl_send(struct dp_nl *nl, int *errs);
 /* Sends the batch when only its first error matters. */
 int dp_nl_commit(struct dp_nl *nl);
 
+/* Shown in the order of the requests; 'i' is the request's place in the batch. */
+typedef void dp_nl_answer_fn(void *aux, size_t i, const struct nlmsghdr *message);
+
+/* Sends a batch of requests to read one thing each, and shows the answers.  errs[] as with
+ * dp_nl_send(): -ENOENT and the like where there is nothing to show. */
+int dp_nl_ask(struct dp_nl *nl, int *errs, dp_nl_answer_fn *on_answer, void *aux);
+
 typedef void dp_nl_fn(void *aux, const struct nlmsghdr *message);
 
 /* Sends the one message in the batch, a request to read, and shows each answer to

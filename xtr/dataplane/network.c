@@ -138,9 +138,27 @@ static void set_device(struct dp *dp, uint32_t *ifindex, uint32_t now, uint32_t 
     dp_shadow_set_device(&dp->shadow, now, network_id, role);
 }
 
+/* What many entries would hold the loop up with is left to a check, that comes at once. */
+static bool is_left_to_check(struct dp *dp, uint32_t network_id)
+{
+    if (dp_shadow_network(&dp->shadow, network_id)->n_macs <= DP_SMALL)
+        return false;
+    dp->is_torn = true;
+    return true;
+}
+
+static int resend_mac(struct dp *dp, struct dp_mac_rec *rec, bool is_later)
+{
+    if (!is_later)
+        return dp_mac_resend(dp, rec);
+    rec->flags |= DP_DIRTY;
+    return 0;
+}
+
 /* A new vxlan device has empty tables. */
 static int resend_vxlan(struct dp *dp, uint32_t network_id)
 {
+    bool is_later = is_left_to_check(dp, network_id);
     int r = 0;
 
     for (uint32_t i = dp->shadow.macs.len; i-- > 0;) {
@@ -156,7 +174,7 @@ static int resend_vxlan(struct dp *dp, uint32_t network_id)
         bool is_by_dst = dp_set_is_by_dst(set, dp_shadow_network(&dp->shadow, network_id));
         set->n_by_dst = set->n_by_dst + is_by_dst - was_by_dst;
         rec->flags = (uint16_t)((rec->flags & ~DP_BY_DST) | (is_by_dst ? DP_BY_DST : 0));
-        int err = dp_mac_resend(dp, rec);
+        int err = resend_mac(dp, rec, is_later);
         r = r ? r : err;
     }
     for (uint32_t i = dp->shadow.floods.len; i-- > 0;) {
@@ -171,6 +189,7 @@ static int resend_vxlan(struct dp *dp, uint32_t network_id)
 
 static int resend_neighs(struct dp *dp, struct dp_table *table, uint32_t network_id)
 {
+    bool is_later = is_left_to_check(dp, network_id);
     int r = 0;
 
     for (uint32_t i = 0; i < table->len; i++) {
@@ -179,7 +198,8 @@ static int resend_neighs(struct dp *dp, struct dp_table *table, uint32_t network
         struct dp_neigh_ref ref = dp_shadow_neigh_at(table, i, &id, &ip);
         if (id != network_id)
             continue;
-        int err = dp_neigh_resend(dp, id, &ip, ref.mac);
+        *ref.flags |= is_later ? DP_DIRTY : 0;
+        int err = is_later ? 0 : dp_neigh_resend(dp, id, &ip, ref.mac);
         r = r ? r : err;
     }
     return r;
@@ -352,7 +372,7 @@ static void forget_locals(struct dp *dp, uint32_t ifindex)
     for (uint32_t i = dp->shadow.macs.len; i-- > 0;) {
         struct dp_mac_rec *rec = dp_table_at(&dp->shadow.macs, i);
         if (rec->flags & DP_LOCAL && rec->place == ifindex)
-            dp_table_remove(&dp->shadow.macs, rec);
+            dp_shadow_remove_mac(&dp->shadow, rec);
     }
 }
 

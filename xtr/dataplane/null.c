@@ -36,9 +36,33 @@ static int null_sweep(struct dp *dp, uint32_t network_id)
     return 0;
 }
 
-static int64_t null_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux)
+/* Nothing stands that might differ. */
+static struct dp_check *null_check_start(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux)
+{
+    return (struct dp_check *)dp;
+}
+
+static bool null_check_step(struct dp_check *check, uint64_t budget_us)
+{
+    return false;
+}
+
+static struct dp_check_result null_check_end(struct dp_check *check)
+{
+    return (struct dp_check_result){0};
+}
+
+static int null_set_rloc(struct dp *dp, const struct em_ip *rloc)
 {
     return 0;
+}
+
+static void null_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux)
+{
+}
+
+static void null_limits(struct dp *dp, dp_limit_fn *visit, void *aux)
+{
 }
 
 static bool null_is_disturbed(struct dp *dp)
@@ -57,7 +81,12 @@ const struct dp_class dp_null = {
     .close = null_close,
     .apply = null_apply,
     .sweep = null_sweep,
-    .check = null_check,
+    .check_start = null_check_start,
+    .check_step = null_check_step,
+    .check_end = null_check_end,
+    .set_rloc = null_set_rloc,
+    .look = null_look,
     .is_disturbed = null_is_disturbed,
+    .limits = null_limits,
     .count = null_count,
 };

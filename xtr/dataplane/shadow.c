@@ -8,37 +8,97 @@
 #include <string.h>
 
 #define SMALLEST 16u
+#define KEY_SIZE 32u /* the longest */
+
+/* What the last call was about.  An op looks for its record several times, and is completed
+ * in the order in which it was queued: half of an installation would be hashing. */
+struct dp_memo {
+    bool has_key, has_hash;
+    uint8_t key[KEY_SIZE];
+    uint64_t hash;
+    uint32_t slot; /* of the key, or EM_INDEX_NONE */
+    uint32_t last; /* that was found or put */
+};
 
 void dp_table_init(struct dp_table *table, size_t record_size, size_t key_size)
 {
-    assert(key_size <= record_size && record_size <= UINT16_MAX);
+    assert(key_size <= record_size && record_size <= UINT16_MAX && key_size <= KEY_SIZE);
     *table =
         (struct dp_table){.record_size = (uint16_t)record_size, .key_size = (uint16_t)key_size};
+    table->memo = em_calloc(1, sizeof(*table->memo));
     em_index_init(&table->index);
 }
 
 void dp_table_fini(struct dp_table *table)
 {
     free(table->records);
+    free(table->memo);
     em_index_fini(&table->index);
+}
+
+/* The sizes of the large tables' keys are spelled out: the compiler then needs no call. */
+static inline bool is_same_key(const struct dp_table *table, const void *a, const void *b)
+{
+    switch (table->key_size) {
+    case 4:
+        return memcmp(a, b, 4) == 0;
+    case 8:
+        return memcmp(a, b, 8) == 0;
+    case 10:
+        return memcmp(a, b, 10) == 0;
+    }
+    return memcmp(a, b, table->key_size) == 0;
 }
 
 static bool has_key(const void *aux, uint32_t slot, const void *key)
 {
     const struct dp_table *table = aux;
-    return memcmp(dp_table_at(table, slot), key, table->key_size) == 0;
+    return is_same_key(table, dp_table_at(table, slot), key);
+}
+
+static uint64_t hash_of(const struct dp_table *table, const void *key)
+{
+    struct dp_memo *memo = table->memo;
+
+    if (!memo->has_hash) {
+        memo->hash = em_hash(key, table->key_size);
+        memo->has_hash = true;
+    }
+    return memo->hash;
+}
+
+/* Makes 'key' the memo's. */
+static void look_for(const struct dp_table *table, const void *key)
+{
+    struct dp_memo *memo = table->memo;
+    uint32_t next = memo->last + 1;
+
+    if (memo->has_key && is_same_key(table, memo->key, key))
+        return;
+    memo->has_key = true;
+    memo->has_hash = false;
+    memcpy(memo->key, key, table->key_size);
+    if (next < table->len && has_key(table, next, key))
+        memo->slot = next;
+    else
+        memo->slot = em_index_find(&table->index, hash_of(table, key), has_key, table, key);
 }
 
 void *dp_table_find(const struct dp_table *table, const void *key)
 {
-    uint32_t slot =
-        em_index_find(&table->index, em_hash(key, table->key_size), has_key, table, key);
-    return slot == EM_INDEX_NONE ? NULL : dp_table_at(table, slot);
+    struct dp_memo *memo = table->memo;
+
+    look_for(table, key);
+    if (memo->slot == EM_INDEX_NONE)
+        return NULL;
+    memo->last = memo->slot;
+    return dp_table_at(table, memo->slot);
 }
 
 void *dp_table_put(struct dp_table *table, const void *key)
 {
-    assert(!dp_table_find(table, key));
+    look_for(table, key);
+    assert(table->memo->slot == EM_INDEX_NONE);
     if (table->len == table->size) {
         /* By a quarter: a doubled array of a million records would be half empty. */
         table->size = table->size < SMALLEST ? SMALLEST : table->size + table->size / 4;
@@ -47,7 +107,8 @@ void *dp_table_put(struct dp_table *table, const void *key)
     uint8_t *record = dp_table_at(table, table->len);
     memcpy(record, key, table->key_size);
     memset(record + table->key_size, 0, table->record_size - table->key_size);
-    em_index_insert(&table->index, em_hash(key, table->key_size), table->len++);
+    em_index_insert(&table->index, hash_of(table, key), table->len);
+    table->memo->slot = table->memo->last = table->len++;
     return record;
 }
 
@@ -57,6 +118,7 @@ void dp_table_remove(struct dp_table *table, void *record)
     uint32_t last = table->len - 1;
 
     assert(slot < table->len);
+    table->memo->has_key = false;
     em_index_remove(&table->index, em_hash(record, table->key_size), slot);
     if (slot != last) {
         const void *moved = dp_table_at(table, last);
@@ -155,7 +217,20 @@ struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_
                                      const uint8_t *mac)
 {
     struct dp_mac_rec key = mac_key(network_id, mac);
+    struct dp_network_rec *network = dp_shadow_network(shadow, network_id);
+
+    if (network)
+        network->n_macs++;
     return dp_table_put(&shadow->macs, &key);
+}
+
+void dp_shadow_remove_mac(struct dp_shadow *shadow, struct dp_mac_rec *record)
+{
+    struct dp_network_rec *network = dp_shadow_network(shadow, record->network_id);
+
+    if (network)
+        network->n_macs--;
+    dp_table_remove(&shadow->macs, record);
 }
 
 static struct dp_neigh_ref refer(struct dp_table *table, bool is_v6, void *record)

@@ -12,12 +12,14 @@
 #include "dp.h"
 
 /* Records of one size, whose first 'key_size' bytes are the key (no padding inside).  A
- * pointer to a record is good until the next put or remove in its table. */
+ * pointer to a record is good until the next put or remove in its table.  To find one again,
+ * or the one that was put after it, costs next to nothing. */
 struct dp_table {
     uint8_t *records;
     uint32_t len, size;
     uint16_t record_size, key_size;
     struct em_index index;
+    struct dp_memo *memo;
 };
 
 void dp_table_init(struct dp_table *table, size_t record_size, size_t key_size);
@@ -87,6 +89,7 @@ struct dp_network_rec {
     struct dp_network want; /* as put; of an adopted one only id and VNI */
     uint32_t mtu;           /* in force */
     uint32_t bridge, vxlan; /* ifindex */
+    uint32_t n_macs;        /* records, strangers' too */
     uint16_t flags;
 };
 
@@ -97,11 +100,15 @@ struct dp_port_rec {
     uint16_t flags;
 };
 
+/* DP_LINK_NEW: has not come up yet since it was made or found. */
+enum dp_link_state { DP_LINK_NEW, DP_LINK_UP, DP_LINK_DOWN };
+
 /* Which network, and what, a device is; for what a dump shows. */
 struct dp_device_rec {
     uint32_t ifindex;
     uint32_t network_id;
     enum { DP_DEVICE_BRIDGE, DP_DEVICE_VXLAN, DP_DEVICE_PORT } role;
+    enum dp_link_state state; /* as the kernel's news say */
 };
 
 struct dp_set_rec {
@@ -152,6 +159,7 @@ struct dp_mac_rec *dp_shadow_mac(const struct dp_shadow *shadow, uint32_t networ
                                  const uint8_t *mac);
 struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_id,
                                      const uint8_t *mac);
+void dp_shadow_remove_mac(struct dp_shadow *shadow, struct dp_mac_rec *record);
 
 /* IPv4 and IPv6 neighbours have records of their own size; this is one of either. */
 struct dp_neigh_ref {

@@ -339,9 +339,30 @@ static int fake_sweep(struct dp *dp, uint32_t network_id)
     return n;
 }
 
-static int64_t fake_check(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux)
+/* Nobody else can reach it, so a check finds nothing; one entry a turn. */
+struct dp_check {
+    const struct dp *dp;
+    size_t at;
+};
+
+static struct dp_check *fake_check_start(struct dp *dp, bool repair, dp_visit_fn *visit, void *aux)
 {
-    return (int64_t)dp->n;
+    struct dp_check *check = em_calloc(1, sizeof(*check));
+    check->dp = dp;
+    return check;
+}
+
+static bool fake_check_step(struct dp_check *check, uint64_t budget_us)
+{
+    check->at += check->at < check->dp->n;
+    return check->at < check->dp->n;
+}
+
+static struct dp_check_result fake_check_end(struct dp_check *check)
+{
+    struct dp_check_result result = {.n_compared = check->at};
+    free(check);
+    return result;
 }
 
 static uint64_t fake_count(const struct dp *dp)
@@ -377,10 +398,13 @@ static void fake_look(struct dp *dp, const struct dp_path *path, dp_step_fn *vis
                                  .advice = is_right ? "" : "put it"});
 }
 
-/* Nobody else can reach it. */
 static bool fake_is_disturbed(struct dp *dp)
 {
     return false;
+}
+
+static void fake_limits(struct dp *dp, dp_limit_fn *visit, void *aux)
+{
 }
 
 const struct dp_class dp_fake = {
@@ -389,10 +413,13 @@ const struct dp_class dp_fake = {
     .close = fake_close,
     .apply = fake_apply,
     .sweep = fake_sweep,
-    .check = fake_check,
     .set_rloc = fake_set_rloc,
     .look = fake_look,
+    .check_start = fake_check_start,
+    .check_step = fake_check_step,
+    .check_end = fake_check_end,
     .is_disturbed = fake_is_disturbed,
+    .limits = fake_limits,
     .count = fake_count,
 };
 

@@ -23,6 +23,9 @@ static Eidmap__Eid *eids[] = {&ip, &broken};
 static Eidmap__LocalPort local;
 static char *server_name = "tls://192.0.2.10:4342";
 static size_t n_differences = 2;
+static uint64_t n_reconciled = 3;
+static uint64_t n_omitted;
+static uint32_t n_undumped;
 static int refuse;
 
 static void make_local(void)
@@ -56,6 +59,9 @@ static void answer_status(Eidmap__Envelope *reply, struct fake_server *server)
     body.n_silent = 1;
     body.problems = problems;
     body.n_problems = 1;
+    body.n_reconciled = n_reconciled;
+    body.reconciled_ms = 31000;
+    body.reconcile_took_ms = 12;
     reply->body_case = BODY(XTR_STATUS_REPLY);
     reply->xtr_status_reply = &body;
     fake_send(server, reply);
@@ -121,6 +127,8 @@ static void answer_check(Eidmap__Envelope *reply, struct fake_server *server)
     body.checked = 40;
     body.differences = list;
     body.n_differences = n_differences;
+    body.omitted = n_omitted;
+    body.undumped = n_undumped;
     reply->body_case = BODY(XTR_CHECK_REPLY);
     reply->xtr_check_reply = &body;
     fake_send(server, reply);
@@ -241,6 +249,10 @@ Test(ctl_xtr, status_shows_server_revisions_and_problems)
     ctl_assert_has(run.out, "50, installed 49");
     ctl_assert_has(run.out, "3 nodes, 1 silent");
     ctl_assert_has(run.out, "an MTU of 1400");
+    ctl_assert_has(run.out, "31s ago, in 12 ms");
+    n_reconciled = 0;
+    run = succeed("xtr status -S @");
+    ctl_assert_has(run.out, "not yet");
 }
 
 Test(ctl_xtr, headless_is_said_with_its_duration)
@@ -254,7 +266,7 @@ Test(ctl_xtr, status_in_json_has_every_field)
 {
     struct ctl_run run = succeed("xtr status -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
-    cr_assert_eq(json_object_size(json), 20);
+    cr_assert_eq(json_object_size(json), 23);
     json_decref(json);
 }
 
@@ -377,6 +389,17 @@ Test(ctl_xtr, trace_of_what_has_no_path_is_a_usage_error)
         ctl_assert_error(&run, CTL_USAGE, "EID ");
     }
     cr_assert_eq(fake_count(&ctl_stage.server, BODY(HELLO)), 0);
+}
+
+Test(ctl_xtr, check_says_what_it_does_not_show)
+{
+    n_differences = 0;
+    n_omitted = 7;
+    n_undumped = 2;
+    struct ctl_run run = ctl_run("xtr check -S @");
+    cr_assert_eq(run.code, CTL_REFUSED);
+    ctl_assert_has(run.out, "7 more differences are not listed\n");
+    ctl_assert_has(run.out, "2 networks are too large to be dumped");
 }
 
 Test(ctl_xtr, attach_sends_what_was_given_and_waits)

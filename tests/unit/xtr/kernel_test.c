@@ -1,8 +1,8 @@
 /* The kernel data plane in a kernel of its own, witnessed by iproute2. */
 #include "dataplane/kernel.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
+#include "xtr/checks.h"
 #include "xtr/netns.h"
 #include "xtr/ops.h"
 
@@ -544,8 +544,8 @@ Test(kernel, restart_with_other_set_numbers_changes_nothing)
     cr_assert_eq(dp_kernel.count(dp), n, "%llu", (unsigned long long)dp_kernel.count(dp));
     char *pids = monitor_start();
     apply_all(ops, list_all(ops, &target, &other, 71));
-    cr_assert_eq(dp_kernel.sweep(dp, 1), 0);
-    cr_assert_eq(dp_kernel.sweep(dp, 0), 0);
+    cr_assert_eq(sweep_all(&dp_kernel, dp, 1), 0);
+    cr_assert_eq(sweep_all(&dp_kernel, dp, 0), 0);
     cr_assert_eq(dp_nl_n_sent(dp->nl), 0, "messages that could change something");
     char *seen = monitor_stop(pids);
     cr_assert_str_eq(seen, "");
@@ -565,17 +565,17 @@ Test(kernel, sweep_removes_what_was_adopted_and_not_put_again)
     cr_assert_eq(apply(op_set(5, &target, 1)), 0);
     cr_assert_eq(apply(op_mac(1, M1, 5)), 0);
     /* First the sets: a group that an unswept MAC uses must outlive that. */
-    cr_assert_gt(dp_kernel.sweep(dp, 0), 0);
+    cr_assert_gt(sweep_all(&dp_kernel, dp, 0), 0);
     cr_assert(netns_has_line("bridge fdb show dev emx1", M3, "nhid"));
     cr_assert_not(netns_ok("ip link show emb2"));
-    cr_assert_gt(dp_kernel.sweep(dp, 1), 0);
+    cr_assert_gt(sweep_all(&dp_kernel, dp, 1), 0);
     cr_assert(netns_has_line("bridge fdb show dev emx1", M1, "nhid"));
     cr_assert_not(netns_shows("bridge fdb show dev emx1", M3));
     cr_assert_not(netns_shows("bridge fdb show dev emx1", "00:00:00:00:00:00"));
     cr_assert_not(netns_shows("ip neigh show", "proto 225"));
     cr_assert_not(netns_shows("ip link show p0", "master"));
     cr_assert_not(netns_shows("ip nexthop show", "via 192.0.2.3"));
-    cr_assert_eq(dp_kernel.sweep(dp, 1), 0);
+    cr_assert_eq(sweep_all(&dp_kernel, dp, 1), 0);
 }
 
 Test(kernel, sweep_spares_strangers)
@@ -588,8 +588,8 @@ Test(kernel, sweep_spares_strangers)
     restart();
     cr_assert_eq(apply(op_network(1, 100)), 0);
     cr_assert_eq(apply(op_mac(1, M2, 1)), -ENOENT);
-    cr_assert_gt(dp_kernel.sweep(dp, 1), 0);
-    cr_assert_gt(dp_kernel.sweep(dp, 0), 0);
+    cr_assert_gt(sweep_all(&dp_kernel, dp, 1), 0);
+    cr_assert_gt(sweep_all(&dp_kernel, dp, 0), 0);
     cr_assert_not(netns_shows("bridge fdb show dev emx1", M1));
     cr_assert(netns_has_line("bridge fdb show dev emx1", M2, "dst 192.0.2.77"));
     cr_assert(netns_shows("ip neigh show", "10.0.0.9"));
@@ -632,8 +632,9 @@ static void collect(void *aux, const struct dp_difference *difference)
 static struct differences check(bool repair)
 {
     struct differences all = {0};
-    int64_t n = dp_kernel.check(dp, repair, collect, &all);
-    cr_assert_gt(n, 0, "%lld", (long long)n);
+    struct dp_check_result result = check_all(&dp_kernel, dp, repair, collect, &all);
+    cr_assert_eq(result.err, 0, "%d", result.err);
+    cr_assert_gt(result.n_compared, 0);
     return all;
 }
 
@@ -760,12 +761,15 @@ Test(kernel, what_somebody_takes_away_is_noticed)
     disturb("ip link del emb1", true);
     disturb("ip link set emx1 nomaster", true);
     disturb("ip nexthop flush protocol 225", true);
+    disturb("ip link set emx1 down", true);
+    disturb("ip link set u0 down", true);
 }
 
 Test(kernel, what_is_not_ours_is_nobodys_news)
 {
     disturb("ip link add x0 type bridge && ip link del x0", false);
     disturb("ip nexthop add id 9 via 192.0.2.9 fdb && ip nexthop del id 9", false);
+    disturb("ip link set p0 down", false);
 }
 
 Test(kernel, own_deletions_are_no_disturbance)
@@ -774,6 +778,22 @@ Test(kernel, own_deletions_are_no_disturbance)
     cr_assert_eq(apply(op_mac_delete(1, M1)), 0);
     cr_assert_eq(apply(op_network_delete(1)), 0);
     cr_assert(!dp_kernel.is_disturbed(dp));
+}
+
+Test(kernel, own_devices_that_come_up_are_no_disturbance)
+{
+    put_everything();
+    cr_assert(!dp_kernel.is_disturbed(dp));
+}
+
+Test(kernel, underlay_that_comes_back_is_a_disturbance)
+{
+    put_everything();
+    cr_assert(netns_ok("ip link set u0 down"));
+    cr_assert(dp_kernel.is_disturbed(dp));
+    cr_assert(!dp_kernel.is_disturbed(dp));
+    cr_assert(netns_ok("ip link set u0 up"));
+    cr_assert(dp_kernel.is_disturbed(dp));
 }
 
 Test(kernel, news_that_were_lost_count_as_a_disturbance)
@@ -1103,85 +1123,12 @@ Test(frames, restart_of_the_agent_loses_no_packet)
         dp_kernel.close(a.dp);
         a.dp = open_dp(a.rloc);
         program_host(&a, &b, 2);
-        cr_assert_eq(dp_kernel.sweep(a.dp, 1), 0);
-        cr_assert_eq(dp_kernel.sweep(a.dp, 0), 0);
+        cr_assert_eq(sweep_all(&dp_kernel, a.dp, 1), 0);
+        cr_assert_eq(sweep_all(&dp_kernel, a.dp, 0), 0);
     }
     char *seen = netns_run("tail --pid=%d -f /dev/null; cat /tmp/em-ping-%d; rm /tmp/em-ping-%d",
                            atoi(pid), getpid(), getpid());
     cr_assert(strstr(seen, "120 received, 0% packet loss"), "%s", seen);
     free(seen);
     free(pid);
-}
-
-/* MAC and IPv4 each; ops are the caller's to free. */
-static struct dp_op *many_endpoints(uint32_t n)
-{
-    struct dp_op *ops = em_calloc(2 * n, sizeof(*ops));
-
-    for (uint32_t i = 0; i < n; i++) {
-        ops[2 * i] = op_mac(1, M1, 1);
-        memcpy(ops[2 * i].mac + 2, &i, sizeof(i));
-        ops[2 * i].mac[1] = 0x44;
-        ops[2 * i + 1] = op_neigh(1, "10.1.0.0", M1);
-        memcpy(ops[2 * i + 1].ip.addr + 1, (uint8_t *)&i, 3);
-        memcpy(ops[2 * i + 1].mac, ops[2 * i].mac, EM_MAC_SIZE);
-    }
-    return ops;
-}
-
-/* Not asserted: the machine's figure, for the log. */
-Test(kernel, install_rate_is_shown)
-{
-    enum { N = 20000 };
-    struct dp_op *ops = many_endpoints(N);
-
-    put_basics();
-    for (int pass = 0; pass < 2; pass++) {
-        uint64_t start = em_now_us();
-        apply_all(ops, 2 * N);
-        uint64_t took = em_now_us() - start;
-        fprintf(stderr, "%s %d endpoints (MAC + IPv4): %.0f/s\n", pass ? "unchanged" : "installed",
-                N, N * 1e6 / (double)(took ? took : 1));
-    }
-    free(ops);
-}
-
-static uint64_t since(uint64_t *mark_us)
-{
-    uint64_t now = em_now_us(), took = now - *mark_us;
-    *mark_us = now;
-    return took / 1000;
-}
-
-/* Each of these holds the agent's loop: a heartbeat is due every five seconds, and a lease
- * ends after three times that. */
-Test(kernel, ten_thousand_endpoints_hold_no_heartbeat_up)
-{
-    enum { N = 10000, LIMIT_MS = 2000 };
-    struct dp_op *ops = many_endpoints(N);
-    struct differences all = {0};
-    struct dp_target target = same_target();
-    uint64_t mark, adopt, check, repair, sweep;
-
-    put_basics();
-    apply_all(ops, 2 * N);
-    mark = em_now_us();
-    (void)dp_kernel.check(dp, false, collect, &all);
-    check = since(&mark);
-    cr_assert_eq(all.n, 0);
-    cr_assert(netns_ok("ip link del emb1; ip link del emx1"));
-    since(&mark);
-    (void)dp_kernel.check(dp, true, collect, &all);
-    repair = since(&mark);
-    restart();
-    adopt = since(&mark);
-    cr_assert_eq(apply(op_network(1, 100)), 0);
-    cr_assert_eq(apply(op_set(1, &target, 1)), 0);
-    since(&mark);
-    cr_assert_gt(dp_kernel.sweep(dp, 1), N);
-    sweep = since(&mark);
-    fprintf(stderr, "%d endpoints: check %d ms, repair %d ms, adoption %d ms, sweep %d ms\n", N,
-            (int)check, (int)repair, (int)adopt, (int)sweep);
-    cr_assert(check < LIMIT_MS && repair < LIMIT_MS && adopt < LIMIT_MS && sweep < LIMIT_MS);
-    free(ops);
 }

@@ -39,6 +39,7 @@ Test(xtr_config, without_a_file_everything_has_a_value)
     cr_assert(config.node_id != NULL);
     cr_assert(eq(sz, config.n_servers, 1));
     cr_assert(eq(u16, config.udp_port, 4789));
+    cr_assert(eq(u32, config.reconcile_ms, 60000));
     cr_assert(eq(str, config.control_path, "/run/eidmap/xtr.sock"));
     cr_assert(eq(str, config.state_dir, "/var/lib/eidmap/xtr"));
     cr_assert(eq(int, config.log_level, EM_LOG_INFO));
@@ -97,6 +98,7 @@ Test(xtr_config, faults_are_told_with_their_key)
             "- {id: p1, network: b, device: c, mac: '02:00:00:00:00:02'}\n",
             "ports[1].id");
     refused("udp_port: 0\n", "udp_port");
+    refused("reconcile: 10ms\n", "reconcile");
     refused("no_such_key: 1\n", "no_such_key");
 }
 
