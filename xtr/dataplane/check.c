@@ -80,7 +80,8 @@ static void check_port(struct check *check, struct dp_port_rec *port)
              dp_bridge_name(port->network_id, bridge));
     tell(check, port->network_id, "device", "missing", entry);
     if (check->is_repair)
-        note(check, dp_network_put_port(check->dp, port->network_id, device));
+        note(check,
+             dp_network_put_port(check->dp, port->network_id, device, port->flags & DP_BORROWED));
 }
 
 static void check_devices(struct check *check)
