@@ -133,33 +133,33 @@ static void parse_info(const struct nlattr *info, struct dp_link *link)
         parse_brport(slave_data, &link->brport);
 }
 
-static bool parse_link(const struct nlmsghdr *message, struct dp_link *link)
+bool dp_link_parse(const struct nlmsghdr *message, struct dp_link *ret_link)
 {
     const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(message);
     const struct nlattr *attr;
 
-    if (message->nlmsg_type != RTM_NEWLINK)
+    if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK)
         return false;
-    *link = (struct dp_link){.ifindex = (uint32_t)ifi->ifi_index,
-                             .is_up = ifi->ifi_flags & IFF_UP,
-                             .is_loopback = ifi->ifi_flags & IFF_LOOPBACK};
+    *ret_link = (struct dp_link){.ifindex = (uint32_t)ifi->ifi_index,
+                                 .is_up = ifi->ifi_flags & IFF_UP,
+                                 .is_loopback = ifi->ifi_flags & IFF_LOOPBACK};
     mnl_attr_for_each(attr, message, sizeof(*ifi))
     {
         switch (mnl_attr_get_type(attr)) {
         case IFLA_IFNAME:
-            snprintf(link->name, sizeof(link->name), "%s", mnl_attr_get_str(attr));
+            snprintf(ret_link->name, sizeof(ret_link->name), "%s", mnl_attr_get_str(attr));
             break;
         case IFLA_MASTER:
-            link->master = mnl_attr_get_u32(attr);
+            ret_link->master = mnl_attr_get_u32(attr);
             break;
         case IFLA_MTU:
-            link->mtu = mnl_attr_get_u32(attr);
+            ret_link->mtu = mnl_attr_get_u32(attr);
             break;
         case IFLA_IFALIAS:
-            link->network_id = parse_alias(mnl_attr_get_str(attr));
+            ret_link->network_id = parse_alias(mnl_attr_get_str(attr));
             break;
         case IFLA_LINKINFO:
-            parse_info(attr, link);
+            parse_info(attr, ret_link);
             break;
         }
     }
@@ -168,7 +168,7 @@ static bool parse_link(const struct nlmsghdr *message, struct dp_link *link)
 
 static void take_link(void *aux, const struct nlmsghdr *message)
 {
-    (void)parse_link(message, aux);
+    (void)dp_link_parse(message, aux);
 }
 
 static struct nlmsghdr *begin(struct dp_nl *nl, uint16_t type, uint16_t flags, uint32_t ifindex)
@@ -201,7 +201,7 @@ static void visit_link(void *aux, const struct nlmsghdr *message)
     const struct link_visit *visit = aux;
     struct dp_link link;
 
-    if (parse_link(message, &link))
+    if (dp_link_parse(message, &link))
         visit->on_link(visit->aux, &link);
 }
 

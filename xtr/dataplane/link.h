@@ -42,6 +42,11 @@ struct dp_link {
 char *dp_bridge_name(uint32_t network_id, char name[IFNAMSIZ]);
 char *dp_vxlan_name(uint32_t network_id, char name[IFNAMSIZ]);
 
+struct nlmsghdr;
+
+/* Of RTM_NEWLINK or RTM_DELLINK; false for any other message. */
+bool dp_link_parse(const struct nlmsghdr *message, struct dp_link *ret_link);
+
 /* 0, -ENODEV, or -errno. */
 int dp_link_get(struct dp_nl *nl, const char *name, struct dp_link *ret_link);
 int dp_link_get_index(struct dp_nl *nl, uint32_t ifindex, struct dp_link *ret_link);
