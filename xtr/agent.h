@@ -79,6 +79,19 @@ const struct xtr_ports *xtr_agent_ports(const struct xtr_agent *agent);
 const struct xtr_mapcache *xtr_agent_cache(const struct xtr_agent *agent);
 struct dataplane_stats xtr_agent_plane(const struct xtr_agent *agent);
 
+/* A watch of the configuration, one by one: false after the last. */
+struct xtr_watch_view {
+    const char *network;
+    uint32_t network_id; /* 0: the map has no such network */
+    uint32_t n_ports, max_ports;
+    uint32_t n_devices;   /* that are listened to */
+    uint64_t n_over;      /* sightings of guests beyond max_ports */
+    uint64_t n_conflicts; /* addresses and MACs that were another's */
+    uint64_t n_bad;       /* frames of guests: damaged or forbidden, */
+    uint64_t n_dropped;   /* above the rate */
+};
+bool xtr_agent_watch_view(const struct xtr_agent *agent, size_t i, struct xtr_watch_view *ret_view);
+
 /* As dp_class.check; what is repaired is counted. */
 int64_t xtr_agent_check(struct xtr_agent *agent, bool repair, dp_visit_fn *visit, void *aux);
 
