@@ -18,11 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAP_RATE   50 /* frames a second of one device, and at once */
-#define TAP_BURST  200
-#define DUMP_MS    5000 /* at least, between dumps, ... */
-#define DUMP_SHARE 50   /* ... and so many times as long as the last one took */
-#define TURN_STEPS 256
+#define TAP_RATE    50 /* frames a second of one device, and at once */
+#define TAP_BURST   200
+#define DUMP_MS     5000 /* at least, between dumps, ... */
+#define DUMP_SHARE  50   /* ... and so many times as long as the last one took */
+#define TURN_STEPS  256
+#define LEARN_LEAST 1024 /* MACs that a bridge may learn beyond the ports */
 
 /* A device on a watched bridge. */
 struct ear {
@@ -223,6 +224,8 @@ static void open_networks(struct xtr_watcher *watcher)
             xtr_watch_number(watcher->watch, network->name, id);
         }
         watcher->network_ids[i] = id;
+        if (id)
+            (void)dp_learn_limit(watcher->learn, id, LEARN_LEAST + config->watches[i].max_ports);
     }
 }
 

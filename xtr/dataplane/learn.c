@@ -29,6 +29,7 @@
 struct bridge_rec {
     uint32_t ifindex;
     uint32_t network_id;
+    bool is_limited;
 };
 
 struct port_rec {
@@ -298,6 +299,19 @@ int dp_learn_all(struct dp_learn *learn)
     for (size_t i = 0; i < sizeof families && !r; i++)
         r = dump(learn, RTM_GETNEIGH, families[i], sizeof(struct ndmsg));
     return r;
+}
+
+int dp_learn_limit(struct dp_learn *learn, uint32_t network_id, uint32_t most)
+{
+    for (uint32_t i = 0; i < learn->bridges.len; i++) {
+        struct bridge_rec *bridge = dp_table_at(&learn->bridges, i);
+        if (bridge->network_id != network_id)
+            continue;
+        int r = bridge->is_limited ? 0 : dp_link_limit_bridge(learn->nl, bridge->ifindex, most);
+        bridge->is_limited = !r;
+        return r;
+    }
+    return -ENODEV;
 }
 
 struct answer {

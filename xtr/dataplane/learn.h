@@ -47,6 +47,10 @@ int dp_learn_read(struct dp_learn *learn);
  * dumps are quadratic, so not often.  0 or -errno. */
 int dp_learn_all(struct dp_learn *learn);
 
+/* Lets the network's bridge learn so many MACs at most, so that a guest that makes them up does
+ * not fill the kernel's memory; once for each bridge.  -ENODEV while there is none. */
+int dp_learn_limit(struct dp_learn *learn, uint32_t network_id, uint32_t most);
+
 /* When did the kernel last get a frame from 'mac' behind the device?  -ENOENT. */
 int dp_learn_age(struct dp_learn *learn, const char *device, const uint8_t mac[EM_MAC_SIZE],
                  uint64_t *ret_age_ms);

@@ -27,6 +27,8 @@
 #include <unistd.h>
 
 #define ALIAS "eidmap:"
+/* IFLA_BR_FDB_MAX_LEARNED, which older headers lack. */
+#define BR_FDB_MAX_LEARNED (IFLA_BR_MCAST_QUERIER_STATE + 2)
 
 char *dp_bridge_name(uint32_t network_id, char name[IFNAMSIZ])
 {
@@ -403,6 +405,18 @@ int dp_link_enslave(struct dp_nl *nl, uint32_t ifindex, uint32_t bridge,
 int dp_link_release(struct dp_nl *nl, uint32_t ifindex)
 {
     mnl_attr_put_u32(begin(nl, RTM_SETLINK, 0, ifindex), IFLA_MASTER, 0);
+    return dp_nl_commit(nl);
+}
+
+int dp_link_limit_bridge(struct dp_nl *nl, uint32_t ifindex, uint32_t most)
+{
+    struct nlmsghdr *message = begin(nl, RTM_NEWLINK, 0, ifindex);
+    struct nlattr *info = mnl_attr_nest_start(message, IFLA_LINKINFO);
+    mnl_attr_put_strz(message, IFLA_INFO_KIND, "bridge");
+    struct nlattr *data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
+    mnl_attr_put_u32(message, BR_FDB_MAX_LEARNED, most);
+    mnl_attr_nest_end(message, data);
+    mnl_attr_nest_end(message, info);
     return dp_nl_commit(nl);
 }
 

@@ -69,6 +69,9 @@ int dp_link_enslave(struct dp_nl *nl, uint32_t ifindex, uint32_t bridge,
                     const struct dp_brport *brport);
 int dp_link_release(struct dp_nl *nl, uint32_t ifindex);
 
+/* MACs that a bridge may learn; kernels before 6.8 know no such limit, and set none. */
+int dp_link_limit_bridge(struct dp_nl *nl, uint32_t ifindex, uint32_t most);
+
 int dp_link_set_mtu(struct dp_nl *nl, uint32_t ifindex, uint32_t mtu);
 int dp_link_set_up(struct dp_nl *nl, uint32_t ifindex);
 int dp_link_delete(struct dp_nl *nl, uint32_t ifindex);

@@ -14,6 +14,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -208,6 +209,27 @@ Test(learn, the_age_of_an_entry_is_that_of_its_last_frame)
     say("g0", M1);
     cr_assert(eq(int, dp_learn_age(learn, "p0", mac, &age_ms), 0));
     cr_assert(lt(u64, age_ms, later_ms));
+}
+
+Test(learn, a_guest_that_makes_macs_up_fills_no_memory)
+{
+    char *release = netns_run("uname -r");
+    unsigned major = 0, minor = 0;
+    sscanf(release, "%u.%u", &major, &minor);
+    free(release);
+    if (major < 6 || (major == 6 && minor < 8))
+        cr_skip_test("this kernel has no limit for what a bridge learns");
+    SHOWS(all(), "");
+    cr_assert(eq(int, dp_learn_limit(learn, 2, 8), -ENODEV));
+    cr_assert(eq(int, dp_learn_limit(learn, 1, 8), 0));
+    cr_assert(netns_ok("ip link set p0 master emb1"));
+    for (int i = 0; i < 64; i++) {
+        char mac[EM_MAC_TEXT];
+        snprintf(mac, sizeof mac, "02:00:00:00:01:%02x", (unsigned)i);
+        say("g0", mac);
+    }
+    cr_assert(netns_ok("[ $(bridge fdb show dev p0 | grep -c 02:00:00:00:01) = 8 ]"));
+    cr_assert(eq(int, apply(op_mac(1, M2, 1)), 0), "what is programmed does not count");
 }
 
 /* More than the socket holds: said, and made good by a look at all. */
