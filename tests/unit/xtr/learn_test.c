@@ -151,6 +151,23 @@ Test(learn, what_is_ours_is_never_told)
     SHOWS(all(), "+p0 ");
 }
 
+/* Not even to the socket: it would be full. */
+Test(learn, what_is_programmed_costs_nothing_here)
+{
+    int size = 1;
+    SHOWS(all(), "");
+    cr_assert(
+        eq(int, setsockopt(dp_learn_fd(learn), SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0));
+    for (int i = 0; i < 200; i++) {
+        char mac[EM_MAC_TEXT], ip[EM_IP_TEXT];
+        snprintf(mac, sizeof mac, "02:00:00:00:01:%02x", (unsigned)i);
+        snprintf(ip, sizeof ip, "10.0.1.%d", i);
+        cr_assert(eq(int, apply(op_mac(1, mac, 1)), 0));
+        cr_assert(eq(int, apply(op_neigh(1, ip, mac)), 0));
+    }
+    SHOWS(news(), "");
+}
+
 /* As when a guest moves here without a word: the bridge takes the entry over. */
 Test(learn, a_remote_mac_that_speaks_here_is_told)
 {
