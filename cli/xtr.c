@@ -133,6 +133,30 @@ static struct em_rloc *rlocs_from(Eidmap__Rloc **msgs, size_t n, size_t *ret_n)
     return rlocs;
 }
 
+static char *watch_text(const Eidmap__XtrWatch *w)
+{
+    return em_asprintf("%s on %s: %u of %u ports, %u devices; %" PRIu64 " times full, %" PRIu64
+                       " conflicts, %" PRIu64 " bad frames, %" PRIu64 " above the rate",
+                       w->network_name, w->bridge[0] ? w->bridge : "no bridge yet", w->n_ports,
+                       w->max_ports, w->n_devices, w->n_over, w->n_conflicts, w->n_bad,
+                       w->n_dropped);
+}
+
+static void json_watch(struct ctl_json *json, const Eidmap__XtrWatch *w)
+{
+    ctl_json_begin(json, NULL, '{');
+    ctl_json_text(json, "network", w->network_name);
+    ctl_json_text(json, "bridge", w->bridge);
+    ctl_json_uint(json, "n_ports", w->n_ports);
+    ctl_json_uint(json, "max_ports", w->max_ports);
+    ctl_json_uint(json, "n_devices", w->n_devices);
+    ctl_json_uint(json, "n_over", w->n_over);
+    ctl_json_uint(json, "n_conflicts", w->n_conflicts);
+    ctl_json_uint(json, "n_bad", w->n_bad);
+    ctl_json_uint(json, "n_dropped", w->n_dropped);
+    ctl_json_end(json, '}');
+}
+
 static void print_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct em_rloc *rlocs,
                          size_t n_rlocs)
 {
@@ -167,6 +191,8 @@ static void print_status(FILE *out, const Eidmap__XtrStatusReply *s, const struc
                             ? em_asprintf("%s ago, in %" PRIu64 " ms", ago, s->reconcile_took_ms)
                             : ctl_text("not yet"));
     free(ago);
+    for (size_t i = 0; i < s->n_watches; i++)
+        ctl_fields_add_take(fields, "watched", watch_text(s->watches[i]));
     for (size_t i = 0; i < s->n_problems; i++)
         ctl_fields_add_take(fields, "problem", ctl_text(s->problems[i]));
     ctl_fields_end(fields);
@@ -201,6 +227,10 @@ static void json_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct
     ctl_json_uint(&json, "saved_revision", s->saved_revision);
     ctl_json_uint(&json, "n_probed", s->n_probed);
     ctl_json_uint(&json, "n_silent", s->n_silent);
+    ctl_json_begin(&json, "watches", '[');
+    for (size_t i = 0; i < s->n_watches; i++)
+        json_watch(&json, s->watches[i]);
+    ctl_json_end(&json, ']');
     ctl_json_end(&json, '}');
 }
 

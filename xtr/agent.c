@@ -129,7 +129,7 @@ void xtr_agent_on_feed(void *aux, const struct em_feed *page)
     xtr_agent_kick(agent);
 }
 
-static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id)
+void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id)
 {
     if (xtr_mapcache_is_open(agent->cache, network_id))
         return;
@@ -171,9 +171,10 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
         return;
     if (port->plane_network != port->network_id)
         xtr_agent_leave_plane(agent, port);
-    open_network(agent, port->network_id, xtr_config_segment(agent->config, port->network));
-    xtr_mapcache_attach(agent->cache, &port->id, port->network_id, port->device, port->eids,
-                        port->n_eids);
+    xtr_agent_open_network(agent, port->network_id,
+                           xtr_config_segment(agent->config, port->network));
+    (port->source == XTR_SOURCE_WATCH ? xtr_mapcache_attach_borrowed : xtr_mapcache_attach)(
+        agent->cache, &port->id, port->network_id, port->device, port->eids, port->n_eids);
     port->plane_network = port->network_id;
     port->plane_version = port->version;
 }
@@ -196,7 +197,8 @@ static void place_port(struct xtr_agent *agent, struct xtr_port *port)
 static void drop_unneeded(struct xtr_agent *agent)
 {
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
-        if (!xtr_mapcache_has_locals(agent->cache, sub->network_id))
+        if (!xtr_mapcache_has_locals(agent->cache, sub->network_id) &&
+            !xtr_agent_is_watched(agent, sub->network_id))
             close_network(agent, sub);
 }
 
@@ -244,6 +246,8 @@ static void update_ports(struct xtr_agent *agent)
         log_port(port);
         if (agent->on_port)
             agent->on_port(agent->aux, &port->id, port);
+        if (port->phase == XTR_REFUSED)
+            xtr_agent_watch_refused(agent, port);
     }
 }
 
@@ -255,7 +259,11 @@ static void on_registered(void *aux, const struct em_reply *reply)
     agent->request = 0;
     if (reply->err && em_error_is_retryable(reply->err))
         em_warn_limited("registering failed: %s; trying again", reply->message);
+    struct em_port_id renamed;
+    bool is_renamed = xtr_agent_watch_conflict(agent, reply, &renamed);
     xtr_registrar_registered(&agent->registrar, &agent->ports, reply, em_now_ms());
+    if (is_renamed)
+        (void)xtr_agent_detach(agent, &renamed);
     xtr_agent_save_soon(agent);
     xtr_agent_kick(agent);
 }
@@ -421,6 +429,7 @@ static void sweep(struct xtr_agent *agent)
 static void turn(struct xtr_agent *agent)
 {
     save_beside(agent);
+    xtr_agent_watch_turn(agent);
     place_ports(agent);
     bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
     run_registrar(agent);
@@ -560,7 +569,9 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     xtr_pump_init(&agent->pump, agent->plane, agent->cache, &agent->ports);
     read_saved(agent, &saved);
     xtr_store_open(agent);
-    r = open_client(agent, ret_why);
+    r = xtr_agent_watch_new(agent, ret_why);
+    if (!r)
+        r = open_client(agent, ret_why);
     if (!r) {
         xtr_agent_attach_configured(agent, config, &saved);
         xtr_agent_restore_attached(agent, &saved);
@@ -594,6 +605,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     free(agent->rloc_why);
     xtr_agent_reconcile_fini(agent);
     em_client_free(agent->client);
+    xtr_agent_watch_free(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);
     xtr_candidate_fini(&agent->other.networks);

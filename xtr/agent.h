@@ -100,6 +100,19 @@ void xtr_agent_check_cancel(struct xtr_check *check);
 void xtr_agent_look(struct xtr_agent *agent, const struct dp_path *path, dp_step_fn *visit,
                     void *aux);
 
+/* A watch of the configuration, one by one: false after the last. */
+struct xtr_watch_view {
+    const char *network;
+    uint32_t network_id; /* 0: the map has no such network */
+    uint32_t n_ports, max_ports;
+    uint32_t n_devices;   /* that are listened to */
+    uint64_t n_over;      /* sightings of guests beyond max_ports */
+    uint64_t n_conflicts; /* addresses and MACs that were another's */
+    uint64_t n_bad;       /* frames of guests: damaged or forbidden, */
+    uint64_t n_dropped;   /* above the rate */
+};
+bool xtr_agent_watch_view(const struct xtr_agent *agent, size_t i, struct xtr_watch_view *ret_view);
+
 /* Takes everything that an xTR made out of the data plane. */
 int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why);
 

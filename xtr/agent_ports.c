@@ -6,12 +6,15 @@
 #include "base/log.h"
 #include "static.h"
 
+#include <errno.h>
 #include <string.h>
 
 int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
                      const struct xtr_port **ret_port, char *why)
 {
     int r = xtr_ports_check(&agent->ports, wish, why);
+    if ((!r || r == -EBUSY) && xtr_agent_watch_yield(agent, wish))
+        r = xtr_ports_check(&agent->ports, wish, why);
     if (r)
         return r;
     bool is_changed;
@@ -100,11 +103,14 @@ void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved 
         char why[EM_ADDR_WHY];
         if (from->wish.source == XTR_SOURCE_CONFIG || is_configured(agent->config, &from->wish.id))
             continue;
+        if (from->wish.source == XTR_SOURCE_WATCH && !xtr_agent_watch_restore(agent, &from->wish))
+            continue;
         if (xtr_agent_attach(agent, &from->wish, &port, why)) {
             em_error("port %s of an earlier run: %s", xtr_agent_id_text(&from->wish.id), why);
             continue;
         }
         xtr_port_restore(xtr_ports_find(&agent->ports, &from->wish.id), from->epoch);
+        xtr_agent_watch_restored(agent, port);
     }
 }
 

@@ -1,6 +1,6 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
- * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
- * agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, agent_probe.c
+ * agent_ports.c what comes and goes by request, agent_watch.c what guests do on watched bridges,
+ * agent_feeds.c which feeds are asked for, agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, agent_probe.c
  * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
  * agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
@@ -85,6 +85,8 @@ struct xtr_reconcile {
     size_t n_limits;
 };
 
+struct xtr_watcher;
+
 struct xtr_agent {
     struct ev_loop *loop;
     const struct xtr_config *config;
@@ -101,6 +103,7 @@ struct xtr_agent {
     struct xtr_ports ports;
     struct xtr_registrar registrar;
     struct xtr_pump pump;
+    struct xtr_watcher *watcher; /* NULL: no network is watched */
     struct em_list subs;
     int64_t zero; /* the subscription of network 0 */
     struct xtr_place zero_place;
@@ -138,6 +141,8 @@ struct xtr_agent {
 void xtr_agent_kick(struct xtr_agent *agent);
 void xtr_agent_save_soon(struct xtr_agent *agent);
 void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port);
+/* Follows the network's feed and has it made in the data plane, if that is not so already. */
+void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id);
 
 /* agent_ports.c: 'saved' may be NULL, then this is a reload and every port that is new is an
  * attach. */
@@ -194,6 +199,22 @@ void xtr_agent_watch_underlay(struct xtr_agent *agent);
 /* agent_probe.c: once a second; and the end. */
 void xtr_agent_probe_tick(struct xtr_agent *agent);
 void xtr_agent_probe_close(struct xtr_agent *agent);
+
+/* agent_watch.c: the bridge watch, if the configuration asks for it. */
+int xtr_agent_watch_new(struct xtr_agent *agent, char **ret_why);
+void xtr_agent_watch_free(struct xtr_agent *agent);
+void xtr_agent_watch_turn(struct xtr_agent *agent);
+bool xtr_agent_is_watched(const struct xtr_agent *agent, uint32_t network_id);
+/* Automatic ports go that are in the way of what another source wishes; true if any did. */
+bool xtr_agent_watch_yield(struct xtr_agent *agent, const struct xtr_wish *wish);
+/* Looks at an answer before the registrar does.  True: the port *ret_id goes on under another
+ * name, and is to be detached afterwards. */
+bool xtr_agent_watch_conflict(struct xtr_agent *agent, const struct em_reply *reply,
+                              struct em_port_id *ret_id);
+void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *port);
+/* Is an automatic port of an earlier run still one?  Then, when it has been attached: */
+bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
+void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
 
 /* agent_view.c: for messages; the text in static storage. */
 const char *xtr_agent_id_text(const struct em_port_id *id);

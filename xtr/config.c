@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "eidmap/addr.h"
 #include "net/socket.h"
+#include "sources/watch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -69,6 +70,7 @@ static int check_ip(const char *text, char *why)
 
 #define NETWORK(member) EM_CONFIG_AT(struct xtr_config_network, member)
 #define PORT(member)    EM_CONFIG_AT(struct xtr_config_port, member)
+#define WATCH(member)   EM_CONFIG_AT(struct xtr_config_watch, member)
 #define CONF(member)    EM_CONFIG_AT(struct xtr_config, member)
 
 static const struct em_config_option network_options[] = {
@@ -101,6 +103,24 @@ static const struct em_config_option port_options[] = {
 };
 static const struct em_config_table port_table =
     EM_CONFIG_TABLE(struct xtr_config_port, port_options);
+
+static const struct em_config_choice takeovers[] = {{"automatic", 0}, {"any", 1}, {0}};
+
+static const struct em_config_option watch_options[] = {
+    {"network", EM_CONFIG_STRING, WATCH(network), .is_required = true, .check = check_ident,
+     .help = "Name of the network, whose bridge is made even without a port."},
+    {"devices", EM_CONFIG_STRING, WATCH(devices), .fallback = "*", .max = 63,
+     .help = "Devices on the bridge whose guests become ports, as a pattern (vnet*)."},
+    {"idle", EM_CONFIG_DURATION, WATCH(idle_ms), .fallback = "5m", .min = 1000, .max = 604800000,
+     .help = "A guest that has been silent for so long is no port any more."},
+    {"max_ports", EM_CONFIG_UINT, WATCH(max_ports), .fallback = "256", .min = 1, .max = 4096,
+     .help = "So many guests at most; more are left out, and the log says so."},
+    {"take_over", EM_CONFIG_CHOICE, WATCH(takes_any), .choices = takeovers,
+     .help = "Whose MAC a guest may bring here from another node: that of an automatic port, or "
+             "of any."},
+};
+static const struct em_config_table watch_table =
+    EM_CONFIG_TABLE(struct xtr_config_watch, watch_options);
 
 static const struct em_config_option options[] = {
     {"node_id", EM_CONFIG_STRING, CONF(node_id), .max = 63, .check = check_ident,
@@ -146,6 +166,8 @@ static const struct em_config_option options[] = {
      .max = 4096, .item = &network_table, .help = "Networks with a label of this node's own."},
     {"ports", EM_CONFIG_LIST, EM_CONFIG_LIST_AT(struct xtr_config, ports, n_ports), .max = 4096,
      .is_live = true, .item = &port_table, .help = "Ports that are always attached."},
+    {"watch", EM_CONFIG_LIST, EM_CONFIG_LIST_AT(struct xtr_config, watches, n_watches), .max = 4096,
+     .item = &watch_table, .help = "Networks whose guests become ports when they speak."},
 };
 
 static int complain(char *key, char *why, const char *sentence, const char *format, size_t i)
@@ -153,6 +175,16 @@ static int complain(char *key, char *why, const char *sentence, const char *form
     snprintf(key, EM_CONFIG_KEY, format, i);
     snprintf(why, EM_CONFIG_WHY, "%s", sentence);
     return -EINVAL;
+}
+
+static int check_watches(const struct xtr_config *c, char *key, char *why)
+{
+    for (size_t i = 0; i < c->n_watches; i++)
+        for (size_t k = 0; k < i; k++)
+            if (!strcmp(c->watches[i].network, c->watches[k].network))
+                return complain(key, why, "expected another network: this one is there already",
+                                "watch[%zu].network", i);
+    return 0;
 }
 
 static int check_config(const void *conf, char *key, char *why)
@@ -176,7 +208,7 @@ static int check_config(const void *conf, char *key, char *why)
                 return complain(key, why, "expected another port-id: this one is there already",
                                 "ports[%zu].id", i);
     }
-    return 0;
+    return check_watches(c, key, why);
 }
 
 static const struct em_config_table table = {
@@ -206,6 +238,11 @@ int xtr_config_load(const char *file, struct xtr_config *config, char **ret_why)
     if (!fresh.node_id) {
         em_config_free(&table, &fresh);
         *ret_why = em_strdup("node_id: the host's name is no valid node-id; set node_id");
+        return -EINVAL;
+    }
+    if (fresh.n_watches && strlen(fresh.node_id) > XTR_WATCH_NODE) {
+        em_config_free(&table, &fresh);
+        *ret_why = em_strdup("node_id: at most 31 bytes with watch, whose ports are named by it");
         return -EINVAL;
     }
     *config = fresh;

@@ -29,6 +29,14 @@ struct xtr_config_port {
 
 enum xtr_plane { XTR_PLANE_KERNEL, XTR_PLANE_NULL };
 
+struct xtr_config_watch {
+    char *network;
+    char *devices; /* pattern of glob(7) */
+    uint64_t idle_ms;
+    uint32_t max_ports;
+    int takes_any; /* a guest may take over a port that is not automatic */
+};
+
 struct xtr_config {
     char *node_id; /* never NULL after loading */
     char **servers;
@@ -50,6 +58,8 @@ struct xtr_config {
     size_t n_networks;
     struct xtr_config_port *ports;
     size_t n_ports;
+    struct xtr_config_watch *watches;
+    size_t n_watches;
 };
 
 /* As em_config_load(); the node-id falls back to the host's name. */

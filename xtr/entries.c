@@ -35,6 +35,7 @@ static void emit_device(struct sink *sink, uint32_t slot, const char *device)
     struct dp_op *op =
         emit(sink, is_wanted ? DP_PORT_PUT : DP_PORT_DELETE, sink->cache->nets[slot]->dp.id);
     memcpy(op->device, device, sizeof op->device);
+    op->is_borrowed = is_wanted && !xtr_locals_owns_device(&sink->cache->locals, slot, device);
 }
 
 /* 'device' is where the MAC was last if that was local, else NULL. */

@@ -294,17 +294,43 @@ static uint8_t *put_ethernet(uint8_t *at, const uint8_t *dst, const uint8_t *src
     return at + ETH_HEADER;
 }
 
-static size_t arp_reply(uint8_t *bytes, const struct em_ip *ip, const uint8_t *mac,
-                        const struct em_ip *asker_ip, const uint8_t *asker_mac)
+/* 'to' is the target's MAC and address in ARP: of the one who asked, or who is asked. */
+static size_t put_arp(uint8_t *bytes, unsigned op, const uint8_t *mac, const uint8_t *ip,
+                      const uint8_t *to_mac, const uint8_t *to_ip)
 {
-    static const uint8_t header[] = {0, ARP_ETHER, 8, 0, EM_MAC_SIZE, 4, 0, OP_REPLY};
-    uint8_t *arp = put_ethernet(bytes, asker_mac, mac, TYPE_ARP);
+    static const uint8_t header[] = {0, ARP_ETHER, 8, 0, EM_MAC_SIZE, 4, 0};
+    uint8_t *arp = put_ethernet(bytes, to_mac, mac, TYPE_ARP);
     memcpy(arp, header, sizeof header);
+    arp[7] = (uint8_t)op;
     memcpy(arp + 8, mac, EM_MAC_SIZE);
-    memcpy(arp + 14, ip->addr, 4);
-    memcpy(arp + 18, asker_mac, EM_MAC_SIZE);
-    memcpy(arp + 24, asker_ip->addr, 4); /* zero for a probe, as RFC 5227 has it */
+    memcpy(arp + 14, ip, 4);
+    memcpy(arp + 18, to_mac, EM_MAC_SIZE);
+    memcpy(arp + 24, to_ip, 4);
     return ETH_HEADER + ARP_SIZE;
+}
+
+/* Lays out the headers for 'size' bytes of discovery, and returns where they are; zeroed. */
+static uint8_t *put_nd(uint8_t *v6, const uint8_t *src, const uint8_t *dst, unsigned type,
+                       const uint8_t *target, size_t size)
+{
+    uint8_t *nd = v6 + IPV6_HEADER;
+    memset(v6, 0, IPV6_HEADER + size);
+    v6[0] = 0x60;
+    put16(v6 + 4, (unsigned)size);
+    v6[6] = NEXT_ICMPV6;
+    v6[7] = 255;
+    memcpy(v6 + 8, src, 16);
+    memcpy(v6 + 24, dst, 16);
+    nd[0] = (uint8_t)type;
+    memcpy(nd + 8, target, 16);
+    return nd;
+}
+
+static size_t finish_nd(uint8_t *v6, size_t size)
+{
+    uint8_t *nd = v6 + IPV6_HEADER;
+    put16(nd + 2, xtr_frame_icmp6_sum(v6 + 8, v6 + 24, nd, size));
+    return ETH_HEADER + IPV6_HEADER + size;
 }
 
 static size_t advertisement(uint8_t *bytes, const struct em_ip *ip, const uint8_t *mac,
@@ -315,22 +341,13 @@ static size_t advertisement(uint8_t *bytes, const struct em_ip *ip, const uint8_
     bool has_asker = asker_ip->size;
     size_t size = ND_SIZE + 8;
     uint8_t *v6 = put_ethernet(bytes, has_asker ? asker_mac : all_nodes_mac, mac, TYPE_IPV6);
-    uint8_t *nd = v6 + IPV6_HEADER;
-    memset(v6, 0, IPV6_HEADER + size);
-    v6[0] = 0x60;
-    put16(v6 + 4, (unsigned)size);
-    v6[6] = NEXT_ICMPV6;
-    v6[7] = 255;
-    memcpy(v6 + 8, ip->addr, 16);
-    memcpy(v6 + 24, has_asker ? asker_ip->addr : all_nodes, 16);
-    nd[0] = ND_ADVERT;
+    uint8_t *nd =
+        put_nd(v6, ip->addr, has_asker ? asker_ip->addr : all_nodes, ND_ADVERT, ip->addr, size);
     nd[4] = has_asker ? ND_SOLICITED | ND_OVERRIDE : ND_OVERRIDE; /* section 7.2.4 */
-    memcpy(nd + 8, ip->addr, 16);
     nd[ND_SIZE] = ND_TARGET_MAC;
     nd[ND_SIZE + 1] = 1;
     memcpy(nd + ND_SIZE + 2, mac, EM_MAC_SIZE);
-    put16(nd + 2, xtr_frame_icmp6_sum(v6 + 8, v6 + 24, nd, size));
-    return ETH_HEADER + IPV6_HEADER + size;
+    return finish_nd(v6, size);
 }
 
 size_t xtr_frame_answer(uint8_t bytes[XTR_FRAME_ANSWER], const struct em_ip *ip,
@@ -338,6 +355,20 @@ size_t xtr_frame_answer(uint8_t bytes[XTR_FRAME_ANSWER], const struct em_ip *ip,
                         const uint8_t asker_mac[EM_MAC_SIZE])
 {
     assert(ip->size && (!asker_ip->size || asker_ip->size == ip->size));
-    return ip->size == 4 ? arp_reply(bytes, ip, mac, asker_ip, asker_mac)
+    return ip->size == 4 ? put_arp(bytes, OP_REPLY, mac, ip->addr, asker_mac, asker_ip->addr)
                          : advertisement(bytes, ip, mac, asker_ip, asker_mac);
+}
+
+size_t xtr_frame_probe(uint8_t bytes[XTR_FRAME_PROBE], const struct em_ip *ip,
+                       const uint8_t mac[EM_MAC_SIZE], const uint8_t own_mac[EM_MAC_SIZE])
+{
+    static const uint8_t nobody[16];
+    uint8_t group[16] = {0xff, 0x02, [11] = 0x01, [12] = 0xff};
+    assert(ip->size);
+    if (ip->size == 4)
+        return put_arp(bytes, OP_REQUEST, own_mac, nobody, mac, ip->addr);
+    memcpy(group + 13, ip->addr + 13, 3);
+    uint8_t *v6 = put_ethernet(bytes, mac, own_mac, TYPE_IPV6);
+    put_nd(v6, nobody, group, ND_SOLICIT, ip->addr, ND_SIZE);
+    return finish_nd(v6, ND_SIZE);
 }

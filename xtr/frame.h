@@ -54,6 +54,13 @@ size_t xtr_frame_answer(uint8_t bytes[XTR_FRAME_ANSWER], const struct em_ip *ip,
                         const uint8_t mac[EM_MAC_SIZE], const struct em_ip *asker_ip,
                         const uint8_t asker_mac[EM_MAC_SIZE]);
 
+#define XTR_FRAME_PROBE 78 /* most bytes of a probe */
+
+/* "Have you 'ip'?", to the station 'mac', from 'own_mac' without an address, as one asks for a
+ * duplicate: who has it answers, and learns nothing.  Returns its size. */
+size_t xtr_frame_probe(uint8_t bytes[XTR_FRAME_PROBE], const struct em_ip *ip,
+                       const uint8_t mac[EM_MAC_SIZE], const uint8_t own_mac[EM_MAC_SIZE]);
+
 /* RFC 1071, over the pseudo-header of RFC 8200 section 8.1 and a packet of ICMPv6 whose own
  * checksum is in it: 0 if that is right. */
 uint16_t xtr_frame_icmp6_sum(const uint8_t src[16], const uint8_t dst[16], const uint8_t *packet,

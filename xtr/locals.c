@@ -129,11 +129,23 @@ struct xtr_local *xtr_locals_owner(const struct xtr_locals *locals, uint32_t net
     return slot == EM_INDEX_NONE ? NULL : locals->items[slot];
 }
 
+static bool is_on_device(const struct xtr_local *local, uint32_t network, const char *device)
+{
+    return local && local->network == network && !strcmp(local->device, device);
+}
+
 bool xtr_locals_has_device(const struct xtr_locals *locals, uint32_t network, const char *device)
 {
     for (uint32_t i = 0; i < locals->n_items; i++)
-        if (locals->items[i] && locals->items[i]->network == network &&
-            !strcmp(locals->items[i]->device, device))
+        if (is_on_device(locals->items[i], network, device))
+            return true;
+    return false;
+}
+
+bool xtr_locals_owns_device(const struct xtr_locals *locals, uint32_t network, const char *device)
+{
+    for (uint32_t i = 0; i < locals->n_items; i++)
+        if (is_on_device(locals->items[i], network, device) && !locals->items[i]->is_borrowed)
             return true;
     return false;
 }

@@ -13,7 +13,8 @@ struct xtr_local {
     char device[IFNAMSIZ];
     struct em_eid *eids;
     size_t n_eids;
-    bool is_sent; /* the data plane has been told of the device */
+    bool is_borrowed; /* as in dp_op */
+    bool is_sent;     /* the data plane has been told of the device */
 };
 
 struct xtr_locals {
@@ -42,5 +43,7 @@ struct xtr_local *xtr_locals_owner(const struct xtr_locals *locals, uint32_t net
                                    const struct em_eid *eid);
 
 bool xtr_locals_has_device(const struct xtr_locals *locals, uint32_t network, const char *device);
+/* Is a port that has not borrowed the device among those on it? */
+bool xtr_locals_owns_device(const struct xtr_locals *locals, uint32_t network, const char *device);
 
 #endif

@@ -438,22 +438,37 @@ static void note_old_local(struct xtr_mapcache *cache, const struct xtr_local *o
     xtr_notes_device(cache, old->network, old->device);
 }
 
+static void put_local(struct xtr_mapcache *cache, struct xtr_local *local, uint32_t network_id,
+                      const char *device)
+{
+    local->network = xtr_cache_slot(cache, network_id);
+    assert(local->network != XTR_SLOT_NONE && strlen(device) < IFNAMSIZ);
+    memcpy(local->device, device, strlen(device));
+    struct xtr_local *old = take_local(cache, &local->id);
+    xtr_locals_add(&cache->locals, local);
+    cache->nets[local->network]->n_locals++;
+    note_old_local(cache, old);
+    xtr_local_free(old);
+    xtr_mapcache_touch(cache, &local->id);
+    set_local_flag(cache, local->network, &local->id, true);
+}
+
 void xtr_mapcache_attach(struct xtr_mapcache *cache, const struct em_port_id *id,
                          uint32_t network_id, const char *device, const struct em_eid *eids,
                          size_t n_eids)
 {
-    uint32_t slot = xtr_cache_slot(cache, network_id);
-    assert(slot != XTR_SLOT_NONE && strlen(device) < IFNAMSIZ);
-    struct xtr_local *old = take_local(cache, id);
     struct xtr_local local = {
-        .id = *id, .network = slot, .eids = (struct em_eid *)(uintptr_t)eids, .n_eids = n_eids};
-    memcpy(local.device, device, strlen(device));
-    xtr_locals_add(&cache->locals, &local);
-    cache->nets[slot]->n_locals++;
-    note_old_local(cache, old);
-    xtr_local_free(old);
-    xtr_mapcache_touch(cache, id);
-    set_local_flag(cache, slot, id, true);
+        .id = *id, .eids = (struct em_eid *)(uintptr_t)eids, .n_eids = n_eids};
+    put_local(cache, &local, network_id, device);
+}
+
+void xtr_mapcache_attach_borrowed(struct xtr_mapcache *cache, const struct em_port_id *id,
+                                  uint32_t network_id, const char *device,
+                                  const struct em_eid *eids, size_t n_eids)
+{
+    struct xtr_local local = {
+        .id = *id, .eids = (struct em_eid *)(uintptr_t)eids, .n_eids = n_eids, .is_borrowed = true};
+    put_local(cache, &local, network_id, device);
 }
 
 void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id)

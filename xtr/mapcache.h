@@ -83,6 +83,11 @@ void xtr_mapcache_attach(struct xtr_mapcache *cache, const struct em_port_id *id
                          uint32_t network_id, const char *device, const struct em_eid *eids,
                          size_t n_eids);
 
+/* The same for a port whose device somebody else has put into the network. */
+void xtr_mapcache_attach_borrowed(struct xtr_mapcache *cache, const struct em_port_id *id,
+                                  uint32_t network_id, const char *device,
+                                  const struct em_eid *eids, size_t n_eids);
+
 /* Fine for a port that is not there. */
 void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id);
 

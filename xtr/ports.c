@@ -46,6 +46,25 @@ const char *xtr_phase_name(enum xtr_phase phase)
     return "unknown";
 }
 
+static const char *const source_names[] = {
+    [XTR_SOURCE_CONFIG] = "config",
+    [XTR_SOURCE_SOCKET] = "socket",
+    [XTR_SOURCE_WATCH] = "watch",
+};
+
+const char *xtr_source_name(enum xtr_source source)
+{
+    return source_names[source];
+}
+
+enum xtr_source xtr_source_parse(const char *name)
+{
+    for (size_t i = 0; i < sizeof source_names / sizeof source_names[0]; i++)
+        if (!strcmp(source_names[i], name))
+            return (enum xtr_source)i;
+    return XTR_SOURCE_SOCKET;
+}
+
 /* The table of ports */
 
 void xtr_ports_init(struct xtr_ports *ports)
@@ -242,7 +261,8 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
                                   uint64_t now_us, bool *ret_is_changed)
 {
     struct xtr_port *port = xtr_ports_find(ports, &wish->id);
-    bool is_same = port && xtr_port_is_as_wished(port, wish);
+    bool is_same = port && xtr_port_is_as_wished(port, wish) &&
+                   (port->source == XTR_SOURCE_WATCH) == (wish->source == XTR_SOURCE_WATCH);
     *ret_is_changed = !is_same || port->is_refused;
     if (!port)
         port = port_add(ports, &wish->id);

@@ -40,7 +40,7 @@ static void put_port(struct em_buf *out, struct em_arena *arena, const struct xt
     msg.network_name = port->network;
     msg.device = (char *)(uintptr_t)port->device;
     msg.epoch = port->is_attach ? 0 : port->epoch;
-    msg.source = (char *)(uintptr_t)(port->source == XTR_SOURCE_CONFIG ? "config" : "socket");
+    msg.source = (char *)(uintptr_t)xtr_source_name(port->source);
     msg.multihomed = port->is_multihomed;
     msg.priority = port->priority;
     msg.weight = port->weight;
@@ -141,7 +141,7 @@ static int parse_port(const Eidmap__LocalPort *msg, struct xtr_saved_port *ret_p
         .priority = (uint8_t)msg->priority,
         .weight = (uint8_t)msg->weight,
         .is_multihomed = msg->multihomed,
-        .source = strcmp(msg->source, "config") ? XTR_SOURCE_SOCKET : XTR_SOURCE_CONFIG,
+        .source = xtr_source_parse(msg->source),
     };
     wish->id.size = (uint8_t)msg->id.len;
     memcpy(wish->id.bytes, msg->id.data, msg->id.len);

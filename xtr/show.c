@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "dataplane/link.h"
 #include "trace.h"
 #include "wire/convert.h"
 
@@ -46,12 +47,46 @@ Eidmap__LocalPort *xtr_show_port(struct em_arena *arena, const struct xtr_port *
     msg->problem = port->problem;
     msg->epoch = port->epoch;
     msg->segmentation_id = port->segmentation_id;
-    msg->source = lend(port->source == XTR_SOURCE_CONFIG ? "config" : "socket");
+    msg->source = lend(xtr_source_name(port->source));
     msg->multihomed = port->is_multihomed;
     msg->priority = port->priority;
     msg->weight = port->weight;
     msg->attach_us = port->attach_us;
     return msg;
+}
+
+static Eidmap__XtrWatch *show_watch(struct em_arena *arena, const struct xtr_watch_view *view)
+{
+    Eidmap__XtrWatch *msg = em_arena_alloc(arena, sizeof *msg);
+    char *bridge = em_arena_alloc(arena, IFNAMSIZ);
+    if (!msg || !bridge)
+        return NULL;
+    bridge[0] = 0;
+    eidmap__xtr_watch__init(msg);
+    msg->network_name = lend(view->network);
+    msg->bridge = view->network_id ? dp_bridge_name(view->network_id, bridge) : bridge;
+    msg->n_ports = view->n_ports;
+    msg->max_ports = view->max_ports;
+    msg->n_devices = view->n_devices;
+    msg->n_over = view->n_over;
+    msg->n_conflicts = view->n_conflicts;
+    msg->n_bad = view->n_bad;
+    msg->n_dropped = view->n_dropped;
+    return msg;
+}
+
+static bool add_watches(struct em_arena *arena, const struct xtr_agent *agent,
+                        Eidmap__XtrStatusReply *msg)
+{
+    struct xtr_watch_view view;
+    size_t n = 0;
+    while (xtr_agent_watch_view(agent, n, &view))
+        n++;
+    msg->watches = em_arena_alloc(arena, (n + 1) * sizeof *msg->watches);
+    for (size_t i = 0; msg->watches && i < n && xtr_agent_watch_view(agent, i, &view); i++)
+        if (!(msg->watches[msg->n_watches++] = show_watch(arena, &view)))
+            return false;
+    return msg->watches;
 }
 
 Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent *agent)
@@ -93,7 +128,7 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     msg->saved_revision = status->saved_revision;
     msg->n_probed = (uint32_t)status->n_probed;
     msg->n_silent = (uint32_t)status->n_silent;
-    return msg;
+    return add_watches(arena, agent, msg) ? msg : NULL;
 }
 
 static Eidmap__ProbeState probe_state(const struct xtr_probe *probe)

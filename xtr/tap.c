@@ -90,11 +90,23 @@ static int open_socket(uint32_t ifindex, int *ret_fd)
 
 /* The device */
 
-static bool is_gone(const struct xtr_tap *tap)
+static struct sockaddr_ll own_address(const struct xtr_tap *tap)
 {
     struct sockaddr_ll addr = {0};
     socklen_t size = sizeof addr;
-    return !getsockname(tap->fd, (struct sockaddr *)&addr, &size) && addr.sll_ifindex <= 0;
+    (void)getsockname(tap->fd, (struct sockaddr *)&addr, &size);
+    return addr;
+}
+
+static bool is_gone(const struct xtr_tap *tap)
+{
+    return own_address(tap).sll_ifindex <= 0;
+}
+
+void xtr_tap_mac(const struct xtr_tap *tap, uint8_t ret_mac[EM_MAC_SIZE])
+{
+    struct sockaddr_ll addr = own_address(tap);
+    memcpy(ret_mac, addr.sll_addr, EM_MAC_SIZE);
 }
 
 static void report(struct xtr_tap *tap, int err)
@@ -204,13 +216,26 @@ struct xtr_tap_stats xtr_tap_stats(struct xtr_tap *tap)
 
 /* Life */
 
-static char *describe(const struct xtr_tap_config *config, int err)
+/* 'device' NULL: any. */
+static char *describe(const char *device, int err)
 {
     if (err == -EPERM)
-        return em_asprintf("listening to guests on %s needs the capability CAP_NET_RAW: give it to "
-                           "xtr (AmbientCapabilities= of its systemd unit), or run it as root",
-                           config->device);
-    return em_asprintf("cannot listen on device %s: %s", config->device, strerror(-err));
+        return em_strdup("listening to guests needs the capability CAP_NET_RAW: give it to xtr "
+                         "(AmbientCapabilities= of its systemd unit), or run it as root");
+    return em_asprintf("cannot listen to guests on device %s: %s", device ? device : "*",
+                       strerror(-err));
+}
+
+int xtr_tap_check(char **ret_why)
+{
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        int r = -errno;
+        *ret_why = describe(NULL, r);
+        return r;
+    }
+    close(fd);
+    return 0;
 }
 
 int xtr_tap_new(struct ev_loop *loop, const struct xtr_tap_config *config, struct xtr_tap **ret_tap,
@@ -218,7 +243,7 @@ int xtr_tap_new(struct ev_loop *loop, const struct xtr_tap_config *config, struc
 {
     int fd, r = open_socket(config->ifindex, &fd);
     if (r) {
-        *ret_why = describe(config, r);
+        *ret_why = describe(config->device, r);
         return r;
     }
     struct xtr_tap *tap = em_calloc(1, sizeof *tap);

@@ -34,8 +34,14 @@ struct xtr_tap_config {
 int xtr_tap_new(struct ev_loop *loop, const struct xtr_tap_config *config, struct xtr_tap **ret_tap,
                 char **ret_why);
 
+/* May this process listen at all?  As xtr_tap_new() has it. */
+int xtr_tap_check(char **ret_why);
+
 /* NULL is fine. */
 void xtr_tap_free(struct xtr_tap *tap);
+
+/* The device's own MAC: a guest's answer to it goes no further than this host. */
+void xtr_tap_mac(const struct xtr_tap *tap, uint8_t ret_mac[EM_MAC_SIZE]);
 
 /* Sends a frame to the guest; 0 or -errno. */
 int xtr_tap_send(struct xtr_tap *tap, const uint8_t *bytes, size_t size);

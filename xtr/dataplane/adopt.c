@@ -45,19 +45,20 @@ static void adopt_network(void *aux, const struct dp_link *link)
     dp_shadow_device(&dp->shadow, link->ifindex)->state = link->is_up ? DP_LINK_UP : DP_LINK_DOWN;
 }
 
-/* A port in a bridge of ours that does not learn: see network.c. */
+/* A port in a bridge of ours; one that learns was put there by others, and may have been
+ * borrowed: see network.c. */
 static void adopt_port(void *aux, const struct dp_link *link)
 {
     struct dp *dp = aux;
     const struct dp_device_rec *master = dp_shadow_device(&dp->shadow, link->master);
 
-    if (!master || master->role != DP_DEVICE_BRIDGE || link->network_id || link->brport.learning)
+    if (!master || master->role != DP_DEVICE_BRIDGE || link->network_id)
         return;
     struct dp_port_rec key = {.network_id = master->network_id};
     memcpy(key.device, link->name, sizeof(key.device));
     struct dp_port_rec *rec = dp_table_put(&dp->shadow.ports, &key);
     rec->ifindex = link->ifindex;
-    rec->flags = DP_ADOPTED;
+    rec->flags = DP_ADOPTED | (link->brport.learning ? DP_BORROWED : 0);
     dp_shadow_set_device(&dp->shadow, link->ifindex, key.network_id, DP_DEVICE_PORT);
 }
 
@@ -291,8 +292,11 @@ static void sweep_network(struct dp *dp, uint32_t network_id, struct tally *tall
         char device[IFNAMSIZ];
         if (rec->network_id != network_id || !(rec->flags & DP_ADOPTED))
             continue;
+        bool is_borrowed = rec->flags & DP_BORROWED;
         memcpy(device, rec->device, sizeof(device));
-        count_result(tally, dp_network_delete_port(dp, network_id, device));
+        int r = dp_network_delete_port(dp, network_id, device);
+        if (r || !is_borrowed)
+            count_result(tally, r);
     }
 }
 

@@ -94,7 +94,8 @@ static void check_port(struct dp_check *check)
              dp_bridge_name(port->network_id, bridge));
     dp_check_tell(check, port->network_id, "device", "missing", entry);
     if (check->is_repair)
-        dp_check_note(check, dp_network_put_port(check->dp, port->network_id, device));
+        dp_check_note(check, dp_network_put_port(check->dp, port->network_id, device,
+                                                 port->flags & DP_BORROWED));
 }
 
 /* ---- the walk */

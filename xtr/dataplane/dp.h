@@ -66,6 +66,9 @@ struct dp_op {
     struct em_ip ip;
     uint8_t mac[EM_MAC_SIZE];
     char device[IFNAMSIZ];
+    /* DP_PORT_PUT: somebody else has put the device into the network and will take it out; it
+     * goes on learning, and a delete leaves it where it is. */
+    bool is_borrowed;
 
     /* Out: 0 or -errno.  For all verbs -EEXIST: a stranger's entry or device is in the way
      * and stays; -ENOENT: the network or set that the op names has not been put; -ENOBUFS:
@@ -74,7 +77,7 @@ struct dp_op {
      *   set       -EBUSY: a MAC names it; -EAFNOSUPPORT: a target's address family is not
      *             that of the tunnels; -E2BIG: more than 64 targets
      *   flood     -EAFNOSUPPORT as above
-     *   port      -ENODEV: no such device; -EBUSY: it has another master, or is the
+     *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has another master, or is the
      *             underlay's
      *   local     -ENODEV: the device is no port of the network (put it first) */
     int err;

@@ -123,7 +123,7 @@ void dp_set_sort(struct nexthop_grp *members, size_t n);
 /* network.c: bridges, vxlan devices, ports. */
 int dp_network_put(struct dp *dp, const struct dp_network *want);
 int dp_network_delete(struct dp *dp, uint32_t network_id);
-int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device);
+int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, bool is_borrowed);
 int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *device);
 /* Is the port's device in place, as it should be?  Records an ifindex that is new. */
 bool dp_network_port_stands(struct dp *dp, struct dp_port_rec *port);

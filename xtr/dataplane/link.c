@@ -27,6 +27,8 @@
 #include <unistd.h>
 
 #define ALIAS "eidmap:"
+/* IFLA_BR_FDB_MAX_LEARNED, which older headers lack. */
+#define BR_FDB_MAX_LEARNED (IFLA_BR_MCAST_QUERIER_STATE + 2)
 
 char *dp_bridge_name(uint32_t network_id, char name[IFNAMSIZ])
 {
@@ -133,34 +135,33 @@ static void parse_info(const struct nlattr *info, struct dp_link *link)
         parse_brport(slave_data, &link->brport);
 }
 
-static bool parse_link(const struct nlmsghdr *message, struct dp_link *link)
+bool dp_link_parse(const struct nlmsghdr *message, struct dp_link *ret_link)
 {
     const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(message);
     const struct nlattr *attr;
 
-    if (message->nlmsg_type != RTM_NEWLINK)
+    if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK)
         return false;
-    *link = (struct dp_link){.ifindex = (uint32_t)ifi->ifi_index,
-                             .is_up = ifi->ifi_flags & IFF_UP,
-                             .is_running = ifi->ifi_flags & IFF_RUNNING,
-                             .is_loopback = ifi->ifi_flags & IFF_LOOPBACK};
+    *ret_link = (struct dp_link){.ifindex = (uint32_t)ifi->ifi_index,
+                                 .is_up = ifi->ifi_flags & IFF_UP,
+                                 .is_loopback = ifi->ifi_flags & IFF_LOOPBACK};
     mnl_attr_for_each(attr, message, sizeof(*ifi))
     {
         switch (mnl_attr_get_type(attr)) {
         case IFLA_IFNAME:
-            snprintf(link->name, sizeof(link->name), "%s", mnl_attr_get_str(attr));
+            snprintf(ret_link->name, sizeof(ret_link->name), "%s", mnl_attr_get_str(attr));
             break;
         case IFLA_MASTER:
-            link->master = mnl_attr_get_u32(attr);
+            ret_link->master = mnl_attr_get_u32(attr);
             break;
         case IFLA_MTU:
-            link->mtu = mnl_attr_get_u32(attr);
+            ret_link->mtu = mnl_attr_get_u32(attr);
             break;
         case IFLA_IFALIAS:
-            link->network_id = parse_alias(mnl_attr_get_str(attr));
+            ret_link->network_id = parse_alias(mnl_attr_get_str(attr));
             break;
         case IFLA_LINKINFO:
-            parse_info(attr, link);
+            parse_info(attr, ret_link);
             break;
         }
     }
@@ -169,7 +170,7 @@ static bool parse_link(const struct nlmsghdr *message, struct dp_link *link)
 
 static void take_link(void *aux, const struct nlmsghdr *message)
 {
-    (void)parse_link(message, aux);
+    (void)dp_link_parse(message, aux);
 }
 
 static struct nlmsghdr *begin(struct dp_nl *nl, uint16_t type, uint16_t flags, uint32_t ifindex)
@@ -202,7 +203,7 @@ static void visit_link(void *aux, const struct nlmsghdr *message)
     const struct link_visit *visit = aux;
     struct dp_link link;
 
-    if (parse_link(message, &link))
+    if (dp_link_parse(message, &link))
         visit->on_link(visit->aux, &link);
 }
 
@@ -415,6 +416,18 @@ int dp_link_set_local(struct dp_nl *nl, uint32_t ifindex, const struct em_ip *lo
     struct nlattr *data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
     mnl_attr_put(message, local->size == 16 ? IFLA_VXLAN_LOCAL6 : IFLA_VXLAN_LOCAL, local->size,
                  local->addr);
+    mnl_attr_nest_end(message, data);
+    mnl_attr_nest_end(message, info);
+    return dp_nl_commit(nl);
+}
+
+int dp_link_limit_bridge(struct dp_nl *nl, uint32_t ifindex, uint32_t most)
+{
+    struct nlmsghdr *message = begin(nl, RTM_NEWLINK, 0, ifindex);
+    struct nlattr *info = mnl_attr_nest_start(message, IFLA_LINKINFO);
+    mnl_attr_put_strz(message, IFLA_INFO_KIND, "bridge");
+    struct nlattr *data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
+    mnl_attr_put_u32(message, BR_FDB_MAX_LEARNED, most);
     mnl_attr_nest_end(message, data);
     mnl_attr_nest_end(message, info);
     return dp_nl_commit(nl);

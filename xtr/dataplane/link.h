@@ -43,6 +43,11 @@ struct dp_link {
 char *dp_bridge_name(uint32_t network_id, char name[IFNAMSIZ]);
 char *dp_vxlan_name(uint32_t network_id, char name[IFNAMSIZ]);
 
+struct nlmsghdr;
+
+/* Of RTM_NEWLINK or RTM_DELLINK; false for any other message. */
+bool dp_link_parse(const struct nlmsghdr *message, struct dp_link *ret_link);
+
 /* 0, -ENODEV, or -errno. */
 int dp_link_get(struct dp_nl *nl, const char *name, struct dp_link *ret_link);
 int dp_link_get_index(struct dp_nl *nl, uint32_t ifindex, struct dp_link *ret_link);
@@ -67,6 +72,9 @@ int dp_link_release(struct dp_nl *nl, uint32_t ifindex);
 
 /* Gives a vxlan device another address of its family, in place. */
 int dp_link_set_local(struct dp_nl *nl, uint32_t ifindex, const struct em_ip *local);
+
+/* MACs that a bridge may learn; kernels before 6.8 know no such limit, and set none. */
+int dp_link_limit_bridge(struct dp_nl *nl, uint32_t ifindex, uint32_t most);
 
 int dp_link_set_mtu(struct dp_nl *nl, uint32_t ifindex, uint32_t mtu);
 int dp_link_set_up(struct dp_nl *nl, uint32_t ifindex);

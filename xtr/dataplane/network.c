@@ -3,7 +3,8 @@
  * Bridge: no STP, no multicast snooping, no address.  vxlan port of it: no learning (the
  * map knows), ARP and ND suppression, unknown unicast only where the network asks for it.
  * A local port does not learn either: a guest cannot draw a remote MAC to itself by sending
- * with it; that also marks the ports that xtr has put here, since others' learn.
+ * with it; that also marks the ports that xtr has put here, since others' learn.  A borrowed
+ * port, which others have put here, learns on: what the kernel learns is how it was found.
  *
  * The VNI and UDP port of a vxlan device are fixed when it is made; another value means a new
  * device, and its FDB is sent again from the shadow.  Its address can be changed in place. */
@@ -24,8 +25,11 @@ static struct dp_brport vxlan_port_flags(enum em_flood flood)
                               .bcast_flood = flood != EM_FLOOD_NONE};
 }
 
-static const struct dp_brport local_port_flags = {
-    .unicast_flood = true, .mcast_flood = true, .bcast_flood = true};
+static struct dp_brport local_port_flags(bool is_borrowed)
+{
+    return (struct dp_brport){
+        .learning = is_borrowed, .unicast_flood = true, .mcast_flood = true, .bcast_flood = true};
+}
 
 static bool is_same_brport(const struct dp_brport *a, const struct dp_brport *b)
 {
@@ -215,7 +219,8 @@ static int resend_bridge(struct dp *dp, uint32_t network_id)
         const struct dp_port_rec *port = dp_table_at(&dp->shadow.ports, i);
         if (port->network_id != network_id)
             continue;
-        int err = dp_link_enslave(dp->nl, port->ifindex, network->bridge, &local_port_flags);
+        struct dp_brport brport = local_port_flags(port->flags & DP_BORROWED);
+        int err = dp_link_enslave(dp->nl, port->ifindex, network->bridge, &brport);
         r = r ? r : err;
     }
     for (uint32_t i = 0; i < dp->shadow.macs.len; i++) {
@@ -392,10 +397,10 @@ static int resend_locals(struct dp *dp, uint32_t was, uint32_t ifindex)
     return r;
 }
 
-static bool is_in_place(const struct dp_link *link, const struct dp_network_rec *network)
+static bool is_in_place(const struct dp_link *link, const struct dp_network_rec *network,
+                        const struct dp_brport *brport)
 {
-    return link->master == network->bridge && link->is_up &&
-           is_same_brport(&link->brport, &local_port_flags);
+    return link->master == network->bridge && link->is_up && is_same_brport(&link->brport, brport);
 }
 
 /* Never a device that the tunnels run over: the host would be cut off. */
@@ -409,10 +414,11 @@ static int check_port(const struct dp *dp, const struct dp_link *link,
     return 0;
 }
 
-int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device)
+int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, bool is_borrowed)
 {
     const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
     struct dp_port_rec key, *rec = find_port(dp, network_id, device, &key);
+    struct dp_brport brport = local_port_flags(is_borrowed);
     struct dp_link link = {0};
 
     if (!network)
@@ -420,10 +426,12 @@ int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device)
     int r = dp_link_get(dp->nl, key.device, &link);
     if (r == 0)
         r = check_port(dp, &link, network);
+    if (r == 0 && is_borrowed && !link.master)
+        r = -ENODEV;
     if (r)
         return r;
-    if (!is_in_place(&link, network)) {
-        r = dp_link_enslave(dp->nl, link.ifindex, network->bridge, &local_port_flags);
+    if (!is_in_place(&link, network, &brport)) {
+        r = dp_link_enslave(dp->nl, link.ifindex, network->bridge, &brport);
         if (r)
             return r;
     }
@@ -431,7 +439,7 @@ int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device)
         rec = dp_table_put(&dp->shadow.ports, &key);
     else if (rec->ifindex != link.ifindex || link.master != network->bridge)
         r = resend_locals(dp, rec->ifindex, link.ifindex);
-    rec->flags = 0;
+    rec->flags = is_borrowed ? DP_BORROWED : 0;
     set_device(dp, &rec->ifindex, link.ifindex, network_id, DP_DEVICE_PORT);
     return r;
 }
@@ -446,7 +454,7 @@ int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *devic
         return 0;
     assert(network);
     int r = dp_link_get_index(dp->nl, rec->ifindex, &link);
-    if (r == 0 && link.master == network->bridge)
+    if (r == 0 && link.master == network->bridge && !(rec->flags & DP_BORROWED))
         r = dp_link_release(dp->nl, rec->ifindex);
     if (r && r != -ENODEV)
         return r;
@@ -459,10 +467,11 @@ int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *devic
 bool dp_network_port_stands(struct dp *dp, struct dp_port_rec *port)
 {
     const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, port->network_id);
+    struct dp_brport brport = local_port_flags(port->flags & DP_BORROWED);
     struct dp_link link = {0};
 
     return dp_link_get(dp->nl, port->device, &link) == 0 && link.ifindex == port->ifindex &&
-           is_in_place(&link, network);
+           is_in_place(&link, network, &brport);
 }
 
 const char *dp_network_fault(struct dp *dp, const struct dp_network_rec *network)

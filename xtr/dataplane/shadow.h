@@ -50,7 +50,8 @@ enum {
     DP_BY_DST = 1 << 6,    /* remote MAC: its vxlan entry names an address, not a group */
     DP_ON_BRIDGE = 1 << 7, /* MAC: which halves a dump has shown */
     DP_ON_VXLAN = 1 << 8,
-    DP_SEEN = 1 << 9, /* shown by the dump of a check */
+    DP_SEEN = 1 << 9,      /* shown by the dump of a check */
+    DP_BORROWED = 1 << 10, /* port: somebody else has put its device into the bridge */
 };
 
 struct dp_mac_rec {

@@ -203,6 +203,21 @@ static struct test_frame answer(const char *ip, const char *asker_ip)
     return raw;
 }
 
+Test(frame, a_probe_asks_one_station_and_claims_nothing)
+{
+    static const char *const ips[] = {"10.0.0.1", "fd00::1"};
+    for (size_t i = 0; i < 2; i++) {
+        struct test_frame raw = {0};
+        struct em_ip ip = test_ip(ips[i]);
+        raw.size = xtr_frame_probe(raw.bytes, &ip, (uint8_t[]){2, 0, 0, 0, 0, 1},
+                                   (uint8_t[]){2, 0, 0, 0, 0, 2});
+        cr_assert(claims(raw, ""));
+        cr_assert(eq(int, frame.kind, i ? XTR_FRAME_ND_PROBE : XTR_FRAME_ARP_PROBE));
+        cr_assert(is_mac(frame.dst_mac, M1) && is_mac(frame.src_mac, M2));
+        cr_assert(is_ip(&frame.target, ips[i]));
+    }
+}
+
 Test(frame, an_answer_is_what_the_rfcs_want)
 {
     cr_assert(claims(answer("10.0.0.1", "10.0.0.2"), "10.0.0.1"));

@@ -605,6 +605,38 @@ Test(mapcache, a_device_leaves_its_old_network_before_it_enters_another)
            "net 2 vni 200\n");
 }
 
+/* Is the last order for the device to borrow it? */
+static bool is_borrowed(const char *device)
+{
+    struct dp_op ops[XTR_OPS_MAX];
+    bool is = false;
+    while (xtr_mapcache_done(cache) != xtr_mapcache_tail(cache)) {
+        size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX);
+        tables_apply(tables, ops, n);
+        xtr_mapcache_applied(cache);
+        for (size_t i = 0; i < n; i++)
+            if (ops[i].verb == DP_PORT_PUT && !strcmp(ops[i].device, device))
+                is = ops[i].is_borrowed;
+    }
+    return is;
+}
+
+Test(mapcache, a_device_is_borrowed_while_all_its_ports_have_borrowed_it)
+{
+    struct em_eid macs[] = {eid("02:00:00:00:00:01"), eid("02:00:00:00:00:02")};
+    struct em_port_id a = port_id("a"), b = port_id("b");
+    feed_network(1, 100, EM_FLOOD_BROADCAST);
+    cr_assert(eq(int, xtr_mapcache_open(cache, 1, 0), 0));
+    xtr_mapcache_attach_borrowed(cache, &a, 1, "tap0", &macs[0], 1);
+    cr_assert(is_borrowed("tap0"));
+    xtr_mapcache_attach(cache, &b, 1, "tap0", &macs[1], 1);
+    cr_assert(not(is_borrowed("tap0")));
+    xtr_mapcache_detach(cache, &b);
+    cr_assert(is_borrowed("tap0"));
+    xtr_mapcache_attach(cache, &a, 1, "tap0", &macs[0], 1);
+    cr_assert(not(is_borrowed("tap0")));
+}
+
 Test(mapcache, names_prefixes_and_services_are_kept_and_give_no_entry)
 {
     two_networks();

@@ -92,6 +92,20 @@ Test(save, what_is_written_is_read)
     xtr_saved_free(&saved);
 }
 
+Test(save, every_source_is_read_as_it_was)
+{
+    struct xtr_saved saved;
+    add("p1", XTR_SOURCE_WATCH);
+    add("p2", XTR_SOURCE_CONFIG);
+    add("p3", XTR_SOURCE_SOCKET);
+    cr_assert(eq(int, xtr_save_write(dir, &ports, 1), 0));
+    cr_assert(eq(int, xtr_save_read(dir, &saved), 0));
+    cr_assert(saved.ports[0].wish.source == XTR_SOURCE_WATCH);
+    cr_assert(saved.ports[1].wish.source == XTR_SOURCE_CONFIG);
+    cr_assert(saved.ports[2].wish.source == XTR_SOURCE_SOCKET);
+    xtr_saved_free(&saved);
+}
+
 Test(save, the_file_replaces_the_old_one)
 {
     add("p1", XTR_SOURCE_SOCKET);

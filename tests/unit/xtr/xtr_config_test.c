@@ -82,8 +82,36 @@ Test(xtr_config, a_port_of_the_file_becomes_a_wish)
     xtr_config_free(&config);
 }
 
+Test(xtr_config, a_watch_has_its_defaults)
+{
+    cr_assert(
+        eq(int, load("node_id: h1\nwatch: [{network: blue}, {network: red, idle: 30s}]\n"), 0),
+        "%s", why);
+    const struct xtr_config_watch *w = config.watches;
+    cr_assert(eq(sz, config.n_watches, 2));
+    cr_assert(eq(str, w->devices, "*"));
+    cr_assert(w->idle_ms == 300000 && w->max_ports == 256 && !w->takes_any);
+    cr_assert(eq(u64, w[1].idle_ms, 30000));
+    xtr_config_free(&config);
+    cr_assert(eq(int,
+                 load("node_id: h1\nwatch: [{network: blue, devices: 'vnet*', max_ports: 8, "
+                      "take_over: any}]\n"),
+                 0),
+              "%s", why);
+    w = config.watches;
+    cr_assert(eq(str, w->devices, "vnet*"));
+    cr_assert(w->max_ports == 8 && w->takes_any);
+    xtr_config_free(&config);
+}
+
 Test(xtr_config, faults_are_told_with_their_key)
 {
+    refused("watch: [{devices: '*'}]\n", "network");
+    refused("watch: [{network: blue, take_over: all}]\n", "take_over");
+    refused("watch: [{network: blue, max_ports: 0}]\n", "max_ports");
+    refused("watch: [{network: blue}, {network: blue}]\n", "watch[1].network");
+    refused("node_id: a2345678901234567890123456789012\nwatch: [{network: blue}]\n",
+            "node_id");
     refused("node_id: 'no node'\n", "node_id");
     refused("rloc: [127.0.0.1]\n", "underlay");
     refused("rloc: [192.0.2.1, 192.0.2.2]\n", "one address of each family");
