@@ -27,6 +27,13 @@ size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n);
 int dataplane_sweep(struct dataplane *plane, uint32_t network_id);
 int64_t dataplane_check(struct dataplane *plane, bool repair, dp_visit_fn *visit, void *aux);
 
+/* As in dp_class. */
+int dataplane_miss_open(struct dataplane *plane, uint32_t network_id, int *ret_fd);
+void dataplane_miss_close(struct dataplane *plane, uint32_t network_id);
+int dataplane_idle(struct dataplane *plane, uint32_t network_id, const uint8_t *mac,
+                   uint64_t *ret_ms);
+void dataplane_adopted(struct dataplane *plane, uint32_t network_id, dp_eid_fn *visit, void *aux);
+
 bool dataplane_is_disturbed(struct dataplane *plane);
 
 struct dataplane_stats dataplane_stats(const struct dataplane *plane);

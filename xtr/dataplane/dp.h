@@ -87,6 +87,7 @@ struct dp_difference {
     const char *kind;    /* "missing", "extra", "wrong", "foreign" */
     const char *entry;   /* as the kernel's tools print it */
 };
+typedef void dp_eid_fn(void *aux, const struct em_eid *eid);
 typedef void dp_visit_fn(void *aux, const struct dp_difference *difference);
 
 /* One per forwarding plane.  Calls block, none logs. */
@@ -120,6 +121,22 @@ struct dp_class {
     /* Has somebody else taken away, since the last call, what entries stand on?  Then a
      * check with 'repair' is due.  Cheap. */
     bool (*is_disturbed)(struct dp *dp);
+
+    /* Misses of a network that has been put: what the data plane has no entry for can be read
+     * from the descriptor, one frame a read (unicast to unknown MACs; ARP requests and neighbour
+     * solicitations that it does not answer itself), and a frame that is written there comes
+     * into the network.  Lent until miss_close(), or until the network is deleted.  -ENOENT: not
+     * put; -EBUSY: another agent has it; -errno. */
+    int (*miss_open)(struct dp *dp, uint32_t network_id, int *ret_fd);
+    void (*miss_close)(struct dp *dp, uint32_t network_id);
+
+    /* Since when has no frame gone to this remote MAC?  As the forwarding plane itself has
+     * marked it; a put is a use.  -ENOENT: it has no entry. */
+    int (*idle)(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms);
+
+    /* Visits the addresses that were adopted and have not been put since: first those of
+     * neighbours, then remote MACs. */
+    void (*adopted)(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux);
 
     /* Number of entries that stand by the shadow. */
     uint64_t (*count)(const struct dp *dp);

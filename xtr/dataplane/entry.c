@@ -103,6 +103,16 @@ static bool take_mac(const struct nlattr *attr, uint8_t *mac)
     return true;
 }
 
+/* The kernel counts in hundredths of a second (USER_HZ). */
+static uint64_t take_used(const struct nlattr *attr)
+{
+    struct nda_cacheinfo info = {0};
+
+    if (mnl_attr_get_payload_len(attr) >= sizeof(info))
+        memcpy(&info, mnl_attr_get_payload(attr), sizeof(info));
+    return (uint64_t)info.ndm_used * 10;
+}
+
 bool dp_fdb_parse(const struct nlmsghdr *message, struct dp_fdb *ret_fdb)
 {
     const struct ndmsg *ndm = mnl_nlmsg_get_payload(message);
@@ -133,6 +143,9 @@ bool dp_fdb_parse(const struct nlmsghdr *message, struct dp_fdb *ret_fdb)
             break;
         case NDA_MASTER:
             ret_fdb->master = mnl_attr_get_u32(attr);
+            break;
+        case NDA_CACHEINFO:
+            ret_fdb->used_ms = take_used(attr);
             break;
         }
     }

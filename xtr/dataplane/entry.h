@@ -24,8 +24,9 @@ struct dp_fdb {
     uint16_t state; /* NUD_* */
     uint32_t nhid;  /* 0: none */
     struct em_ip dst;
-    uint32_t vni;  /* 0: the device's */
-    uint16_t port; /* host order; 0: the device's */
+    uint32_t vni;     /* 0: the device's */
+    uint16_t port;    /* host order; 0: the device's */
+    uint64_t used_ms; /* ago, in what was read: a frame went to this MAC, or the entry was made */
 };
 
 struct dp_neigh {

@@ -7,6 +7,7 @@
  *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
  *   check.c       dump, compare, repair               watch.c    what others take away
+ *   missport.c    a tap for what nobody knows
  *
  * For each network there is a bridge "emb7" and on it a vxlan device "emx7" (the id in hex),
  * both with the alias "eidmap:7".  A vxlan device speaks one address family: IPv4 when the
@@ -190,6 +191,8 @@ static void kernel_close(struct dp *dp)
     if (!dp)
         return;
     dp_nl_close(dp->nl);
+    for (uint32_t i = 0; i < dp->shadow.networks.len; i++)
+        dp_miss_close(dp_table_at(&dp->shadow.networks, i));
     dp_shadow_fini(&dp->shadow);
     free(dp);
 }
@@ -237,6 +240,13 @@ out:
     return r;
 }
 
+static void kernel_miss_close(struct dp *dp, uint32_t network_id)
+{
+    struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
+    if (network)
+        dp_miss_close(network);
+}
+
 static uint64_t kernel_count(const struct dp *dp)
 {
     return dp_shadow_count(&dp->shadow);
@@ -250,5 +260,9 @@ const struct dp_class dp_kernel = {
     .sweep = dp_sweep,
     .check = dp_check,
     .is_disturbed = dp_is_disturbed,
+    .miss_open = dp_miss_open,
+    .miss_close = kernel_miss_close,
+    .idle = dp_mac_idle,
+    .adopted = dp_adopted,
     .count = kernel_count,
 };

@@ -87,6 +87,8 @@ struct dp_network_rec {
     struct dp_network want; /* as put; of an adopted one only id and VNI */
     uint32_t mtu;           /* in force */
     uint32_t bridge, vxlan; /* ifindex */
+    uint32_t miss;          /* ifindex of the miss port; 0: none */
+    int miss_fd;            /* of its tap */
     uint16_t flags;
 };
 
