@@ -4,7 +4,7 @@
  *
  * A port is registered only after its device has been found: the map must not lead traffic
  * to a host that cannot deliver it. */
-#include "agent_state.h"
+#include "agent_misses.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -136,7 +136,8 @@ static void on_feed(void *aux, const struct em_feed *page)
 static void subscribe(struct xtr_agent *agent, struct xtr_sub *sub)
 {
     uint32_t network_id = sub->network_id;
-    if (agent->other.is_met || xtr_mapcache_keeps_network(agent->cache, network_id))
+    if (sub->is_resolved || agent->other.is_met ||
+        xtr_mapcache_keeps_network(agent->cache, network_id))
         return;
     int64_t id =
         em_client_subscribe(agent->client, network_id, NULL, sub->place.revision, on_feed, sub);
@@ -190,6 +191,32 @@ void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id)
     }
 }
 
+static bool is_resolved(const struct xtr_agent *agent, uint32_t network_id)
+{
+    const struct em_network *network = xtr_mapcache_network_by_id(agent->cache, network_id);
+    return network && network->fill == EM_FILL_RESOLVE;
+}
+
+/* As the map says now how it is filled. */
+static void fill_network(struct xtr_agent *agent, struct xtr_sub *sub)
+{
+    sub->is_resolved = is_resolved(agent, sub->network_id);
+    if (!sub->is_resolved) {
+        subscribe(agent, sub);
+        return;
+    }
+    sub->place = (struct xtr_place){0};
+    xtr_misses_open(agent, sub->network_id);
+}
+
+/* What is known stays: a new subscription begins with a full pass. */
+static void unfill_network(struct xtr_agent *agent, struct xtr_sub *sub)
+{
+    unsubscribe(agent, &sub->request);
+    sub->place = (struct xtr_place){0};
+    xtr_misses_close(agent, sub->network_id);
+}
+
 static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id)
 {
     if (xtr_mapcache_is_open(agent->cache, network_id))
@@ -201,14 +228,14 @@ static void open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t 
     sub->agent = agent;
     sub->network_id = network_id;
     sub->place = xtr_store_recall(agent, network_id);
-    subscribe(agent, sub);
     em_list_append(&agent->subs, &sub->item);
+    fill_network(agent, sub);
     xtr_store_news(agent);
 }
 
 static void close_network(struct xtr_agent *agent, struct xtr_sub *sub)
 {
-    unsubscribe(agent, &sub->request);
+    unfill_network(agent, sub);
     xtr_mapcache_close(agent->cache, sub->network_id);
     xtr_store_void(agent);
     em_list_remove(&sub->item);
@@ -221,6 +248,7 @@ void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port)
 {
     if (!port->plane_network)
         return;
+    xtr_misses_detach(agent, port);
     xtr_mapcache_detach(agent->cache, &port->id);
     xtr_port_unplugged(port);
     port->plane_network = 0;
@@ -235,6 +263,7 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
     open_network(agent, port->network_id, xtr_config_segment(agent->config, port->network));
     xtr_mapcache_attach(agent->cache, &port->id, port->network_id, port->device, port->eids,
                         port->n_eids);
+    xtr_misses_attach(agent, port);
     port->plane_network = port->network_id;
     port->plane_version = port->version;
 }
@@ -254,11 +283,22 @@ static void place_port(struct xtr_agent *agent, struct xtr_port *port)
         xtr_agent_leave_plane(agent, port);
 }
 
-static void drop_unneeded(struct xtr_agent *agent)
+static void refill(struct xtr_agent *agent, struct xtr_sub *sub)
 {
-    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
+    em_info("network %u is %s from now on", sub->network_id,
+            sub->is_resolved ? "subscribed to" : "resolved on misses");
+    unfill_network(agent, sub);
+    fill_network(agent, sub);
+}
+
+static void look_at_networks(struct xtr_agent *agent)
+{
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
         if (!xtr_mapcache_has_locals(agent->cache, sub->network_id))
             close_network(agent, sub);
+        else if (sub->is_resolved != is_resolved(agent, sub->network_id))
+            refill(agent, sub);
+    }
 }
 
 static void place_ports(struct xtr_agent *agent)
@@ -268,7 +308,7 @@ static void place_ports(struct xtr_agent *agent)
         if (port)
             place_port(agent, port);
     }
-    drop_unneeded(agent);
+    look_at_networks(agent);
     xtr_store_recalled(agent);
 }
 
@@ -459,6 +499,8 @@ static void sweep(struct xtr_agent *agent)
     bool is_all =
         agent->registrar.session == XTR_SESSION_STEADY && xtr_mapcache_is_complete(agent->cache, 0);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
+        if (sub->is_resolved)
+            sub->has_end = xtr_misses_is_adopted(agent, sub->network_id);
         if (!sub->is_swept && sub->has_end && xtr_mapcache_done(agent->cache) >= sub->end) {
             int n = dataplane_sweep(agent->plane, sub->network_id);
             sub->is_swept = n >= 0;
@@ -479,6 +521,7 @@ static void turn(struct xtr_agent *agent)
     save_beside(agent);
     place_ports(agent);
     bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
+    xtr_misses_turn(agent);
     run_registrar(agent);
     update_ports(agent);
     sweep(agent);
@@ -536,6 +579,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
         if (!sub->request)
             subscribe(agent, sub);
     xtr_agent_mind_doubts(agent);
+    xtr_misses_tick(agent);
     agent->is_unsaved |= agent->save_err != 0;
     repair(agent);
     xtr_pump_retry(&agent->pump);
@@ -632,6 +676,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     xtr_ports_init(&agent->ports);
     xtr_registrar_init(&agent->registrar);
     start_watchers(agent);
+    xtr_misses_new(agent);
     int r = open_plane(config, &conf, &agent->plane, ret_why);
     if (r)
         goto fail;
@@ -667,6 +712,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     ev_timer_stop(agent->loop, &agent->more);
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_stop(agent->loop, &agent->tick);
+    xtr_misses_free(agent);
     em_client_free(agent->client);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);

@@ -23,6 +23,7 @@
 #include "dataplane/dataplane.h"
 #include "mapcache.h"
 #include "ports.h"
+#include "resolver.h"
 
 struct ev_loop;
 struct xtr_agent;
@@ -69,6 +70,7 @@ struct xtr_agent_status {
     uint64_t n_kept;         /* ports, nodes and networks that the map no longer shows */
     uint64_t n_passes;       /* full passes of a feed that were begun since the start */
     uint64_t saved_revision; /* of the map-cache on disk; 0: none */
+    struct xtr_resolver_counts misses;
     const char *const *problems;
     size_t n_problems;
 };

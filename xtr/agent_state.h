@@ -1,6 +1,7 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
  * agent_ports.c what comes and goes by request, agent_store.c the map-cache on disk,
- * agent_guard.c servers that are doubted, agent_view.c what is shown. */
+ * agent_guard.c servers that are doubted, agent_misses.c networks that are resolved,
+ * agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -29,10 +30,11 @@ struct xtr_sub {
     struct xtr_agent *agent;
     uint32_t network_id;
     struct xtr_place place;
-    int64_t request; /* 0: refused or over; asked for again */
-    bool has_end;    /* the snapshot has been shown to its end ... */
-    uint64_t end;    /* ... at this position, */
-    bool is_swept;   /* and what was adopted and is not in it has gone */
+    int64_t request;  /* 0: refused or over; asked for again */
+    bool is_resolved; /* "fill: resolve": no feed, agent_misses.c fills the map-cache */
+    bool has_end;     /* the snapshot has been shown to its end ... */
+    uint64_t end;     /* ... at this position, */
+    bool is_swept;    /* and what was adopted and is not in it has gone */
 };
 
 /* The map-cache on disk. */
@@ -86,6 +88,7 @@ struct xtr_agent {
     ev_timer more;   /* at once, while the data plane has more to do */
     ev_timer beat, tick;
 
+    struct xtr_misses *misses;
     struct xtr_saver saver;
     bool is_unsaved; /* the state file is behind, apart from a write under way */
     int save_err;

@@ -1,5 +1,5 @@
 /* What people see of the agent, and the check that they ask for. */
-#include "agent_state.h"
+#include "agent_misses.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -52,6 +52,10 @@ static void find_problems(struct xtr_agent *agent)
                     em_asprintf("%llu entries were not made: a stranger's entry is in the way; "
                                 "see 'mapctl xtr check'",
                                 (unsigned long long)agent->pump.n_foreign));
+    uint32_t network_id, at_net = 0;
+    for (int err; (err = xtr_misses_next_problem(agent, &at_net, &network_id));)
+        add_problem(agent, em_asprintf("network %u: no miss port, so nothing is resolved: %s",
+                                       network_id, em_strerror(err)));
     const char *node;
     for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
         add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
@@ -86,6 +90,7 @@ const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
     agent->status.n_kept = n_kept(agent);
     agent->status.n_passes = agent->n_passes;
     agent->status.saved_revision = agent->store.saved_revision;
+    agent->status.misses = xtr_misses_counts(agent);
     agent->status.problems = (const char *const *)agent->problems;
     return &agent->status;
 }

@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "eidmap/addr.h"
 #include "net/socket.h"
+#include "resolver.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -125,6 +126,13 @@ static const struct em_config_option options[] = {
      .help = "A snapshot that lacks more than so many percent of what was known is doubted: what "
              "it lacks is kept until 'mapctl xtr accept', or until another map server shows the "
              "same; 100: never."},
+    {"misses.rate", EM_CONFIG_UINT, CONF(miss_rate), .fallback = "100", .min = 1, .max = 100000,
+     .help = "Misses a second that one port may cause in networks with fill: resolve; twice that "
+             "in a burst."},
+    {"misses.entries", EM_CONFIG_UINT, CONF(miss_entries), .fallback = "8192", .min = 2,
+     .max = XTR_FOUND_MAX, .help = "Resolved addresses of one such network at a time."},
+    {"misses.idle", EM_CONFIG_DURATION, CONF(miss_idle_ms), .fallback = "10m", .min = 2000,
+     .max = 86400000, .help = "Without a frame for so long such an address is forgotten."},
     {"log", EM_CONFIG_CHOICE, CONF(log_level), .choices = log_levels, .is_live = true,
      .help = "What is logged on standard error."},
     {"networks", EM_CONFIG_LIST, EM_CONFIG_LIST_AT(struct xtr_config, networks, n_networks),

@@ -84,6 +84,12 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     msg->n_kept = status->n_kept;
     msg->n_snapshots = status->n_passes;
     msg->saved_revision = status->saved_revision;
+    msg->n_misses = status->misses.n_misses;
+    msg->n_resolved = status->misses.n_resolved;
+    msg->n_negative = status->misses.n_negative;
+    msg->n_miss_dropped = status->misses.n_dropped;
+    msg->n_miss_aged = status->misses.n_aged;
+    msg->n_miss_entries = status->misses.n_found;
     return msg;
 }
 

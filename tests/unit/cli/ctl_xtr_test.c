@@ -54,6 +54,12 @@ static void answer_status(Eidmap__Envelope *reply, struct fake_server *server)
     body.n_entries = 7;
     body.problems = problems;
     body.n_problems = 1;
+    body.n_misses = 1000;
+    body.n_miss_dropped = 300;
+    body.n_resolved = 20;
+    body.n_negative = 30;
+    body.n_miss_entries = 10;
+    body.n_miss_aged = 7;
     reply->body_case = BODY(XTR_STATUS_REPLY);
     reply->xtr_status_reply = &body;
     fake_send(server, reply);
@@ -187,6 +193,7 @@ Test(ctl_xtr, status_shows_server_revisions_and_problems)
     ctl_assert_has(run.out, "tls://192.0.2.10:4342");
     ctl_assert_has(run.out, "50, installed 49");
     ctl_assert_has(run.out, "an MTU of 1400");
+    ctl_assert_has(run.out, "1000, dropped 300; 20 resolved, 30 negative; 10 entries, aged 7");
 }
 
 Test(ctl_xtr, headless_is_said_with_its_duration)
@@ -200,7 +207,7 @@ Test(ctl_xtr, status_in_json_has_every_field)
 {
     struct ctl_run run = succeed("xtr status -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
-    cr_assert_eq(json_object_size(json), 18);
+    cr_assert_eq(json_object_size(json), 24);
     json_decref(json);
 }
 
