@@ -110,7 +110,7 @@ static void take_other(struct xtr_agent *agent, bool is_waived)
     em_warn("the map of %s is taken in place of the one before", agent->server);
     xtr_store_void(agent);
     xtr_agent_subscribe_all(agent);
-    xtr_misses_restart(agent);
+    xtr_misses_restart(agent, is_waived);
 }
 
 static void on_other(void *aux, const struct em_feed *page)

@@ -131,15 +131,15 @@ static void on_answer(void *aux, const struct em_reply *reply)
     bool was_adopting = !target->source && target->state == XTR_TARGET_ASKING;
     if (!reply->err && is_doubtful(agent, target->network_id))
         return;
-    if (was_adopting)
-        net->n_asked--;
     if (reply->err) {
         em_warn_limited("resolving in network %u failed: %s", target->network_id, reply->message);
         net->has_failed |= was_adopting;
+        net->n_asked -= was_adopting;
         target->request = 0;
         forget(target);
     } else if (reply->n_answers) {
         take_answer(target, &reply->answers[0], reply->revision);
+        net->n_asked -= was_adopting && target->state != XTR_TARGET_ASKING;
     }
     xtr_agent_kick(agent);
 }
@@ -559,10 +559,10 @@ static void ask_again(struct xtr_target *target)
     net->has_failed = true;
 }
 
-void xtr_misses_restart(struct xtr_agent *agent)
+void xtr_misses_restart(struct xtr_agent *agent, bool is_believed)
 {
     struct xtr_resolver *resolver = &agent->misses->resolver;
-    xtr_resolver_restart(resolver);
+    xtr_resolver_restart(resolver, is_believed);
     for (uint32_t i = 0; i < resolver->n_targets; i++)
         if (resolver->targets[i])
             ask_again(resolver->targets[i]);

@@ -36,9 +36,10 @@ void xtr_misses_turn(struct xtr_agent *agent);
 /* Each second: what is over, what is idle. */
 void xtr_misses_tick(struct xtr_agent *agent);
 
-/* The server's map has been taken in place of the one before: all is asked for again.  (After a
- * session the client sets the watches again by itself.) */
-void xtr_misses_restart(struct xtr_agent *agent);
+/* The server's map has been taken in place of the one before: all is asked for again.  Unless it
+ * is believed, what was known is kept (resolver.h).  (After a session the client sets the watches
+ * again by itself.) */
+void xtr_misses_restart(struct xtr_agent *agent, bool is_believed);
 
 /* Has all that an earlier run left been asked for, answered, and put? */
 bool xtr_misses_is_adopted(const struct xtr_agent *agent, uint32_t network_id);

@@ -395,16 +395,15 @@ bool xtr_resolver_answer(struct xtr_target *target, const struct em_answer *answ
     struct xtr_resolver *resolver = target->resolver;
     const struct em_port *port = answer->port;
     const struct em_eid *mac = port ? first_mac(port) : NULL;
+    bool is_found = mac && !em_eid_is_prefix(&answer->matched);
     struct em_port_id old = target->port;
-    if (revision < target->revision)
+    if (revision < target->revision || (target->is_kept && !is_found))
         return false;
     target->revision = revision;
-    *ret_outcome = (struct xtr_outcome){
-        .is_found = mac && !em_eid_is_prefix(&answer->matched),
-        .gone = old,
-    };
+    target->is_kept = false;
+    *ret_outcome = (struct xtr_outcome){.is_found = is_found, .gone = old};
     ret_outcome->has_gone = leave_state(target);
-    if (ret_outcome->is_found) {
+    if (is_found) {
         enter_found(target, &port->id, mac->addr);
         resolver->counts.n_resolved++;
         ret_outcome->has_gone &= !is_same_port(&old, &port->id);
@@ -440,11 +439,17 @@ struct xtr_target *xtr_resolver_next_found(struct xtr_resolver *resolver)
     return target;
 }
 
-void xtr_resolver_restart(struct xtr_resolver *resolver)
+void xtr_resolver_restart(struct xtr_resolver *resolver, bool is_believed)
 {
-    for (uint32_t i = 0; i < resolver->n_targets; i++)
-        if (resolver->targets[i])
-            resolver->targets[i]->revision = 0;
+    for (uint32_t i = 0; i < resolver->n_targets; i++) {
+        struct xtr_target *target = resolver->targets[i];
+        if (!target)
+            continue;
+        bool was_known = target->state == XTR_TARGET_FOUND ||
+                         (target->state == XTR_TARGET_ASKING && !target->source);
+        target->revision = 0;
+        target->is_kept = was_known && !is_believed;
+    }
 }
 
 /* Life */

@@ -62,6 +62,7 @@ struct xtr_target {
     struct em_eid covers;     /* nobody: a prefix that the answer holds for, or EM_EID_NONE */
     uint64_t due_ms;          /* asking, nobody: its end; UINT64_MAX: none */
     uint64_t revision;        /* of the answer */
+    bool is_kept;             /* a negative answer of the map that is there now is not believed */
     uint64_t position;        /* the caller's: when this is reached, held frames can go */
     struct xtr_asker *source; /* that asked first; NULL: the data plane had it */
     struct em_list held;      /* struct xtr_held */
@@ -123,8 +124,9 @@ struct xtr_outcome {
     struct em_port_id gone;
 };
 
-/* The map's answer at 'revision', or a push.  False: it is older than the last one, and nothing
- * happens.  A port whose prefix covers the EID does not have it: it is no neighbour. */
+/* The map's answer at 'revision', or a push.  False: it is older than the last one, or negative
+ * for what is kept, and nothing happens.  A port whose prefix covers the EID does not have it: it
+ * is no neighbour. */
 bool xtr_resolver_answer(struct xtr_target *target, const struct em_answer *answer,
                          uint64_t revision, uint64_t now_ms, struct xtr_outcome *ret_outcome);
 
@@ -147,7 +149,8 @@ struct xtr_held *xtr_resolver_take_held(struct xtr_resolver *resolver, uint64_t 
 /* Forgets ports that have been quiet long enough for a full bucket. */
 void xtr_resolver_tidy(struct xtr_resolver *resolver, uint64_t now_ms);
 
-/* Another database has other revisions. */
-void xtr_resolver_restart(struct xtr_resolver *resolver);
+/* Another database has other revisions.  Not 'is_believed': what was known before, found or
+ * adopted, is kept until it names a port. */
+void xtr_resolver_restart(struct xtr_resolver *resolver, bool is_believed);
 
 #endif

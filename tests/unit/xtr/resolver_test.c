@@ -203,9 +203,26 @@ Test(resolver, an_answer_of_an_older_revision_is_ignored)
     found(target, "p", 9);
     cr_assert_not(xtr_resolver_answer(target, &old, 8, 0, &outcome));
     cr_assert(eq(int, target->state, XTR_TARGET_FOUND));
-    xtr_resolver_restart(&resolver);
+    xtr_resolver_restart(&resolver, true);
     cr_assert(xtr_resolver_answer(target, &old, 1, 0, &outcome), "of another database");
     cr_assert(eq(int, target->state, XTR_TARGET_NOBODY));
+}
+
+Test(resolver, what_was_known_is_kept_until_another_map_has_named_it)
+{
+    struct em_eid known = eid("10.0.0.9");
+    struct xtr_target *found_before = asked("10.0.0.2", 0), *asking = asked("10.0.0.3", 0);
+    struct xtr_target *adopted = xtr_resolver_adopt(&resolver, NET, &known);
+    struct em_answer no = {.ttl_s = 60};
+    struct xtr_outcome outcome;
+    found(found_before, "p", 9);
+    xtr_resolver_restart(&resolver, false);
+    cr_assert_not(xtr_resolver_answer(found_before, &no, 1, 0, &outcome));
+    cr_assert_not(xtr_resolver_answer(adopted, &no, 1, 0, &outcome));
+    cr_assert(xtr_resolver_answer(asking, &no, 1, 0, &outcome), "nothing was known");
+    found(found_before, "p", 2);
+    cr_assert(xtr_resolver_answer(found_before, &no, 3, 0, &outcome));
+    cr_assert(outcome.has_gone);
 }
 
 Test(resolver, a_prefix_is_no_neighbour)
