@@ -61,8 +61,24 @@ soon "a reaches c" ping_once a 192.168.7.3
 xtr_stop hv1 KILL
 xtr hv3 detach c >/dev/null
 must "hv1 lost what it had without its agent" knows hv1 192.168.7.3
+rm -f "$DIR/hv1/map" # then the kernel is all that is left to adopt
 xtr_start hv1
 soon "what has left meanwhile is swept" not knows hv1 192.168.7.3
 must "what has not was swept, too" knows hv1 192.168.7.2
 ping_well a 192.168.7.2
 shown "what has left while the agent was dead is swept, and nothing else"
+
+# A map server without its database knows nobody: that is no reason to forget what was resolved.
+ping_start a 192.168.7.2
+server_stop KILL
+rm -rf "$DIR/ms"
+server_start
+ping_more 50
+ctl network add red --fill resolve >/dev/null
+soon "a is in the new map" lives_at red 192.168.7.1 hv1
+soon "b is in the new map" lives_at red 192.168.7.2 hv3
+ping_more 50
+ping_lost_at_most 0 "a wiped map server, and its network made again"
+ping_start a 192.168.7.2 0.02
+vm_attach b hv2 red
+ping_lost_at_most 5 "b moves in the new map"
