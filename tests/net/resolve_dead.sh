@@ -68,11 +68,19 @@ must "what has not was swept, too" knows hv1 192.168.7.2
 ping_well a 192.168.7.2
 shown "what has left while the agent was dead is swept, and nothing else"
 
-# A map server without its database knows nobody: that is no reason to forget what was resolved.
+# A map server without its database knows nobody: that is no reason to forget what was resolved,
+# for an agent that is restarted neither.
+is_doubting() { xtr_json hv1 '.problems[]' status | grep -q 'new database'; }
+has_saved() { [ "$(xtr_json hv1 '.saved_revision == .revision' status)" = true ]; }
 ping_start a 192.168.7.2
+soon "hv1 saves what it has" has_saved
 server_stop KILL
 rm -rf "$DIR/ms"
 server_start
+ping_more 50
+xtr_stop hv1 KILL
+xtr_start hv1
+soon "hv1 tells of the new map" is_doubting
 ping_more 50
 ctl network add red --fill resolve >/dev/null
 soon "a is in the new map" lives_at red 192.168.7.1 hv1
