@@ -9,7 +9,7 @@
 . "$(dirname "$0")/../support/net/lib.sh"
 set -eu
 
-MANY=11
+MANY=7
 scene_open
 server_open
 for n in 1 2 3; do xtr_open hv$n $n; done
@@ -80,6 +80,10 @@ xtr hv3 detach d >/dev/null
 soon "hv1 forgets who has left" not knows hv1 192.168.7.99
 shown "and forgotten when it left"
 
+tap=$(bridge_of hv1 a | sed 's/emb/emt/')
+on hv1 ip link del "$tap"
+soon "a deleted miss port is made again" has_miss_port hv1 a
+xtr hv1 status | grep -q '^problem' && fail "hv1 has a problem: $(xtr hv1 status)"
 for hv in hv1 hv2 hv3; do
     xtr_is_clean $hv || fail "$hv: map and kernel differ: $(cat "$DIR/check.out")"
 done
@@ -90,4 +94,5 @@ ping_well a 192.168.7.2
 ctl network set red --fill resolve >/dev/null
 soon "the miss port of hv1 is back" has_miss_port hv1 a
 ping_well a 192.168.7.2
+ping_well c 192.168.7.1
 shown "a network changes from resolve to subscribe and back under its guests"
