@@ -1,19 +1,15 @@
-#include "agent_misses.h"
+#include "misses_state.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "frame.h"
-#include "misstap.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ADOPTING_MAX   256 /* questions under way about what an earlier run has left */
-#define ADOPT_AGAIN_MS 10000
-#define LOOKS_MAX      256 /* a second, whether frames go to a target: each asks the kernel */
+#define LOOKS_MAX 256 /* a second, whether frames go to a target: each asks the kernel */
 
 /* The port-id of one of this node's ports, watched. */
 struct own {
@@ -23,40 +19,14 @@ struct own {
     int64_t request;
 };
 
-/* Addresses first: their answers bring the MACs, so few of these are left to ask for. */
-enum adoption { ADOPT_BEGIN, ADOPT_ADDRESSES, ADOPT_MACS, ADOPT_END };
-
-struct miss_net {
-    struct em_list item;
-    struct xtr_agent *agent;
-    uint32_t network_id;
-    struct xtr_misstap tap;
-    bool has_tap;
-    int err;             /* why not */
-    struct em_list owns; /* struct own */
-    enum adoption adoption;
-    bool has_failed;   /* a question could not be put: all are put again */
-    uint64_t begin_ms; /* not before */
-    uint64_t position; /* that the data plane has to reach before the next step */
-    struct em_eid *eids;
-    size_t n_eids, eids_size, eid_at;
-    unsigned n_asked; /* of these, without an answer */
-};
-
-struct xtr_misses {
-    struct xtr_agent *agent;
-    struct xtr_resolver resolver;
-    struct em_list nets;
-};
-
 static struct xtr_agent *agent_of(const struct xtr_target *target)
 {
     return em_container_of(target->resolver, struct xtr_misses, resolver)->agent;
 }
 
-static struct miss_net *find_net(const struct xtr_agent *agent, uint32_t network_id)
+struct xtr_miss_net *xtr_misses_find(const struct xtr_agent *agent, uint32_t network_id)
 {
-    EM_FOREACH (net, &agent->misses->nets, struct miss_net, item)
+    EM_FOREACH (net, &agent->misses->nets, struct xtr_miss_net, item)
         if (net->network_id == network_id)
             return net;
     return NULL;
@@ -89,7 +59,8 @@ static void put_port(struct xtr_agent *agent, uint32_t network_id, const struct 
     feed(agent, network_id, &change);
 }
 
-static void remove_port(struct xtr_agent *agent, uint32_t network_id, const struct em_port_id *id)
+void xtr_misses_remove_port(struct xtr_agent *agent, uint32_t network_id,
+                            const struct em_port_id *id)
 {
     struct em_change change = {.object = EM_OBJECT_PORT, .is_gone = true, .gone_port = *id};
     feed(agent, network_id, &change);
@@ -105,7 +76,7 @@ static void forget(struct xtr_target *target)
     if (target->request)
         em_client_cancel(agent->client, target->request);
     if (xtr_resolver_drop(target, &gone))
-        remove_port(agent, network_id, &gone);
+        xtr_misses_remove_port(agent, network_id, &gone);
 }
 
 static void take_answer(struct xtr_target *target, const struct em_answer *answer,
@@ -118,7 +89,7 @@ static void take_answer(struct xtr_target *target, const struct em_answer *answe
     if (outcome.is_found)
         put_port(agent, target->network_id, answer->port);
     if (outcome.has_gone)
-        remove_port(agent, target->network_id, &outcome.gone);
+        xtr_misses_remove_port(agent, target->network_id, &outcome.gone);
     if (outcome.is_found)
         target->position = xtr_mapcache_tail(agent->cache);
 }
@@ -127,7 +98,7 @@ static void on_answer(void *aux, const struct em_reply *reply)
 {
     struct xtr_target *target = aux;
     struct xtr_agent *agent = agent_of(target);
-    struct miss_net *net = find_net(agent, target->network_id);
+    struct xtr_miss_net *net = xtr_misses_find(agent, target->network_id);
     bool was_adopting = !target->source && target->state == XTR_TARGET_ASKING;
     if (!reply->err && is_doubtful(agent, target->network_id))
         return;
@@ -144,8 +115,7 @@ static void on_answer(void *aux, const struct em_reply *reply)
     xtr_agent_kick(agent);
 }
 
-/* False: the client takes no more, and the target is gone. */
-static bool ask(struct xtr_target *target)
+bool xtr_misses_ask(struct xtr_target *target)
 {
     struct xtr_agent *agent = agent_of(target);
     int64_t id = em_client_resolve(agent->client, target->network_id, NULL, &target->eid, 1,
@@ -179,7 +149,7 @@ static bool wanted(const struct xtr_frame *frame, struct em_eid *ret_eid)
 
 static void on_frame(void *aux, const uint8_t *bytes, size_t size)
 {
-    struct miss_net *net = aux;
+    struct xtr_miss_net *net = aux;
     struct xtr_agent *agent = net->agent;
     struct xtr_frame frame;
     struct em_eid eid;
@@ -194,7 +164,7 @@ static void on_frame(void *aux, const uint8_t *bytes, size_t size)
     switch (xtr_resolver_miss(&agent->misses->resolver, source, net->network_id, &eid, bytes, size,
                               em_now_ms(), &target)) {
     case XTR_MISS_ASK:
-        (void)ask(target);
+        (void)xtr_misses_ask(target);
         break;
     case XTR_MISS_HELD:
         xtr_agent_kick(agent);
@@ -209,7 +179,7 @@ static void on_frame(void *aux, const uint8_t *bytes, size_t size)
 }
 
 /* The guest need not ask again: its question is answered in the name of the one it asked for. */
-static void let_go(const struct miss_net *net, const struct xtr_target *target,
+static void let_go(const struct xtr_miss_net *net, const struct xtr_target *target,
                    const struct xtr_held *held)
 {
     uint8_t answer[XTR_FRAME_ANSWER];
@@ -230,14 +200,14 @@ static void let_go_all(struct xtr_agent *agent)
     struct xtr_held *held;
     while ((held = xtr_resolver_take_held(&agent->misses->resolver, xtr_mapcache_done(agent->cache),
                                           &target))) {
-        let_go(find_net(agent, target->network_id), target, held);
+        let_go(xtr_misses_find(agent, target->network_id), target, held);
         free(held);
     }
 }
 
 /* The miss port */
 
-static void close_tap(struct miss_net *net)
+static void close_tap(struct xtr_miss_net *net)
 {
     if (net->has_tap)
         xtr_misstap_stop(&net->tap);
@@ -247,13 +217,13 @@ static void close_tap(struct miss_net *net)
 
 static void on_tap_end(void *aux, int err)
 {
-    struct miss_net *net = aux;
+    struct xtr_miss_net *net = aux;
     em_warn_limited("network %u: the miss port is gone (%s); making another", net->network_id,
                     em_strerror(err));
     close_tap(net);
 }
 
-static void open_tap(struct miss_net *net)
+static void open_tap(struct xtr_miss_net *net)
 {
     int fd;
     int r = dataplane_miss_open(net->agent->plane, net->network_id, &fd);
@@ -267,108 +237,6 @@ static void open_tap(struct miss_net *net)
         return;
     net->has_tap = true;
     xtr_misstap_start(&net->tap, net->agent->loop, fd, on_frame, on_tap_end, net);
-}
-
-/* Adoption */
-
-static void add_eid(struct miss_net *net, const struct em_eid *eid)
-{
-    if (net->n_eids == net->eids_size) {
-        net->eids_size = net->eids_size ? net->eids_size * 2 : 64;
-        net->eids = em_realloc(net->eids, net->eids_size * sizeof *net->eids);
-    }
-    net->eids[net->n_eids++] = *eid;
-}
-
-static void on_adopted(void *aux, const struct em_eid *eid)
-{
-    struct miss_net *net = aux;
-    if ((eid->kind == EM_EID_MAC) == (net->adoption == ADOPT_MACS))
-        add_eid(net, eid);
-}
-
-/* What was subscribed to, or read from a file, before: by one address each. */
-static void add_cached(struct miss_net *net)
-{
-    struct xtr_cursor cursor = {0};
-    struct em_port port;
-    while (xtr_mapcache_next_port(net->agent->cache, &cursor, &port)) {
-        size_t i = 0;
-        while (i < port.n_eids && !xtr_eid_is_entry(&port.eids[i]))
-            i++;
-        if (port.network_id == net->network_id && i < port.n_eids)
-            add_eid(net, &port.eids[i]);
-    }
-}
-
-/* What the map-cache had and nobody answers for: there was no room, or another answer. */
-static void drop_unnamed(struct miss_net *net)
-{
-    struct xtr_agent *agent = net->agent;
-    struct xtr_cursor cursor = {0};
-    struct em_port port;
-    while (xtr_mapcache_next_port(agent->cache, &cursor, &port))
-        if (port.network_id == net->network_id &&
-            !xtr_resolver_names(&agent->misses->resolver, net->network_id, &port.id))
-            remove_port(agent, net->network_id, &port.id);
-}
-
-static void adopt_step(struct miss_net *net, enum adoption step)
-{
-    net->adoption = step;
-    net->n_eids = net->eid_at = 0;
-    net->position = xtr_mapcache_tail(net->agent->cache);
-    if (step == ADOPT_ADDRESSES)
-        add_cached(net);
-    if (step == ADOPT_ADDRESSES || step == ADOPT_MACS)
-        dataplane_adopted(net->agent->plane, net->network_id, on_adopted, net);
-    if (step != ADOPT_END)
-        return;
-    free(net->eids);
-    net->eids = NULL;
-    net->eids_size = 0;
-    if (net->has_failed) {
-        net->has_failed = false;
-        net->adoption = ADOPT_BEGIN;
-        net->begin_ms = em_now_ms() + ADOPT_AGAIN_MS;
-    } else {
-        drop_unnamed(net);
-        net->position = xtr_mapcache_tail(net->agent->cache);
-    }
-}
-
-/* Local ports have been put by the time the first step begins, so what they have is not asked
- * for; and what the answers have brought, by the time of the second. */
-static void adopt(struct miss_net *net)
-{
-    struct xtr_resolver *resolver = &net->agent->misses->resolver;
-    while (net->eid_at < net->n_eids && net->n_asked < ADOPTING_MAX) {
-        struct xtr_target *target =
-            xtr_resolver_adopt(resolver, net->network_id, &net->eids[net->eid_at]);
-        net->eid_at++;
-        if (!target)
-            continue;
-        if (ask(target))
-            net->n_asked++;
-        else
-            net->has_failed = true;
-    }
-    if (net->adoption == ADOPT_END || net->n_asked || net->eid_at < net->n_eids ||
-        xtr_mapcache_done(net->agent->cache) < net->position || em_now_ms() < net->begin_ms)
-        return;
-    if (net->position != xtr_mapcache_tail(net->agent->cache)) {
-        net->position = xtr_mapcache_tail(net->agent->cache);
-        xtr_agent_kick(net->agent);
-        return;
-    }
-    adopt_step(net, net->adoption + 1);
-    xtr_agent_kick(net->agent);
-}
-
-bool xtr_misses_is_adopted(const struct xtr_agent *agent, uint32_t network_id)
-{
-    const struct miss_net *net = find_net(agent, network_id);
-    return net && net->adoption == ADOPT_END && xtr_mapcache_done(agent->cache) >= net->position;
 }
 
 /* This node's ports */
@@ -397,7 +265,7 @@ static void watch_own(struct own *own, uint32_t network_id)
     own->request = id > 0 ? id : 0;
 }
 
-static struct own *find_own(const struct miss_net *net, const struct em_port_id *id)
+static struct own *find_own(const struct xtr_miss_net *net, const struct em_port_id *id)
 {
     EM_FOREACH (own, &net->owns, struct own, item)
         if (own->id.size == id->size && !memcmp(own->id.bytes, id->bytes, id->size))
@@ -415,7 +283,7 @@ static void own_free(struct own *own)
 
 void xtr_misses_attach(struct xtr_agent *agent, const struct xtr_port *port)
 {
-    struct miss_net *net = find_net(agent, port->network_id);
+    struct xtr_miss_net *net = xtr_misses_find(agent, port->network_id);
     if (!net || find_own(net, &port->id))
         return;
     struct own *own = em_calloc(1, sizeof *own);
@@ -427,7 +295,7 @@ void xtr_misses_attach(struct xtr_agent *agent, const struct xtr_port *port)
 
 void xtr_misses_detach(struct xtr_agent *agent, const struct xtr_port *port)
 {
-    struct miss_net *net = find_net(agent, port->plane_network);
+    struct xtr_miss_net *net = xtr_misses_find(agent, port->plane_network);
     struct own *own = net ? find_own(net, &port->id) : NULL;
     if (own)
         own_free(own);
@@ -437,7 +305,7 @@ void xtr_misses_detach(struct xtr_agent *agent, const struct xtr_port *port)
 
 void xtr_misses_open(struct xtr_agent *agent, uint32_t network_id)
 {
-    struct miss_net *net = em_calloc(1, sizeof *net);
+    struct xtr_miss_net *net = em_calloc(1, sizeof *net);
     net->agent = agent;
     net->network_id = network_id;
     net->position = UINT64_MAX;
@@ -465,7 +333,7 @@ static void drop_targets(struct xtr_agent *agent, uint32_t network_id)
     }
 }
 
-static void net_free(struct miss_net *net)
+static void net_free(struct xtr_miss_net *net)
 {
     drop_targets(net->agent, net->network_id);
     EM_FOREACH (own, &net->owns, struct own, item)
@@ -478,7 +346,7 @@ static void net_free(struct miss_net *net)
 
 void xtr_misses_close(struct xtr_agent *agent, uint32_t network_id)
 {
-    struct miss_net *net = find_net(agent, network_id);
+    struct xtr_miss_net *net = xtr_misses_find(agent, network_id);
     if (net)
         net_free(net);
 }
@@ -487,12 +355,12 @@ void xtr_misses_close(struct xtr_agent *agent, uint32_t network_id)
 
 void xtr_misses_turn(struct xtr_agent *agent)
 {
-    EM_FOREACH (net, &agent->misses->nets, struct miss_net, item) {
+    EM_FOREACH (net, &agent->misses->nets, struct xtr_miss_net, item) {
         if (net->position == UINT64_MAX)
             net->position = xtr_mapcache_tail(agent->cache);
         if (!net->has_tap && !net->err)
             open_tap(net);
-        adopt(net);
+        xtr_misses_adopt(net);
     }
     let_go_all(agent);
 }
@@ -537,7 +405,7 @@ void xtr_misses_tick(struct xtr_agent *agent)
         forget(target);
     age(agent);
     xtr_resolver_tidy(resolver, em_now_ms());
-    EM_FOREACH (net, &agent->misses->nets, struct miss_net, item) {
+    EM_FOREACH (net, &agent->misses->nets, struct xtr_miss_net, item) {
         if (net->err)
             open_tap(net);
         EM_FOREACH (own, &net->owns, struct own, item)
@@ -549,11 +417,11 @@ void xtr_misses_tick(struct xtr_agent *agent)
 static void ask_again(struct xtr_target *target)
 {
     struct xtr_agent *agent = agent_of(target);
-    struct miss_net *net = find_net(agent, target->network_id);
+    struct xtr_miss_net *net = xtr_misses_find(agent, target->network_id);
     bool is_adopting = !target->source && target->state == XTR_TARGET_ASKING;
     if (target->request)
         em_client_cancel(agent->client, target->request);
-    if (ask(target) || !is_adopting)
+    if (xtr_misses_ask(target) || !is_adopting)
         return;
     net->n_asked--;
     net->has_failed = true;
@@ -566,7 +434,7 @@ void xtr_misses_restart(struct xtr_agent *agent, bool is_believed)
     for (uint32_t i = 0; i < resolver->n_targets; i++)
         if (resolver->targets[i])
             ask_again(resolver->targets[i]);
-    EM_FOREACH (net, &agent->misses->nets, struct miss_net, item) {
+    EM_FOREACH (net, &agent->misses->nets, struct xtr_miss_net, item) {
         feed(agent, net->network_id, NULL);
         EM_FOREACH (own, &net->owns, struct own, item) {
             if (own->request)
@@ -595,7 +463,7 @@ void xtr_misses_free(struct xtr_agent *agent)
 {
     if (!agent->misses)
         return;
-    EM_FOREACH (net, &agent->misses->nets, struct miss_net, item)
+    EM_FOREACH (net, &agent->misses->nets, struct xtr_miss_net, item)
         net_free(net);
     xtr_resolver_fini(&agent->misses->resolver);
     free(agent->misses);
@@ -611,7 +479,7 @@ int xtr_misses_next_problem(const struct xtr_agent *agent, uint32_t *cursor,
                             uint32_t *ret_network_id)
 {
     uint32_t i = 0;
-    EM_FOREACH (net, &agent->misses->nets, struct miss_net, item) {
+    EM_FOREACH (net, &agent->misses->nets, struct xtr_miss_net, item) {
         if (i++ < *cursor || !net->err)
             continue;
         *cursor = i;

@@ -1,7 +1,7 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
  * agent_ports.c what comes and goes by request, agent_store.c the map-cache on disk,
- * agent_guard.c servers that are doubted, agent_misses.c networks that are resolved,
- * agent_view.c what is shown. */
+ * agent_guard.c servers that are doubted, agent_misses.c and agent_adopt.c networks that are
+ * resolved, agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
