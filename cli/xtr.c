@@ -193,6 +193,13 @@ static void print_status(FILE *out, const Eidmap__XtrStatusReply *s, const struc
     free(ago);
     for (size_t i = 0; i < s->n_watches; i++)
         ctl_fields_add_take(fields, "watched", watch_text(s->watches[i]));
+    if (s->n_misses || s->n_miss_entries)
+        ctl_fields_add_take(fields, "misses",
+                            em_asprintf("%" PRIu64 ", dropped %" PRIu64 "; %" PRIu64
+                                        " resolved, %" PRIu64 " negative; %" PRIu64
+                                        " entries, aged %" PRIu64,
+                                        s->n_misses, s->n_miss_dropped, s->n_resolved,
+                                        s->n_negative, s->n_miss_entries, s->n_miss_aged));
     for (size_t i = 0; i < s->n_problems; i++)
         ctl_fields_add_take(fields, "problem", ctl_text(s->problems[i]));
     ctl_fields_end(fields);
@@ -220,6 +227,12 @@ static void json_status(FILE *out, const Eidmap__XtrStatusReply *s, const struct
     ctl_json_uint(&json, "n_reconciled", s->n_reconciled);
     ctl_json_uint(&json, "reconciled_ms", s->reconciled_ms);
     ctl_json_uint(&json, "reconcile_took_ms", s->reconcile_took_ms);
+    ctl_json_uint(&json, "n_misses", s->n_misses);
+    ctl_json_uint(&json, "n_resolved", s->n_resolved);
+    ctl_json_uint(&json, "n_negative", s->n_negative);
+    ctl_json_uint(&json, "n_miss_dropped", s->n_miss_dropped);
+    ctl_json_uint(&json, "n_miss_aged", s->n_miss_aged);
+    ctl_json_uint(&json, "n_miss_entries", s->n_miss_entries);
     ctl_json_words(&json, "problems", (const char *const *)s->problems, s->n_problems);
     ctl_json_uint(&json, "uptime_ms", s->uptime_ms);
     ctl_json_uint(&json, "n_kept", s->n_kept);

@@ -4,7 +4,7 @@
  *
  * A port is registered only after its device has been found: the map must not lead traffic
  * to a host that cannot deliver it. */
-#include "agent_state.h"
+#include "agent_misses.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -129,6 +129,32 @@ void xtr_agent_on_feed(void *aux, const struct em_feed *page)
     xtr_agent_kick(agent);
 }
 
+static bool is_resolved(const struct xtr_agent *agent, uint32_t network_id)
+{
+    const struct em_network *network = xtr_mapcache_network_by_id(agent->cache, network_id);
+    return network && network->fill == EM_FILL_RESOLVE;
+}
+
+/* As the map says now how it is filled. */
+static void fill_network(struct xtr_agent *agent, struct xtr_sub *sub)
+{
+    sub->is_resolved = is_resolved(agent, sub->network_id);
+    if (!sub->is_resolved) {
+        xtr_agent_subscribe(agent, sub);
+        return;
+    }
+    sub->place = (struct xtr_place){0};
+    xtr_misses_open(agent, sub->network_id);
+}
+
+/* What is known stays: a new subscription begins with a full pass. */
+static void unfill_network(struct xtr_agent *agent, struct xtr_sub *sub)
+{
+    xtr_agent_unsubscribe(agent, &sub->request);
+    sub->place = (struct xtr_place){0};
+    xtr_misses_close(agent, sub->network_id);
+}
+
 void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id)
 {
     if (xtr_mapcache_is_open(agent->cache, network_id))
@@ -140,14 +166,14 @@ void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32
     sub->agent = agent;
     sub->network_id = network_id;
     sub->place = xtr_store_recall(agent, network_id);
-    xtr_agent_subscribe(agent, sub);
     em_list_append(&agent->subs, &sub->item);
+    fill_network(agent, sub);
     xtr_store_news(agent);
 }
 
 static void close_network(struct xtr_agent *agent, struct xtr_sub *sub)
 {
-    xtr_agent_unsubscribe(agent, &sub->request);
+    unfill_network(agent, sub);
     xtr_mapcache_close(agent->cache, sub->network_id);
     xtr_store_void(agent);
     em_list_remove(&sub->item);
@@ -160,6 +186,7 @@ void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port)
 {
     if (!port->plane_network)
         return;
+    xtr_misses_detach(agent, port);
     xtr_mapcache_detach(agent->cache, &port->id);
     xtr_port_unplugged(port);
     port->plane_network = 0;
@@ -175,6 +202,7 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
                            xtr_config_segment(agent->config, port->network));
     (port->source == XTR_SOURCE_WATCH ? xtr_mapcache_attach_borrowed : xtr_mapcache_attach)(
         agent->cache, &port->id, port->network_id, port->device, port->eids, port->n_eids);
+    xtr_misses_attach(agent, port);
     port->plane_network = port->network_id;
     port->plane_version = port->version;
 }
@@ -194,12 +222,23 @@ static void place_port(struct xtr_agent *agent, struct xtr_port *port)
         xtr_agent_leave_plane(agent, port);
 }
 
-static void drop_unneeded(struct xtr_agent *agent)
+static void refill(struct xtr_agent *agent, struct xtr_sub *sub)
 {
-    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
+    em_info("network %u is %s from now on", sub->network_id,
+            sub->is_resolved ? "subscribed to" : "resolved on misses");
+    unfill_network(agent, sub);
+    fill_network(agent, sub);
+}
+
+static void look_at_networks(struct xtr_agent *agent)
+{
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
         if (!xtr_mapcache_has_locals(agent->cache, sub->network_id) &&
             !xtr_agent_is_watched(agent, sub->network_id))
             close_network(agent, sub);
+        else if (sub->is_resolved != is_resolved(agent, sub->network_id))
+            refill(agent, sub);
+    }
 }
 
 static void place_ports(struct xtr_agent *agent)
@@ -209,7 +248,7 @@ static void place_ports(struct xtr_agent *agent)
         if (port)
             place_port(agent, port);
     }
-    drop_unneeded(agent);
+    look_at_networks(agent);
     xtr_store_recalled(agent);
 }
 
@@ -415,6 +454,8 @@ static void sweep(struct xtr_agent *agent)
     bool is_all =
         agent->registrar.session == XTR_SESSION_STEADY && xtr_mapcache_is_complete(agent->cache, 0);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item) {
+        if (sub->is_resolved)
+            sub->has_end = xtr_misses_is_adopted(agent, sub->network_id);
         if (!sub->is_swept && sub->has_end && xtr_mapcache_done(agent->cache) >= sub->end) {
             sub->is_swept = is_all_swept(agent, sub->network_id);
         }
@@ -432,6 +473,7 @@ static void turn(struct xtr_agent *agent)
     xtr_agent_watch_turn(agent);
     place_ports(agent);
     bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
+    xtr_misses_turn(agent);
     run_registrar(agent);
     update_ports(agent);
     sweep(agent);
@@ -459,6 +501,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
         if (!sub->request)
             xtr_agent_subscribe(agent, sub);
     xtr_agent_mind_doubts(agent);
+    xtr_misses_tick(agent);
     agent->is_unsaved |= agent->save_err != 0;
     xtr_agent_probe_tick(agent);
     xtr_agent_reconcile_tick(agent);
@@ -562,6 +605,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     xtr_registrar_init(&agent->registrar);
     start_watchers(agent);
     xtr_agent_reconcile_init(agent);
+    xtr_misses_new(agent);
     int r = open_plane(config, &conf, &agent->plane, ret_why);
     if (r)
         goto fail;
@@ -604,6 +648,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     xtr_underlay_stop(&agent->underlay);
     free(agent->rloc_why);
     xtr_agent_reconcile_fini(agent);
+    xtr_misses_free(agent);
     em_client_free(agent->client);
     xtr_agent_watch_free(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)

@@ -25,6 +25,7 @@
 #include "mapcache.h"
 #include "ports.h"
 #include "probe.h"
+#include "resolver.h"
 
 struct ev_loop;
 struct xtr_agent;
@@ -76,6 +77,7 @@ struct xtr_agent_status {
     uint64_t n_passes;       /* full passes of a feed that were begun since the start */
     uint64_t saved_revision; /* of the map-cache on disk; 0: none */
     size_t n_probed, n_silent; /* nodes */
+    struct xtr_resolver_counts misses;
     const char *const *problems;
     size_t n_problems;
 };

@@ -2,11 +2,13 @@
  * is for agent.c. */
 #include "agent_state.h"
 
-/* Not while the server's map is another one, nor in what it has not and is kept. */
+/* Not while the server's map is another one, nor in what it has not and is kept, nor where
+ * agent_misses.c asks instead. */
 void xtr_agent_subscribe(struct xtr_agent *agent, struct xtr_sub *sub)
 {
     uint32_t network_id = sub->network_id;
-    if (agent->other.is_met || xtr_mapcache_keeps_network(agent->cache, network_id))
+    if (sub->is_resolved || agent->other.is_met ||
+        xtr_mapcache_keeps_network(agent->cache, network_id))
         return;
     int64_t id = em_client_subscribe(agent->client, network_id, NULL, sub->place.revision,
                                      xtr_agent_on_feed, sub);

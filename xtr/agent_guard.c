@@ -7,7 +7,7 @@
  * (candidate.h); until then its networks are listened to and nothing else, and this node
  * neither registers nor gives up anything.  Among several servers another is tried meanwhile.
  * When it fits it is taken, as passes of a map that is another one. */
-#include "agent_state.h"
+#include "agent_misses.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -110,6 +110,7 @@ static void take_other(struct xtr_agent *agent, bool is_waived)
     em_warn("the map of %s is taken in place of the one before", agent->server);
     xtr_store_void(agent);
     xtr_agent_subscribe_all(agent);
+    xtr_misses_restart(agent, is_waived);
 }
 
 static void on_other(void *aux, const struct em_feed *page)

@@ -1,8 +1,9 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
  * agent_ports.c what comes and goes by request, agent_watch.c what guests do on watched bridges,
- * agent_feeds.c which feeds are asked for, agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, agent_probe.c
- * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
- * agent_view.c what is shown. */
+ * agent_feeds.c which feeds are asked for, agent_misses.c and agent_adopt.c networks that are
+ * resolved, agent_store.c the map-cache on disk, agent_guard.c servers that are doubted,
+ * agent_probe.c which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks
+ * and repairs, agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -34,10 +35,11 @@ struct xtr_sub {
     struct xtr_agent *agent;
     uint32_t network_id;
     struct xtr_place place;
-    int64_t request; /* 0: refused or over; asked for again */
-    bool has_end;    /* the snapshot has been shown to its end ... */
-    uint64_t end;    /* ... at this position, */
-    bool is_swept;   /* and what was adopted and is not in it has gone */
+    int64_t request;  /* 0: refused or over; asked for again */
+    bool is_resolved; /* "fill: resolve": no feed, agent_misses.c fills the map-cache */
+    bool has_end;     /* the snapshot has been shown to its end ... */
+    uint64_t end;     /* ... at this position, */
+    bool is_swept;    /* and what was adopted and is not in it has gone */
 };
 
 /* The map-cache on disk. */
@@ -115,6 +117,7 @@ struct xtr_agent {
     ev_timer more;   /* at once, while the data plane has more to do */
     ev_timer beat, tick;
 
+    struct xtr_misses *misses;
     struct xtr_saver saver;
     bool is_unsaved; /* the state file is behind, apart from a write under way */
     int save_err;

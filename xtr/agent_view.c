@@ -1,5 +1,5 @@
 /* What people see of the agent. */
-#include "agent_state.h"
+#include "agent_misses.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -59,6 +59,10 @@ static void find_problems(struct xtr_agent *agent)
                                        (unsigned long long)n_foreign));
     for (size_t i = 0; i < agent->reconcile.n_limits; i++)
         add_problem(agent, em_strdup(agent->reconcile.limits[i].text));
+    uint32_t network_id, at_net = 0;
+    for (int err; (err = xtr_misses_next_problem(agent, &at_net, &network_id));)
+        add_problem(agent, em_asprintf("network %u: no miss port, so nothing is resolved: %s",
+                                       network_id, em_strerror(err)));
     const char *node;
     for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
         add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
@@ -98,6 +102,7 @@ const struct xtr_agent_status *xtr_agent_status(struct xtr_agent *agent)
     agent->status.saved_revision = agent->store.saved_revision;
     agent->status.n_probed = agent->prober ? xtr_prober_n_probed(agent->prober) : 0;
     agent->status.n_silent = agent->prober ? xtr_prober_n_silent(agent->prober) : 0;
+    agent->status.misses = xtr_misses_counts(agent);
     agent->status.problems = (const char *const *)agent->problems;
     return &agent->status;
 }

@@ -61,6 +61,19 @@ bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor 
     return false;
 }
 
+bool xtr_mapcache_find_port(const struct xtr_mapcache *cache, uint32_t network_id,
+                            const struct em_port_id *id, struct xtr_cursor *room,
+                            struct em_port *ret_port)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    uint32_t index =
+        slot == XTR_SLOT_NONE ? XTR_SLOT_NONE : xtr_table_find(&cache->nets[slot]->table, id);
+    if (index == XTR_SLOT_NONE)
+        return false;
+    show_port(cache, cache->nets[slot], index, room, ret_port);
+    return true;
+}
+
 bool xtr_mapcache_next_node(const struct xtr_mapcache *cache, uint32_t *cursor,
                             const struct em_node **ret_node)
 {

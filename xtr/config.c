@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "eidmap/addr.h"
 #include "net/socket.h"
+#include "resolver.h"
 #include "sources/watch.h"
 
 #include <errno.h>
@@ -160,6 +161,13 @@ static const struct em_config_option options[] = {
     {"reconcile", EM_CONFIG_DURATION, CONF(reconcile_ms), .fallback = "60s", .min = 1000,
      .max = 86400000,
      .help = "How often the kernel's tables are compared with what they should be, and repaired."},
+    {"misses.rate", EM_CONFIG_UINT, CONF(miss_rate), .fallback = "100", .min = 1, .max = 100000,
+     .help = "Misses a second that one port may cause in networks with fill: resolve; twice that "
+             "in a burst."},
+    {"misses.entries", EM_CONFIG_UINT, CONF(miss_entries), .fallback = "8192", .min = 2,
+     .max = XTR_FOUND_MAX, .help = "Resolved addresses of one such network at a time."},
+    {"misses.idle", EM_CONFIG_DURATION, CONF(miss_idle_ms), .fallback = "10m", .min = 2000,
+     .max = 86400000, .help = "Without a frame for so long such an address is forgotten."},
     {"log", EM_CONFIG_CHOICE, CONF(log_level), .choices = log_levels, .is_live = true,
      .help = "What is logged on standard error."},
     {"networks", EM_CONFIG_LIST, EM_CONFIG_LIST_AT(struct xtr_config, networks, n_networks),

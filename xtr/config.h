@@ -51,7 +51,9 @@ struct xtr_config {
     mode_t control_mode;
     char *control_group; /* NULL: the process's own */
     char *state_dir;
-    uint32_t shrink_percent; /* of the guard */
+    uint32_t shrink_percent;          /* of the guard */
+    uint32_t miss_rate, miss_entries; /* of networks that are resolved */
+    uint32_t miss_idle_ms;
     uint32_t reconcile_ms;
     int log_level; /* enum em_log_level */
     struct xtr_config_network *networks;

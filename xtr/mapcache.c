@@ -94,13 +94,21 @@ static bool is_leaving(const struct xtr_mapcache *cache, uint32_t network_id)
     return false;
 }
 
+/* Who has a port in a network that is resolved is not known: there is nobody to flood to. */
+static enum em_flood flood_of(const struct em_network *record)
+{
+    if (record->fill == EM_FILL_RESOLVE)
+        return EM_FLOOD_NONE;
+    return record->flood ? record->flood : EM_FLOOD_BROADCAST;
+}
+
 struct dp_network xtr_cache_describe(const struct em_network *record, uint32_t own_segment)
 {
     return (struct dp_network){
         .id = record->id,
         .segmentation_id = own_segment ? own_segment : record->segmentation_id,
         .mtu = record->mtu,
-        .flood = record->flood ? record->flood : EM_FLOOD_BROADCAST,
+        .flood = flood_of(record),
     };
 }
 
@@ -132,6 +140,17 @@ bool xtr_mapcache_has_locals(const struct xtr_mapcache *cache, uint32_t network_
 {
     uint32_t slot = xtr_cache_slot(cache, network_id);
     return slot != XTR_SLOT_NONE && cache->nets[slot]->n_locals;
+}
+
+const struct em_port_id *xtr_mapcache_local_at(const struct xtr_mapcache *cache,
+                                               uint32_t network_id, const uint8_t mac[EM_MAC_SIZE])
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    struct em_eid eid = {.kind = EM_EID_MAC, .size = EM_MAC_SIZE};
+    memcpy(eid.addr, mac, EM_MAC_SIZE);
+    const struct xtr_local *local =
+        slot == XTR_SLOT_NONE ? NULL : xtr_locals_owner(&cache->locals, slot, &eid);
+    return local ? &local->id : NULL;
 }
 
 /* Sets and the flood list that follows from them */

@@ -74,6 +74,11 @@ bool xtr_mapcache_is_open(const struct xtr_mapcache *cache, uint32_t network_id)
 /* Does the network have a port of this node?  False for one that is not open. */
 bool xtr_mapcache_has_locals(const struct xtr_mapcache *cache, uint32_t network_id);
 
+/* The port-id of a port of this node that has the MAC there, lent until it is detached; NULL:
+ * none. */
+const struct em_port_id *xtr_mapcache_local_at(const struct xtr_mapcache *cache,
+                                               uint32_t network_id, const uint8_t mac[EM_MAC_SIZE]);
+
 /* Forgets the network's ports and takes it out of the data plane.  It must have no local
  * port any more.  Fine for one that is not open. */
 void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id);
@@ -161,6 +166,10 @@ struct xtr_cursor {
     struct em_location locations[XTR_SET_LOCATIONS];
 };
 bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor *cursor,
+                            struct em_port *ret_port);
+/* One port of the map, in the cursor's room; false if it is not there. */
+bool xtr_mapcache_find_port(const struct xtr_mapcache *cache, uint32_t network_id,
+                            const struct em_port_id *id, struct xtr_cursor *room,
                             struct em_port *ret_port);
 bool xtr_mapcache_next_node(const struct xtr_mapcache *cache, uint32_t *cursor,
                             const struct em_node **ret_node);

@@ -128,6 +128,12 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
     msg->saved_revision = status->saved_revision;
     msg->n_probed = (uint32_t)status->n_probed;
     msg->n_silent = (uint32_t)status->n_silent;
+    msg->n_misses = status->misses.n_misses;
+    msg->n_resolved = status->misses.n_resolved;
+    msg->n_negative = status->misses.n_negative;
+    msg->n_miss_dropped = status->misses.n_dropped;
+    msg->n_miss_aged = status->misses.n_aged;
+    msg->n_miss_entries = status->misses.n_found;
     return add_watches(arena, agent, msg) ? msg : NULL;
 }
 

@@ -239,6 +239,34 @@ int dp_adopt(struct dp *dp)
     return r;
 }
 
+static void visit_neighs(struct dp_table *table, uint32_t network_id, dp_eid_fn *visit, void *aux)
+{
+    for (uint32_t i = 0; i < table->len; i++) {
+        uint32_t id;
+        struct em_ip ip;
+        struct dp_neigh_ref ref = dp_shadow_neigh_at(table, i, &id, &ip);
+        struct em_eid eid = {.kind = ip.size == 4 ? EM_EID_IPV4 : EM_EID_IPV6, .size = ip.size};
+        if (id != network_id || !(*ref.flags & DP_ADOPTED))
+            continue;
+        memcpy(eid.addr, ip.addr, ip.size);
+        visit(aux, &eid);
+    }
+}
+
+void dp_adopted(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux)
+{
+    visit_neighs(&dp->shadow.neighs4, network_id, visit, aux);
+    visit_neighs(&dp->shadow.neighs6, network_id, visit, aux);
+    for (uint32_t i = 0; i < dp->shadow.macs.len; i++) {
+        const struct dp_mac_rec *rec = dp_table_at(&dp->shadow.macs, i);
+        struct em_eid eid = {.kind = EM_EID_MAC, .size = EM_MAC_SIZE};
+        if (rec->network_id != network_id || !(rec->flags & DP_ADOPTED) || rec->flags & DP_LOCAL)
+            continue;
+        memcpy(eid.addr, rec->mac, EM_MAC_SIZE);
+        visit(aux, &eid);
+    }
+}
+
 /* ---- sweep */
 
 #define SWEEP_US 2000 /* of one call */

@@ -213,6 +213,27 @@ void dataplane_look(struct dataplane *plane, const struct dp_path *path, dp_step
     plane->class->look(plane->dp, path, visit, aux);
 }
 
+int dataplane_miss_open(struct dataplane *plane, uint32_t network_id, int *ret_fd)
+{
+    return plane->class->miss_open(plane->dp, network_id, ret_fd);
+}
+
+void dataplane_miss_close(struct dataplane *plane, uint32_t network_id)
+{
+    plane->class->miss_close(plane->dp, network_id);
+}
+
+int dataplane_idle(struct dataplane *plane, uint32_t network_id, const uint8_t *mac,
+                   uint64_t *ret_ms)
+{
+    return plane->class->idle(plane->dp, network_id, mac, ret_ms);
+}
+
+void dataplane_adopted(struct dataplane *plane, uint32_t network_id, dp_eid_fn *visit, void *aux)
+{
+    plane->class->adopted(plane->dp, network_id, visit, aux);
+}
+
 bool dataplane_is_disturbed(struct dataplane *plane)
 {
     return plane->class->is_disturbed(plane->dp);

@@ -30,6 +30,12 @@ int dataplane_set_rloc(struct dataplane *plane, const struct em_ip *rloc);
 void dataplane_look(struct dataplane *plane, const struct dp_path *path, dp_step_fn *visit,
                     void *aux);
 
+int dataplane_miss_open(struct dataplane *plane, uint32_t network_id, int *ret_fd);
+void dataplane_miss_close(struct dataplane *plane, uint32_t network_id);
+int dataplane_idle(struct dataplane *plane, uint32_t network_id, const uint8_t *mac,
+                   uint64_t *ret_ms);
+void dataplane_adopted(struct dataplane *plane, uint32_t network_id, dp_eid_fn *visit, void *aux);
+
 struct dp_check *dataplane_check_start(struct dataplane *plane, bool repair, dp_visit_fn *visit,
                                        void *aux);
 bool dataplane_check_step(struct dataplane *plane, struct dp_check *check, uint64_t budget_us);

@@ -90,6 +90,7 @@ struct dp_difference {
     const char *kind;    /* "missing", "extra", "wrong", "foreign" */
     const char *entry;   /* as the kernel's tools print it */
 };
+typedef void dp_eid_fn(void *aux, const struct em_eid *eid);
 typedef void dp_visit_fn(void *aux, const struct dp_difference *difference);
 
 /* The way of frames to one MAC, as the map wants it. */
@@ -180,6 +181,22 @@ struct dp_class {
 
     /* Visits what the kernel's limits make of the entries that stand, sorted by nothing. */
     void (*limits)(struct dp *dp, dp_limit_fn *visit, void *aux);
+
+    /* Misses of a network that has been put: what the data plane has no entry for can be read
+     * from the descriptor, one frame a read (unicast to unknown MACs; ARP requests and neighbour
+     * solicitations that it does not answer itself), and a frame that is written there comes
+     * into the network.  Lent until miss_close(), or until the network is deleted.  -ENOENT: not
+     * put; -EBUSY: another agent has it; -errno. */
+    int (*miss_open)(struct dp *dp, uint32_t network_id, int *ret_fd);
+    void (*miss_close)(struct dp *dp, uint32_t network_id);
+
+    /* Since when has no frame gone to this remote MAC?  As the forwarding plane itself has
+     * marked it; a put is a use.  -ENOENT: it has no entry. */
+    int (*idle)(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms);
+
+    /* Visits the addresses that were adopted and have not been put since: first those of
+     * neighbours, then remote MACs. */
+    void (*adopted)(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux);
 
     /* Number of entries that stand by the shadow. */
     uint64_t (*count)(const struct dp *dp);

@@ -111,14 +111,15 @@ static bool take_mac(const struct nlattr *attr, uint8_t *mac)
     return true;
 }
 
-/* The kernel counts in hundredths of a second for the outside. */
-static uint64_t take_age(const struct nlattr *attr)
+/* The kernel counts in hundredths of a second for the outside (USER_HZ). */
+static void take_times(const struct nlattr *attr, struct dp_fdb *ret_fdb)
 {
     struct nda_cacheinfo info = {0};
 
     if (mnl_attr_get_payload_len(attr) >= sizeof(info))
         memcpy(&info, mnl_attr_get_payload(attr), sizeof(info));
-    return info.ndm_updated * UINT64_C(10);
+    ret_fdb->age_ms = info.ndm_updated * UINT64_C(10);
+    ret_fdb->used_ms = info.ndm_used * UINT64_C(10);
 }
 
 bool dp_fdb_parse(const struct nlmsghdr *message, struct dp_fdb *ret_fdb)
@@ -153,7 +154,7 @@ bool dp_fdb_parse(const struct nlmsghdr *message, struct dp_fdb *ret_fdb)
             ret_fdb->master = mnl_attr_get_u32(attr);
             break;
         case NDA_CACHEINFO:
-            ret_fdb->age_ms = take_age(attr);
+            take_times(attr, ret_fdb);
             break;
         }
     }

@@ -24,9 +24,10 @@ struct dp_fdb {
     uint16_t state; /* NUD_* */
     uint32_t nhid;  /* 0: none */
     struct em_ip dst;
-    uint32_t vni;    /* 0: the device's */
-    uint16_t port;   /* host order; 0: the device's */
-    uint64_t age_ms; /* since a frame came from there, in what was read */
+    uint32_t vni;     /* 0: the device's */
+    uint16_t port;    /* host order; 0: the device's */
+    uint64_t age_ms;  /* in what was read: since a frame came from there */
+    uint64_t used_ms; /* likewise: since a frame went to this MAC, or the entry was made */
 };
 
 struct dp_neigh {

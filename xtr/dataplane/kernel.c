@@ -9,6 +9,7 @@
  *   check.c       look, compare, repair               watch.c    what others take away
  *   look.c        what a frame meets                  route.c    routes, one at a time
  *   limits.c      which of the kernel's are near      neightable.c  and where they stand
+ *   missport.c    a tap for what nobody knows
  *
  * For each network there is a bridge "emb7" and on it a vxlan device "emx7" (the id in hex),
  * both with the alias "eidmap:7".  A vxlan device speaks one address family: IPv4 when the
@@ -200,6 +201,8 @@ static void kernel_close(struct dp *dp)
     if (!dp)
         return;
     dp_nl_close(dp->nl);
+    for (uint32_t i = 0; i < dp->shadow.networks.len; i++)
+        dp_miss_close(dp_table_at(&dp->shadow.networks, i));
     dp_shadow_fini(&dp->shadow);
     free(dp);
 }
@@ -256,6 +259,13 @@ out:
     return r;
 }
 
+static void kernel_miss_close(struct dp *dp, uint32_t network_id)
+{
+    struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
+    if (network)
+        dp_miss_close(network);
+}
+
 static uint64_t kernel_count(const struct dp *dp)
 {
     return dp_shadow_count(&dp->shadow);
@@ -274,5 +284,9 @@ const struct dp_class dp_kernel = {
     .check_end = dp_check_end,
     .is_disturbed = dp_is_disturbed,
     .limits = dp_limits,
+    .miss_open = dp_miss_open,
+    .miss_close = kernel_miss_close,
+    .idle = dp_mac_idle,
+    .adopted = dp_adopted,
     .count = kernel_count,
 };

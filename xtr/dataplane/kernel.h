@@ -132,8 +132,17 @@ const char *dp_network_fault(struct dp *dp, const struct dp_network_rec *network
 int dp_network_repair(struct dp *dp, uint32_t network_id);
 int dp_network_set_rloc(struct dp *dp, const struct em_ip *rloc);
 
+/* missport.c: as dp_class.miss_open and dp_class.idle; and after the bridge or its MTU has
+ * changed, and the fault of a miss port. */
+int dp_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd);
+void dp_miss_close(struct dp_network_rec *network);
+int dp_miss_rejoin(struct dp *dp, const struct dp_network_rec *network);
+bool dp_miss_stands(struct dp *dp, const struct dp_network_rec *network);
+int dp_mac_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms);
+
 /* adopt.c: what an earlier run has left. */
 int dp_adopt(struct dp *dp);
+void dp_adopted(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux);
 int dp_sweep(struct dp *dp, uint32_t network_id);
 
 /* watch.c */

@@ -42,6 +42,19 @@ char *dp_vxlan_name(uint32_t network_id, char name[IFNAMSIZ])
     return name;
 }
 
+char *dp_miss_name(uint32_t network_id, char name[IFNAMSIZ])
+{
+    snprintf(name, IFNAMSIZ, "emt%x", network_id);
+    return name;
+}
+
+bool dp_link_is_same_brport(const struct dp_brport *a, const struct dp_brport *b)
+{
+    return a->learning == b->learning && a->neigh_suppress == b->neigh_suppress &&
+           a->unicast_flood == b->unicast_flood && a->mcast_flood == b->mcast_flood &&
+           a->bcast_flood == b->bcast_flood;
+}
+
 static uint32_t parse_alias(const char *alias)
 {
     char *end;
@@ -315,7 +328,7 @@ static int shut_multicast(const char *name)
 }
 
 /* Reads back what was just made, marks it, and takes it away again if that fails. */
-static int finish(struct dp_nl *nl, const char *name, uint32_t network_id, struct dp_link *ret_link)
+int dp_link_mark(struct dp_nl *nl, const char *name, uint32_t network_id, struct dp_link *ret_link)
 {
     int r = dp_link_get(nl, name, ret_link);
     if (r)
@@ -355,7 +368,7 @@ int dp_link_make_bridge(struct dp_nl *nl, uint32_t network_id, uint32_t mtu,
     mnl_attr_nest_end(message, info);
 
     int r = dp_nl_commit(nl);
-    return r ? r : finish(nl, name, network_id, ret_link);
+    return r ? r : dp_link_mark(nl, name, network_id, ret_link);
 }
 
 int dp_link_make_vxlan(struct dp_nl *nl, const struct dp_link *want, const char *name,
@@ -377,7 +390,7 @@ int dp_link_make_vxlan(struct dp_nl *nl, const struct dp_link *want, const char 
     mnl_attr_nest_end(message, info);
 
     int r = dp_nl_commit(nl);
-    return r ? r : finish(nl, name, want->network_id, ret_link);
+    return r ? r : dp_link_mark(nl, name, want->network_id, ret_link);
 }
 
 int dp_link_enslave(struct dp_nl *nl, uint32_t ifindex, uint32_t bridge,

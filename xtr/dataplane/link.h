@@ -39,9 +39,12 @@ struct dp_link {
     bool is_learning;
 };
 
-/* "emb7" and "emx7" for network 7: at most 11 characters. */
+/* "emb7", "emx7" and "emt7" for network 7: at most 11 characters. */
 char *dp_bridge_name(uint32_t network_id, char name[IFNAMSIZ]);
 char *dp_vxlan_name(uint32_t network_id, char name[IFNAMSIZ]);
+char *dp_miss_name(uint32_t network_id, char name[IFNAMSIZ]);
+
+bool dp_link_is_same_brport(const struct dp_brport *a, const struct dp_brport *b);
 
 struct nlmsghdr;
 
@@ -64,6 +67,10 @@ int dp_link_make_bridge(struct dp_nl *nl, uint32_t network_id, uint32_t mtu,
                         struct dp_link *ret_link);
 int dp_link_make_vxlan(struct dp_nl *nl, const struct dp_link *want, const char *name,
                        struct dp_link *ret_link);
+
+/* Marks a device that was made by another way as the network's, and takes it away again if
+ * that fails. */
+int dp_link_mark(struct dp_nl *nl, const char *name, uint32_t network_id, struct dp_link *ret_link);
 
 /* Puts the port into the bridge, with these flags, and sets it up. */
 int dp_link_enslave(struct dp_nl *nl, uint32_t ifindex, uint32_t bridge,

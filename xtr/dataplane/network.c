@@ -31,13 +31,6 @@ static struct dp_brport local_port_flags(bool is_borrowed)
         .learning = is_borrowed, .unicast_flood = true, .mcast_flood = true, .bcast_flood = true};
 }
 
-static bool is_same_brport(const struct dp_brport *a, const struct dp_brport *b)
-{
-    return a->learning == b->learning && a->neigh_suppress == b->neigh_suppress &&
-           a->unicast_flood == b->unicast_flood && a->mcast_flood == b->mcast_flood &&
-           a->bcast_flood == b->bcast_flood;
-}
-
 static struct dp_link want_vxlan(const struct dp *dp, const struct dp_network *want, uint32_t mtu)
 {
     return (struct dp_link){.kind = DP_LINK_VXLAN,
@@ -128,7 +121,7 @@ static int join_vxlan(struct dp *dp, const struct dp_link *vxlan, uint32_t bridg
 {
     struct dp_brport brport = vxlan_port_flags(flood);
 
-    if (vxlan->master == bridge && vxlan->is_up && is_same_brport(&vxlan->brport, &brport))
+    if (vxlan->master == bridge && vxlan->is_up && dp_link_is_same_brport(&vxlan->brport, &brport))
         return 0;
     return dp_link_enslave(dp->nl, vxlan->ifindex, bridge, &brport);
 }
@@ -272,8 +265,11 @@ static int put_devices(struct dp *dp, const struct dp_network *want, uint32_t mt
     set_device(dp, &rec->bridge, bridge.ifindex, want->id, DP_DEVICE_BRIDGE);
     set_device(dp, &rec->vxlan, vxlan.ifindex, want->id, DP_DEVICE_VXLAN);
 
-    if (is_new_bridge)
-        r = resend_bridge(dp, want->id);
+    r = dp_miss_rejoin(dp, rec);
+    if (is_new_bridge) {
+        int err = resend_bridge(dp, want->id);
+        r = r ? r : err;
+    }
     if (is_new_vxlan || is_new_bridge) {
         int err = resend_vxlan(dp, want->id);
         r = r ? r : err;
@@ -342,6 +338,7 @@ static void forget_network(struct dp *dp, struct dp_network_rec *network)
     }
     dp_shadow_drop_device(&dp->shadow, network->bridge);
     dp_shadow_drop_device(&dp->shadow, network->vxlan);
+    dp_miss_close(network);
     dp_table_remove(&dp->shadow.networks, network);
 }
 
@@ -400,7 +397,8 @@ static int resend_locals(struct dp *dp, uint32_t was, uint32_t ifindex)
 static bool is_in_place(const struct dp_link *link, const struct dp_network_rec *network,
                         const struct dp_brport *brport)
 {
-    return link->master == network->bridge && link->is_up && is_same_brport(&link->brport, brport);
+    return link->master == network->bridge && link->is_up &&
+           dp_link_is_same_brport(&link->brport, brport);
 }
 
 /* Never a device that the tunnels run over: the host would be cut off. */
@@ -491,7 +489,7 @@ const char *dp_network_fault(struct dp *dp, const struct dp_network_rec *network
     if (bridge.ifindex != network->bridge || vxlan.ifindex != network->vxlan ||
         !is_same_tunnel(&vxlan, &want) || vxlan.master != bridge.ifindex || !bridge.is_up ||
         !vxlan.is_up || vxlan.mtu != network->mtu || bridge.mtu != bridge_mtu(network->mtu) ||
-        !is_same_brport(&vxlan.brport, &brport))
+        !dp_link_is_same_brport(&vxlan.brport, &brport) || !dp_miss_stands(dp, network))
         return "wrong";
     return NULL;
 }

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 struct dp {
@@ -61,6 +62,24 @@ static void null_look(struct dp *dp, const struct dp_path *path, dp_step_fn *vis
 {
 }
 
+static int null_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd)
+{
+    return -EOPNOTSUPP;
+}
+
+static void null_miss_close(struct dp *dp, uint32_t network_id)
+{
+}
+
+static int null_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms)
+{
+    return -ENOENT;
+}
+
+static void null_adopted(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux)
+{
+}
+
 static void null_limits(struct dp *dp, dp_limit_fn *visit, void *aux)
 {
 }
@@ -88,5 +107,9 @@ const struct dp_class dp_null = {
     .look = null_look,
     .is_disturbed = null_is_disturbed,
     .limits = null_limits,
+    .miss_open = null_miss_open,
+    .miss_close = null_miss_close,
+    .idle = null_idle,
+    .adopted = null_adopted,
     .count = null_count,
 };

@@ -91,6 +91,8 @@ struct dp_network_rec {
     uint32_t mtu;           /* in force */
     uint32_t bridge, vxlan; /* ifindex */
     uint32_t n_macs;        /* records, strangers' too */
+    uint32_t miss;          /* ifindex of the miss port; 0: none */
+    int miss_fd;            /* of its tap */
     uint16_t flags;
 };
 

@@ -472,6 +472,30 @@ vm_twin() {
     vm_address "$name" "$mac" "$@"
 }
 
+# ------------------------------------------------------- networks that are resolved
+
+# HV: ports of the map in its map-cache.
+cached() { xtr_json "$1" '[.[] | select(.kind == "port")] | length' cache; }
+
+# HV ADDRESS: its kernel answers for the address.
+knows() { on "$1" ip neigh show "$2" proto 225 | grep -q lladdr; }
+
+# HV NAME: of the counter "n_NAME" in its status.
+misses() { xtr_json "$1" ".n_$2" status; }
+
+# HV VM: the agent reads what the VM's network does not know.
+has_miss_port() { on "$1" ip link show master "$(bridge_of "$1" "$2")" | grep -q ': emt.*LOWER_UP'; }
+
+# FROM ADDRESS: one ping, which must not be lost; its time in ms.
+first_ping() {
+    on "$1" ping -n -c 1 -W 3 "$2" >"$DIR/first.out" 2>&1 ||
+        { cat "$DIR/first.out" >&2; fail "the first packet from $1 to $2 is lost"; }
+    sed -n 's/.*time=\([0-9.]*\) ms.*/\1/p' "$DIR/first.out"
+}
+
+# The middle one of the numbers, a line each.
+median() { sort -n | awk '{ at[NR] = $1 } END { print at[int((NR + 1) / 2)] }'; }
+
 # ------------------------------------------------------------------ witnesses
 
 # FROM ADDRESS [OPTIONS]

@@ -407,6 +407,58 @@ static void fake_limits(struct dp *dp, dp_limit_fn *visit, void *aux)
 {
 }
 
+static int fake_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd)
+{
+    return -EOPNOTSUPP;
+}
+
+static void fake_miss_close(struct dp *dp, uint32_t network_id)
+{
+}
+
+static int fake_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms)
+{
+    struct dp_op op = {.verb = DP_MAC_PUT, .network.id = network_id};
+    memcpy(op.mac, mac, EM_MAC_SIZE);
+    const struct standing *entry = find(dp, &op);
+    if (!entry || entry->op.verb != DP_MAC_PUT)
+        return -ENOENT;
+    *ret_ms = 0;
+    return 0;
+}
+
+static void visit_adopted(const struct dp *dp, const struct dp_op *like, dp_eid_fn *visit,
+                          void *aux)
+{
+    for (size_t i = 0; i < dp->n; i++) {
+        const struct dp_op *op = &dp->entries[i].op;
+        struct em_eid eid = {.kind = EM_EID_MAC, .size = EM_MAC_SIZE};
+        if (!dp->entries[i].is_adopted || op->verb != like->verb ||
+            op->network.id != like->network.id || op->ip.size != like->ip.size)
+            continue;
+        memcpy(eid.addr, op->mac, EM_MAC_SIZE);
+        if (op->ip.size) {
+            eid.kind = op->ip.size == 4 ? EM_EID_IPV4 : EM_EID_IPV6;
+            eid.size = op->ip.size;
+            memcpy(eid.addr, op->ip.addr, op->ip.size);
+        }
+        visit(aux, &eid);
+    }
+}
+
+static void fake_adopted(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux)
+{
+    static const struct {
+        enum dp_verb verb;
+        uint8_t size;
+    } order[] = {{DP_NEIGHBOUR_PUT, 4}, {DP_NEIGHBOUR_PUT, 16}, {DP_MAC_PUT, 0}};
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        struct dp_op like = {
+            .verb = order[i].verb, .network.id = network_id, .ip.size = order[i].size};
+        visit_adopted(dp, &like, visit, aux);
+    }
+}
+
 const struct dp_class dp_fake = {
     .name = "fake",
     .open = fake_open,
@@ -420,6 +472,10 @@ const struct dp_class dp_fake = {
     .check_end = fake_check_end,
     .is_disturbed = fake_is_disturbed,
     .limits = fake_limits,
+    .miss_open = fake_miss_open,
+    .miss_close = fake_miss_close,
+    .idle = fake_idle,
+    .adopted = fake_adopted,
     .count = fake_count,
 };
 

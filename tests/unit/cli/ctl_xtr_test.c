@@ -62,6 +62,12 @@ static void answer_status(Eidmap__Envelope *reply, struct fake_server *server)
     body.n_reconciled = n_reconciled;
     body.reconciled_ms = 31000;
     body.reconcile_took_ms = 12;
+    body.n_misses = 1000;
+    body.n_miss_dropped = 300;
+    body.n_resolved = 20;
+    body.n_negative = 30;
+    body.n_miss_entries = 10;
+    body.n_miss_aged = 7;
     reply->body_case = BODY(XTR_STATUS_REPLY);
     reply->xtr_status_reply = &body;
     fake_send(server, reply);
@@ -249,6 +255,7 @@ Test(ctl_xtr, status_shows_server_revisions_and_problems)
     ctl_assert_has(run.out, "50, installed 49");
     ctl_assert_has(run.out, "3 nodes, 1 silent");
     ctl_assert_has(run.out, "an MTU of 1400");
+    ctl_assert_has(run.out, "1000, dropped 300; 20 resolved, 30 negative; 10 entries, aged 7");
     ctl_assert_has(run.out, "31s ago, in 12 ms");
     n_reconciled = 0;
     run = succeed("xtr status -S @");

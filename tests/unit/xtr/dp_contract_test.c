@@ -233,6 +233,58 @@ CLAIM(reopened_plane_has_what_stood_and_sweeps_only_that)
     cr_assert_eq(count(plane), n);
 }
 
+struct list {
+    struct em_eid eids[4];
+    size_t n;
+};
+
+static void add_eid(void *aux, const struct em_eid *eid)
+{
+    struct list *list = aux;
+    cr_assert_lt(list->n, 4);
+    list->eids[list->n++] = *eid;
+}
+
+CLAIM(what_was_adopted_is_visited_until_it_is_put)
+{
+    struct list list = {0};
+
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(plane, op_neigh(1, "10.0.0.1", M1)), 0);
+    plane->class->adopted(plane->dp, 1, add_eid, &list);
+    cr_assert_eq(list.n, 0);
+    reopen(plane);
+    plane->class->adopted(plane->dp, 2, add_eid, &list);
+    cr_assert_eq(list.n, 0);
+    plane->class->adopted(plane->dp, 1, add_eid, &list);
+    cr_assert_eq(list.n, 2);
+    cr_assert_eq((int)list.eids[0].kind, EM_EID_IPV4);
+    cr_assert_eq((int)list.eids[1].kind, EM_EID_MAC);
+    list.n = 0;
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_neigh(1, "10.0.0.1", M1)), 0);
+    plane->class->adopted(plane->dp, 1, add_eid, &list);
+    cr_assert_eq(list.n, 1);
+    cr_assert_eq((int)list.eids[0].kind, EM_EID_MAC);
+}
+
+CLAIM(only_a_remote_mac_that_stands_can_be_idle)
+{
+    static const uint8_t m1[] = {2, 0, 0, 0, 0, 1}, m2[] = {2, 0, 0, 0, 0, 2};
+    uint64_t ms = 0;
+
+    put_basics(plane);
+    cr_assert_eq(plane->class->idle(plane->dp, 1, m1, &ms), -ENOENT);
+    cr_assert_eq(apply(plane, op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p0")), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
+    cr_assert_eq(plane->class->idle(plane->dp, 1, m1, &ms), 0);
+    cr_assert_lt(ms, 60000);
+    cr_assert_eq(plane->class->idle(plane->dp, 1, m2, &ms), -ENOENT);
+    cr_assert_eq(plane->class->idle(plane->dp, 2, m1, &ms), -ENOENT);
+}
+
 static void count_difference(void *aux, const struct dp_difference *difference)
 {
     (*(int *)aux)++;
