@@ -542,6 +542,8 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
     case DP_PORT_DELETE:
     case DP_LOCAL_PUT:
     case DP_LOCAL_DELETE:
+    case DP_COPY_PUT:
+    case DP_COPY_DELETE:
         break;
     }
     if (slot == XTR_SLOT_NONE)

@@ -42,6 +42,12 @@ char *dp_vxlan_name(uint32_t network_id, char name[IFNAMSIZ])
     return name;
 }
 
+char *dp_copy_device_name(uint32_t network_id, char name[IFNAMSIZ])
+{
+    snprintf(name, IFNAMSIZ, "emc%x", network_id);
+    return name;
+}
+
 static uint32_t parse_alias(const char *alias)
 {
     char *end;

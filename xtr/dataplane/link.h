@@ -39,9 +39,10 @@ struct dp_link {
     bool is_learning;
 };
 
-/* "emb7" and "emx7" for network 7: at most 11 characters. */
+/* "emb7", "emx7" and "emc7" for network 7: at most 11 characters. */
 char *dp_bridge_name(uint32_t network_id, char name[IFNAMSIZ]);
 char *dp_vxlan_name(uint32_t network_id, char name[IFNAMSIZ]);
+char *dp_copy_device_name(uint32_t network_id, char name[IFNAMSIZ]);
 
 struct nlmsghdr;
 
