@@ -28,7 +28,9 @@ struct job {
     bool is_found;
     char *network; /* its name */
     uint32_t network_id;
-    char *before; /* where it was */
+    char *before; /* where it was, or what was done */
+    enum em_migration migration;
+    uint32_t pending_ms;
     struct em_location target;
     char node[EM_PORT_ID_TEXT];
 };
@@ -341,7 +343,7 @@ static int64_t move_port(struct job *job, const struct em_reply *reply, const st
     return em_client_register(em_call_client(ctl->call), &claim, 1, NULL, on_registered, job);
 }
 
-static enum ctl_exit run_move(struct ctl *ctl)
+static enum ctl_exit run_move_now(struct ctl *ctl)
 {
     struct job job;
     struct em_location target;
@@ -360,6 +362,66 @@ static enum ctl_exit run_move(struct ctl *ctl)
     free(job.before);
     ctl_close(ctl);
     return code;
+}
+
+/* Prepare, activate, cancel: the server looks at no more than the id, the network and the place. */
+static int64_t migrate_port(struct job *job, const struct em_reply *reply,
+                            const struct em_port *port)
+{
+    struct em_location target = {.node_id = job->target.node_id,
+                                 .segmentation_id = job->target.segmentation_id};
+    struct em_claim claim = {.port.id = port->id,
+                             .port.network_id = port->network_id,
+                             .port.locations = &target,
+                             .port.n_locations = target.node_id ? 1 : 0,
+                             .migration = job->migration,
+                             .pending_ms = job->pending_ms};
+    return em_client_register(em_call_client(job->ctl->call), &claim, 1, NULL, on_registered, job);
+}
+
+static enum ctl_exit run_step(struct ctl *ctl, enum em_migration migration, const char *done)
+{
+    struct job job;
+    struct em_location target = {0};
+    char node[EM_PORT_ID_TEXT];
+    uint64_t minutes = 0;
+    const char *to = ctl_option(ctl, "to");
+    if (to && !ctl_port_place(ctl, to, node, &target))
+        return CTL_USAGE;
+    if (!ctl_option_uint(ctl, "minutes", 1, 1440, &minutes))
+        return CTL_USAGE;
+    enum ctl_exit code = begin(&job, ctl);
+    if (code)
+        return code;
+    job.target = target;
+    job.migration = migration;
+    job.pending_ms = (uint32_t)minutes * 60000;
+    job.before = to ? em_asprintf("%s %s", done, target.node_id) : em_strdup(done);
+    job.on_port = migrate_port;
+    code = with_port(&job);
+    free(job.before);
+    ctl_close(ctl);
+    return code;
+}
+
+static enum ctl_exit run_move(struct ctl *ctl)
+{
+    bool is_prepare = ctl_option(ctl, "prepare"), is_activate = ctl_option(ctl, "activate"),
+         is_cancel = ctl_option(ctl, "cancel");
+    if (is_prepare + is_activate + is_cancel > 1)
+        return ctl_fail(ctl, CTL_USAGE, "port %s: give one of --prepare, --activate, --cancel",
+                        ctl->words[0]);
+    if (is_prepare && !ctl_option(ctl, "to"))
+        return ctl_fail(ctl, CTL_USAGE, "port %s: where to? give --to NODE", ctl->words[0]);
+    if (ctl_option(ctl, "minutes") && !is_prepare)
+        return ctl_fail(ctl, CTL_USAGE, "port %s: --minutes belongs to --prepare", ctl->words[0]);
+    if (is_prepare)
+        return run_step(ctl, EM_MIGRATION_PREPARE, "prepared to move to");
+    if (is_activate)
+        return run_step(ctl, EM_MIGRATION_ACTIVATE, "activated");
+    if (is_cancel)
+        return run_step(ctl, EM_MIGRATION_CANCEL, "its migration is cancelled");
+    return run_move_now(ctl);
 }
 
 /* --view: "node=NAME", "label=KEY=VALUE" or "everyone"; without it 'place' keeps what it has.
@@ -512,7 +574,11 @@ static const struct ctl_option register_options[] = {
 };
 
 static const struct ctl_option move_options[] = {
-    {"to", 0, "NODE[:VNI]", "where it is from now on"},
+    {"to", 0, "NODE[:VNI]", "where it is from now on, or is going to be"},
+    {"prepare", 0, NULL, "it is about to move: agents send copies there until it has arrived"},
+    {"minutes", 0, "N", "with --prepare: cancelled by itself after that (10, at most 1440)"},
+    {"activate", 0, NULL, "it has arrived where it was prepared for"},
+    {"cancel", 0, NULL, "it stays where it is"},
     {NULL},
 };
 
@@ -537,7 +603,10 @@ const struct ctl_command ctl_port_commands[] = {
      "mapctl port register web-1 --network blue --mac 52:54:00:00:00:01 \\\n"
      "       --ip 10.1.0.5 --node hv1"},
     {"move", "PORT --to NODE[:VNI]", 1, 1, move_options, run_move, "Say that a port is elsewhere",
-     "All its locations are replaced by one.\n", "mapctl port move web-1 --to hv2"},
+     "All its locations are replaced by one.  For a live migration, --prepare before it: the port\n"
+     "stays where it is and gets a pending location, which becomes the only one when the guest\n"
+     "is heard there (mapctl xtr attach --pending), or with --activate.\n",
+     "mapctl port move web-1 --to hv2 --prepare"},
     {"locate", "PORT NODE[:VNI] [OPTION]... | PORT --any-local", 1, 2, locate_options, run_locate,
      "Add or change one location of a port",
      "Its other locations stay.  A view decides which nodes see the location; of those that a "

@@ -374,6 +374,8 @@ static void json_location(struct ctl_json *json, const struct em_location *locat
     json_view(json, location);
     ctl_json_text(json, "state", location->is_pending ? "pending" : "active");
     ctl_json_uint(json, "epoch", location->epoch);
+    if (location->is_pending)
+        ctl_json_uint(json, "until_ms", location->until_ms);
     ctl_json_end(json, '}');
 }
 

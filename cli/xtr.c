@@ -289,6 +289,8 @@ static const char *phase_name(Eidmap__PortPhase phase)
         return "installed";
     case EIDMAP__PORT_PHASE__PHASE_REFUSED:
         return "refused";
+    case EIDMAP__PORT_PHASE__PHASE_PENDING:
+        return "pending";
     case EIDMAP__PORT_PHASE__PHASE_UNSPECIFIED:
     case _EIDMAP__PORT_PHASE_IS_INT_SIZE:
         break;
@@ -313,6 +315,7 @@ static void json_local(struct ctl_json *json, const Eidmap__LocalPort *port)
     ctl_json_uint(json, "priority", port->priority);
     ctl_json_uint(json, "weight", port->weight);
     ctl_json_uint(json, "attach_us", port->attach_us);
+    ctl_json_bool(json, "pending", port->pending);
     ctl_json_end(json, '}');
 }
 
@@ -638,6 +641,8 @@ enum ctl_exit ctl_xtr_print_port(struct ctl *ctl, const Eidmap__LocalPort *port)
     if (port->phase == EIDMAP__PORT_PHASE__PHASE_INSTALLED)
         ctl_say(ctl, "%s: installed on %s after %s, VNI %u, epoch %" PRIu64, ctl->subject,
                 port->device, took, port->segmentation_id, port->epoch);
+    else if (port->phase == EIDMAP__PORT_PHASE__PHASE_PENDING)
+        ctl_say(ctl, "%s: pending on %s until the guest is there", ctl->subject, port->device);
     else
         ctl_say(ctl, "%s: accepted; %s", ctl->subject, phase);
     free(took);
@@ -674,6 +679,7 @@ static bool local_port(struct ctl *ctl, struct em_arena *arena, struct ctl_port 
     ret_msg->priority = priority;
     ret_msg->weight = weight;
     ret_msg->multihomed = ctl_option(ctl, "multihomed") != NULL;
+    ret_msg->pending = ctl_option(ctl, "pending") != NULL;
     return eids != NULL;
 }
 
@@ -755,6 +761,7 @@ static const struct ctl_option attach_options[] = {
     {"priority", 0, "N", "of this location: the lowest is used, 255 never (0)"},
     {"weight", 0, "N", "of this location: share among equal priorities (0)"},
     {"multihomed", 0, NULL, "stay beside the port's other locations"},
+    {"pending", 0, NULL, "its guest is about to arrive by live migration"},
     {"no-wait", 0, NULL, "do not wait until it is installed"},
     {NULL},
 };
@@ -785,7 +792,10 @@ const struct ctl_command ctl_xtr_commands[] = {
      "mapctl xtr nodes"},
     {"attach", "PORT --network NAME --mac MAC --ip ADDRESS --dev DEVICE", 1, 1, attach_options,
      run_attach, "Put a port on this host into the map",
-     "Waits until the map has it and the kernel has every entry; -t is for how long.\n",
+     "Waits until the map has it and the kernel has every entry; -t is for how long.\n"
+     "With --pending the device only goes into the network.  The port is taken over when the\n"
+     "guest announces itself there (RARP, gratuitous ARP, unsolicited neighbour advertisement),\n"
+     "when 'mapctl port move --activate' says so, or by an attach without --pending.\n",
      "mapctl xtr attach web-1 --network blue --mac 52:54:00:00:00:01 \\\n"
      "       --ip 10.1.0.5 --dev tap0"},
     {"detach", "PORT", 1, 1, socket_options, run_detach, "Take a port of this host out of the map",

@@ -71,7 +71,12 @@ static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
         if (change->object != EM_OBJECT_PORT || change->is_gone)
             continue;
         struct xtr_port *port = xtr_ports_find(&agent->ports, &change->port->id);
-        if (port && xtr_port_seen(port, change->port, agent->config->node_id))
+        if (!port)
+            continue;
+        bool is_here = xtr_port_activated(port, change->port, agent->config->node_id, em_now_us());
+        if (is_here)
+            em_info("port %s: activated by the map", xtr_agent_id_text(&port->id));
+        if (is_here || xtr_port_seen(port, change->port, agent->config->node_id))
             xtr_agent_save_soon(agent);
     }
 }
@@ -200,7 +205,9 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
         xtr_agent_leave_plane(agent, port);
     xtr_agent_open_network(agent, port->network_id,
                            xtr_config_segment(agent->config, port->network));
-    (port->source == XTR_SOURCE_WATCH ? xtr_mapcache_attach_borrowed : xtr_mapcache_attach)(
+    (port->is_pending                   ? xtr_mapcache_attach_pending
+     : port->source == XTR_SOURCE_WATCH ? xtr_mapcache_attach_borrowed
+                                        : xtr_mapcache_attach)(
         agent->cache, &port->id, port->network_id, port->device, port->eids, port->n_eids);
     xtr_misses_attach(agent, port);
     port->plane_network = port->network_id;
@@ -258,6 +265,9 @@ static void log_port(const struct xtr_port *port)
         em_warn("port %s: refused: %s", xtr_agent_id_text(&port->id), port->problem);
     else if (port->phase == XTR_WAITING)
         em_info("port %s: waiting: %s", xtr_agent_id_text(&port->id), port->problem);
+    else if (port->phase == XTR_PENDING)
+        em_info("port %s: pending on %s until the guest is there", xtr_agent_id_text(&port->id),
+                port->device);
     else if (port->phase == XTR_INSTALLED)
         em_info("port %s: installed on %s", xtr_agent_id_text(&port->id), port->device);
     else
@@ -476,6 +486,7 @@ static void turn(struct xtr_agent *agent)
     xtr_misses_turn(agent);
     run_registrar(agent);
     update_ports(agent);
+    xtr_arrivals_update(agent);
     sweep(agent);
     xtr_store_turn(agent);
     if (has_more)
@@ -601,6 +612,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     agent->config = config;
     agent->start_ms = agent->down_ms = em_now_ms();
     em_list_init(&agent->subs);
+    em_list_init(&agent->arrivals);
     xtr_ports_init(&agent->ports);
     xtr_registrar_init(&agent->registrar);
     start_watchers(agent);
@@ -654,6 +666,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         free(sub);
     xtr_candidate_fini(&agent->other.networks);
+    xtr_arrivals_close(agent);
     xtr_registrar_fini(&agent->registrar);
     xtr_ports_fini(&agent->ports);
     xtr_mapcache_free(agent->cache);

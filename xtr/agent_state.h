@@ -1,9 +1,9 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
  * agent_ports.c what comes and goes by request, agent_watch.c what guests do on watched bridges,
  * agent_feeds.c which feeds are asked for, agent_misses.c and agent_adopt.c networks that are
- * resolved, agent_store.c the map-cache on disk, agent_guard.c servers that are doubted,
- * agent_probe.c which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks
- * and repairs, agent_view.c what is shown. */
+ * resolved, agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, arrival.c
+ * listens for guests that migrate, agent_probe.c which nodes answer, agent_underlay.c the host's
+ * own addresses, agent_check.c checks and repairs, agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -107,7 +107,8 @@ struct xtr_agent {
     struct xtr_pump pump;
     struct xtr_watcher *watcher; /* NULL: no network is watched */
     struct em_list subs;
-    int64_t zero; /* the subscription of network 0 */
+    struct em_list arrivals; /* arrival.c: an ear for each pending port */
+    int64_t zero;            /* the subscription of network 0 */
     struct xtr_place zero_place;
     int64_t request; /* of the registrar, under way */
     int64_t heartbeat;
@@ -218,6 +219,10 @@ void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *por
 /* Is an automatic port of an earlier run still one?  Then, when it has been attached: */
 bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
 void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
+
+/* arrival.c: listens on the devices of the ports that are pending now, and of no others. */
+void xtr_arrivals_update(struct xtr_agent *agent);
+void xtr_arrivals_close(struct xtr_agent *agent);
 
 /* agent_view.c: for messages; the text in static storage. */
 const char *xtr_agent_id_text(const struct em_port_id *id);

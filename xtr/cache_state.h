@@ -14,6 +14,11 @@ struct xtr_flood {
     uint32_t refs; /* sets of the network that name it */
 };
 
+/* A MAC whose frames are copied, as the data plane was told. */
+struct xtr_copy {
+    uint8_t mac[EM_MAC_SIZE];
+};
+
 /* An open network, or one that was closed and waits to leave the data plane. */
 struct xtr_net {
     struct dp_network dp;
@@ -30,6 +35,8 @@ struct xtr_net {
     struct xtr_table table;
     struct xtr_flood *floods;
     uint32_t n_floods, floods_size;
+    struct xtr_copy *copies; /* few: of guests that migrate now */
+    uint32_t n_copies;
 };
 
 struct xtr_known_network {

@@ -46,9 +46,11 @@ static void note_node_floods(struct xtr_mapcache *cache, struct xtr_node *node,
 
 static void note_node_sets(struct xtr_mapcache *cache, struct xtr_node *node)
 {
-    EM_FOREACH (loc, &node->locations, struct xtr_setloc, by_node)
+    EM_FOREACH (loc, &node->locations, struct xtr_setloc, by_node) {
         if (loc->set->is_sent)
             xtr_notes_set(cache, loc->set);
+        xtr_notes_pending(cache, loc);
+    }
 }
 
 /* The labels of this node have changed: any set with a view may mean something else. */
@@ -61,6 +63,8 @@ static void note_viewed_sets(struct xtr_mapcache *cache)
             has_view |= set->locations[k].label.key != NULL;
         if (has_view && set->is_sent)
             xtr_notes_set(cache, set);
+        for (size_t k = 0; has_view && k < set->n_locations; k++)
+            xtr_notes_pending(cache, &set->locations[k]);
     }
 }
 

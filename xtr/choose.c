@@ -5,6 +5,16 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* The server has one pending location of a port at a time. */
+const struct xtr_candidate *xtr_choose_pending(const struct xtr_candidate *candidates, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (candidates[i].is_pending && candidates[i].is_usable &&
+            candidates[i].view != XTR_VIEW_OTHERS)
+            return &candidates[i];
+    return NULL;
+}
+
 static bool counts(const struct xtr_candidate *c)
 {
     return c->is_usable && !c->is_pending && c->priority != EM_PRIORITY_NEVER &&

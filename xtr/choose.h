@@ -33,4 +33,8 @@ size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_c
 /* What decided about candidate 'i'. */
 enum xtr_why xtr_choose_why(const struct xtr_candidate *candidates, size_t n, size_t i);
 
+/* Of those that a live migration has as its target and that can be used, the one that a copy of
+ * each frame goes to; it takes no share of the traffic.  NULL: there is none. */
+const struct xtr_candidate *xtr_choose_pending(const struct xtr_candidate *candidates, size_t n);
+
 #endif

@@ -207,6 +207,7 @@ static int read_wish(const Eidmap__LocalPort *msg, struct em_eid *eids, struct x
                                   .priority = (uint8_t)msg->priority,
                                   .weight = (uint8_t)msg->weight,
                                   .is_multihomed = msg->multihomed,
+                                  .is_pending = msg->pending,
                                   .source = XTR_SOURCE_SOCKET};
     memcpy(ret_wish->id.bytes, msg->id.data, msg->id.len);
     return 0;
@@ -214,7 +215,13 @@ static int read_wish(const Eidmap__LocalPort *msg, struct em_eid *eids, struct x
 
 static bool is_settled(const struct xtr_port *port)
 {
-    return port->phase == XTR_INSTALLED || port->phase == XTR_REFUSED;
+    return port->phase == XTR_INSTALLED || port->phase == XTR_REFUSED || port->phase == XTR_PENDING;
+}
+
+static bool is_as_asked(const struct xtr_port *port)
+{
+    return port->is_pending ? port->phase == XTR_PENDING
+                            : port->phase == XTR_INSTALLED && port->is_acked;
 }
 
 static void wait_for(struct peer *peer, uint64_t id, const struct em_port_id *port)
@@ -252,7 +259,7 @@ static void attach(struct peer *peer, uint64_t id, const Eidmap__XtrAttach *requ
         return;
     }
     /* A port that was refused is tried anew: its old phase is no answer. */
-    if (request->wait && (port->phase != XTR_INSTALLED || !port->is_acked))
+    if (request->wait && !is_as_asked(port))
         wait_for(peer, id, &wish.id);
     else
         answer_port(peer, id, port);

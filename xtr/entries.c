@@ -1,9 +1,13 @@
 /* From the map-cache to operations: each note is answered with what has to stand now. */
 #include "cache_state.h"
 
+#include "base/mem.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define OPS_OF_NOTE 3 /* most that one address, or any other note, needs at once */
 
 struct sink {
     struct xtr_mapcache *cache;
@@ -38,18 +42,64 @@ static void emit_device(struct sink *sink, uint32_t slot, const char *device)
     op->is_borrowed = is_wanted && !xtr_locals_owns_device(&sink->cache->locals, slot, device);
 }
 
+/* The copies of a network */
+
+static uint32_t find_copy(const struct xtr_net *net, const struct em_eid *mac)
+{
+    uint32_t i = 0;
+    while (i < net->n_copies && memcmp(net->copies[i].mac, mac->addr, EM_MAC_SIZE) != 0)
+        i++;
+    return i;
+}
+
+static void emit_copy_delete(struct sink *sink, struct xtr_net *net, const struct em_eid *mac)
+{
+    uint32_t i = find_copy(net, mac);
+    if (i == net->n_copies)
+        return;
+    net->copies[i] = net->copies[--net->n_copies];
+    memcpy(emit(sink, DP_COPY_DELETE, net->dp.id)->mac, mac->addr, EM_MAC_SIZE);
+}
+
+/* Of a local port too, for those who send to it from this host. */
+static void emit_copy_put(struct sink *sink, struct xtr_net *net, const struct em_eid *mac,
+                          const struct dp_target *target, const struct xtr_local *local)
+{
+    uint32_t i = find_copy(net, mac);
+    if (i == net->n_copies) {
+        net->copies = em_realloc(net->copies, (i + 1) * sizeof *net->copies);
+        memcpy(net->copies[net->n_copies++].mac, mac->addr, EM_MAC_SIZE);
+    }
+    struct dp_op *op = emit(sink, DP_COPY_PUT, net->dp.id);
+    memcpy(op->mac, mac->addr, EM_MAC_SIZE);
+    op->target = *target;
+    if (local)
+        memcpy(op->device, local->device, sizeof op->device);
+}
+
+/* The set of a port's record in the map, local or not. */
+static struct xtr_set *set_of(const struct xtr_mapcache *cache, const struct xtr_net *net,
+                              uint32_t record)
+{
+    return record == XTR_SLOT_NONE
+               ? NULL
+               : xtr_sets_get(&cache->sets, xtr_table_at(&net->table, record)->set);
+}
+
 /* 'device' is where the MAC was last if that was local, else NULL. */
 static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac, const char *device)
 {
     struct xtr_mapcache *cache = sink->cache;
     struct xtr_net *net = cache->nets[slot];
     struct xtr_local *local = xtr_locals_owner(&cache->locals, slot, mac);
+    const struct xtr_set *known = NULL; /* what the map says, also of a local port */
     struct xtr_set *set = NULL;
-    if (!local) {
-        uint32_t owner = xtr_table_owner(&net->table, mac);
-        if (owner != XTR_SLOT_NONE)
-            set = xtr_sets_get(&cache->sets, xtr_table_at(&net->table, owner)->set);
-    }
+    struct dp_target copy;
+    if (local)
+        known = set_of(cache, net, xtr_table_find(&net->table, &local->id));
+    else
+        known = set = set_of(cache, net, xtr_table_owner(&net->table, mac));
+    bool has_copy = known && xtr_set_pending(known, &cache->nodes, cache->udp_port, &copy);
     if (set && !set->is_sent)
         emit_set(sink, set);
     if (local && !local->is_sent) {
@@ -57,6 +107,8 @@ static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
         emit_device(sink, slot, local->device);
     }
 
+    if (!has_copy)
+        emit_copy_delete(sink, net, mac);
     enum dp_verb verb = local    ? DP_LOCAL_PUT
                         : set    ? DP_MAC_PUT
                         : device ? DP_LOCAL_DELETE
@@ -68,6 +120,8 @@ static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
         memcpy(op->device, local->device, sizeof op->device);
     else if (!set && device)
         memcpy(op->device, device, sizeof op->device);
+    if (has_copy)
+        emit_copy_put(sink, net, mac, &copy, local);
 }
 
 const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n)
@@ -181,7 +235,7 @@ static bool emit_port(struct sink *sink, uint32_t slot, uint32_t index)
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n = xtr_table_eids(table, index, eids);
     for (; cache->eid_cursor < n; cache->eid_cursor++) {
-        if (sink->max - sink->n < 2)
+        if (sink->max - sink->n < OPS_OF_NOTE)
             return false;
         if (xtr_eid_is_entry(&eids[cache->eid_cursor]))
             emit_eid(sink, slot, &eids[cache->eid_cursor], NULL);
@@ -245,11 +299,11 @@ size_t xtr_mapcache_next_ops(struct xtr_mapcache *cache, struct dp_op *ops, size
     assert(max >= XTR_OPS_MIN && max <= XTR_OPS_MAX);
     struct sink sink = {cache, ops, 0, max};
     struct xtr_note note;
-    while (sink.max - sink.n >= 2 && xtr_queue_peek(&cache->first, &note)) {
+    while (sink.max - sink.n >= OPS_OF_NOTE && xtr_queue_peek(&cache->first, &note)) {
         (void)answer(&sink, &cache->first, &note);
         xtr_queue_pop(&cache->first);
     }
-    while (sink.max - sink.n >= 2 && xtr_queue_peek(&cache->queue, &note)) {
+    while (sink.max - sink.n >= OPS_OF_NOTE && xtr_queue_peek(&cache->queue, &note)) {
         if (!answer(&sink, &cache->queue, &note))
             break;
         cache->eid_cursor = 0;

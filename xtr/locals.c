@@ -52,6 +52,12 @@ static bool is_entry(const struct em_eid *eid)
     return eid->kind == EM_EID_MAC || eid->kind == EM_EID_IPV4 || eid->kind == EM_EID_IPV6;
 }
 
+/* Is the port found by this address? */
+static bool is_indexed(const struct xtr_local *local, const struct em_eid *eid)
+{
+    return is_entry(eid) && !local->is_pending;
+}
+
 static bool has_id(const void *aux, uint32_t slot, const void *key)
 {
     const struct xtr_locals *locals = aux;
@@ -94,7 +100,7 @@ void xtr_locals_add(struct xtr_locals *locals, const struct xtr_local *local)
     locals->n_used++;
     em_index_insert(&locals->by_id, id_hash(&copy->id), slot);
     for (size_t i = 0; i < copy->n_eids; i++)
-        if (is_entry(&copy->eids[i]))
+        if (is_indexed(copy, &copy->eids[i]))
             em_index_insert(&locals->by_eid, eid_hash(copy->network, &copy->eids[i]), slot);
 }
 
@@ -106,7 +112,7 @@ struct xtr_local *xtr_locals_take(struct xtr_locals *locals, const struct em_por
     struct xtr_local *local = locals->items[slot];
     em_index_remove(&locals->by_id, id_hash(id), slot);
     for (size_t i = 0; i < local->n_eids; i++)
-        if (is_entry(&local->eids[i]))
+        if (is_indexed(local, &local->eids[i]))
             em_index_remove(&locals->by_eid, eid_hash(local->network, &local->eids[i]), slot);
     locals->items[slot] = NULL;
     locals->n_used--;

@@ -15,6 +15,7 @@ struct xtr_local {
     size_t n_eids;
     bool is_borrowed; /* as in dp_op */
     bool is_sent;     /* the data plane has been told of the device */
+    bool is_pending;  /* only its device is here: its addresses are where the map says */
 };
 
 struct xtr_locals {
@@ -38,7 +39,7 @@ void xtr_local_free(struct xtr_local *local);
 const struct xtr_local *xtr_locals_find(const struct xtr_locals *locals,
                                         const struct em_port_id *id);
 
-/* The port that has this MAC or host address; of several one of them. */
+/* The port that has this MAC or host address, and is no pending one; of several one of them. */
 struct xtr_local *xtr_locals_owner(const struct xtr_locals *locals, uint32_t network,
                                    const struct em_eid *eid);
 

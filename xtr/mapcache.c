@@ -33,6 +33,9 @@ static void net_clear(struct xtr_net *net)
     free(net->floods);
     net->floods = NULL;
     net->n_floods = net->floods_size = 0;
+    free(net->copies);
+    net->copies = NULL;
+    net->n_copies = 0;
 }
 
 void xtr_mapcache_free(struct xtr_mapcache *cache)
@@ -264,7 +267,7 @@ static uint32_t obtain_record(struct xtr_mapcache *cache, uint32_t slot,
         return index;
     index = xtr_table_add(&net->table, id);
     const struct xtr_local *local = xtr_locals_find(&cache->locals, id);
-    if (index != XTR_SLOT_NONE && local && local->network == slot)
+    if (index != XTR_SLOT_NONE && local && local->network == slot && !local->is_pending)
         xtr_table_at(&net->table, index)->flags |= XTR_RECORD_IS_LOCAL;
     return index;
 }
@@ -292,6 +295,8 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
         is_changed = true;
     }
     record->set = set;
+    if (set != old_set)
+        xtr_notes_hiding(cache, slot, index);
     record->flags &= ~(uint32_t)XTR_RECORD_KEPT;
     if (!(record->flags & XTR_RECORD_FRESH)) {
         record->flags |= XTR_RECORD_FRESH;
@@ -309,6 +314,7 @@ void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t i
     size_t n = xtr_table_eids(&net->table, index, eids);
     uint32_t set = xtr_table_at(&net->table, index)->set;
     xtr_notes_eids(cache, slot, eids, n);
+    xtr_notes_hiding(cache, slot, index);
     xtr_table_remove(&net->table, index);
     set_unref(cache, slot, set);
 }
@@ -469,7 +475,7 @@ static void put_local(struct xtr_mapcache *cache, struct xtr_local *local, uint3
     note_old_local(cache, old);
     xtr_local_free(old);
     xtr_mapcache_touch(cache, &local->id);
-    set_local_flag(cache, local->network, &local->id, true);
+    set_local_flag(cache, local->network, &local->id, !local->is_pending);
 }
 
 void xtr_mapcache_attach(struct xtr_mapcache *cache, const struct em_port_id *id,
@@ -487,6 +493,15 @@ void xtr_mapcache_attach_borrowed(struct xtr_mapcache *cache, const struct em_po
 {
     struct xtr_local local = {
         .id = *id, .eids = (struct em_eid *)(uintptr_t)eids, .n_eids = n_eids, .is_borrowed = true};
+    put_local(cache, &local, network_id, device);
+}
+
+void xtr_mapcache_attach_pending(struct xtr_mapcache *cache, const struct em_port_id *id,
+                                 uint32_t network_id, const char *device, const struct em_eid *eids,
+                                 size_t n_eids)
+{
+    struct xtr_local local = {
+        .id = *id, .eids = (struct em_eid *)(uintptr_t)eids, .n_eids = n_eids, .is_pending = true};
     put_local(cache, &local, network_id, device);
 }
 
@@ -561,6 +576,8 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
     case DP_PORT_DELETE:
     case DP_LOCAL_PUT:
     case DP_LOCAL_DELETE:
+    case DP_COPY_PUT:
+    case DP_COPY_DELETE:
         break;
     }
     if (slot == XTR_SLOT_NONE)

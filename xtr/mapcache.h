@@ -10,6 +10,9 @@
  * A local port hides the map's view of the same port-id, and of each address it has.  Its
  * operations come out before all that the feed has queued: it is registered only when its
  * device is in place, and others learn of it only then.
+ * A port with a pending location, the target of a live migration, has copies: each frame to it
+ * goes to where the port is and to the target.  When the port is there, the copies end before
+ * the traffic moves: the guest gets no frame twice.
  * Nothing blocks, nothing does I/O; one thread. */
 #ifndef XTR_MAPCACHE_H
 #define XTR_MAPCACHE_H
@@ -87,6 +90,12 @@ void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id);
 void xtr_mapcache_attach(struct xtr_mapcache *cache, const struct em_port_id *id,
                          uint32_t network_id, const char *device, const struct em_eid *eids,
                          size_t n_eids);
+
+/* The same for a port whose guest has still to arrive: only the device goes into the network;
+ * frames to its addresses go where the map says, and hide nothing. */
+void xtr_mapcache_attach_pending(struct xtr_mapcache *cache, const struct em_port_id *id,
+                                 uint32_t network_id, const char *device, const struct em_eid *eids,
+                                 size_t n_eids);
 
 /* The same for a port whose device somebody else has put into the network. */
 void xtr_mapcache_attach_borrowed(struct xtr_mapcache *cache, const struct em_port_id *id,

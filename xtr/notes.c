@@ -49,6 +49,33 @@ void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
     xtr_queue_push(&cache->queue, (struct xtr_note){XTR_NOTE_PORT, slot, index, 0});
 }
 
+void xtr_notes_hiding(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
+{
+    const struct xtr_table *table = &cache->nets[slot]->table;
+    if (!(xtr_table_at(table, index)->flags & XTR_RECORD_IS_LOCAL))
+        return;
+    struct em_port_id id = xtr_table_id(table, index);
+    const struct xtr_local *local = xtr_locals_find(&cache->locals, &id);
+    if (local)
+        xtr_notes_locals(cache, slot, local->eids, local->n_eids, NULL);
+}
+
+/* Migrations are few: a walk over the network's ports will do. */
+void xtr_notes_pending(struct xtr_mapcache *cache, const struct xtr_setloc *loc)
+{
+    uint32_t slot = loc->set->network;
+    const struct xtr_net *net = cache->nets[slot];
+    if (!loc->is_pending || !net || net->is_closed)
+        return;
+    for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++) {
+        const struct xtr_record *record = xtr_table_at(&net->table, i);
+        if (!(record->flags & XTR_RECORD_USED) || record->set != loc->set->id)
+            continue;
+        xtr_notes_port(cache, slot, i);
+        xtr_notes_hiding(cache, slot, i);
+    }
+}
+
 void xtr_notes_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

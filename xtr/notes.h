@@ -18,6 +18,13 @@ void xtr_notes_set_first(struct xtr_mapcache *cache, struct xtr_set *set);
 /* A record of the network's table; once while it waits. */
 void xtr_notes_port(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
 
+/* The addresses of the local port that hides this record, if one does: where copies of their
+ * frames go is for the map to say. */
+void xtr_notes_hiding(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
+
+/* The ports whose target of a migration this location of their set is. */
+void xtr_notes_pending(struct xtr_mapcache *cache, const struct xtr_setloc *loc);
+
 /* Addresses of the map's ports. */
 void xtr_notes_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids, size_t n);
 

@@ -6,6 +6,7 @@
  *      ^  \____________|_______________|               |
  *      |________________|_______________|_______________|   the device or network went
  *   refused <--- from everywhere: moved, conflict, denied; an attach leads out of it
+ *   pending <--- from everywhere by an attach that says so; the guest's arrival leads out of it
  */
 #include "ports.h"
 
@@ -22,11 +23,12 @@
 
 /* Where a port may go from each phase. */
 static const unsigned edges[] = {
-    [XTR_WAITING] = TO(REGISTERING) | TO(INSTALLING) | TO(REFUSED),
-    [XTR_REGISTERING] = TO(WAITING) | TO(INSTALLING) | TO(REFUSED),
-    [XTR_INSTALLING] = TO(WAITING) | TO(REGISTERING) | TO(INSTALLED) | TO(REFUSED),
-    [XTR_INSTALLED] = TO(WAITING) | TO(REGISTERING) | TO(INSTALLING) | TO(REFUSED),
-    [XTR_REFUSED] = TO(WAITING) | TO(REGISTERING),
+    [XTR_WAITING] = TO(REGISTERING) | TO(INSTALLING) | TO(REFUSED) | TO(PENDING),
+    [XTR_REGISTERING] = TO(WAITING) | TO(INSTALLING) | TO(REFUSED) | TO(PENDING),
+    [XTR_INSTALLING] = TO(WAITING) | TO(REGISTERING) | TO(INSTALLED) | TO(REFUSED) | TO(PENDING),
+    [XTR_INSTALLED] = TO(WAITING) | TO(REGISTERING) | TO(INSTALLING) | TO(REFUSED) | TO(PENDING),
+    [XTR_REFUSED] = TO(WAITING) | TO(REGISTERING) | TO(PENDING),
+    [XTR_PENDING] = TO(WAITING) | TO(REGISTERING) | TO(INSTALLING) | TO(REFUSED),
 };
 
 const char *xtr_phase_name(enum xtr_phase phase)
@@ -42,6 +44,8 @@ const char *xtr_phase_name(enum xtr_phase phase)
         return "installed";
     case XTR_REFUSED:
         return "refused";
+    case XTR_PENDING:
+        return "pending";
     }
     return "unknown";
 }
@@ -232,7 +236,8 @@ bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *w
 {
     if (strcmp(port->network, wish->network) || strcmp(port->device, wish->device) ||
         port->n_eids != wish->n_eids || port->priority != wish->priority ||
-        port->weight != wish->weight || port->is_multihomed != wish->is_multihomed)
+        port->weight != wish->weight || port->is_multihomed != wish->is_multihomed ||
+        (port->is_pending && !wish->is_pending))
         return false;
     for (size_t i = 0; i < wish->n_eids; i++)
         if (em_eid_compare(&port->eids[i], &wish->eids[i]))
@@ -254,6 +259,7 @@ static void take_wish(struct xtr_port *port, const struct xtr_wish *wish)
     port->priority = wish->priority;
     port->weight = wish->weight;
     port->is_multihomed = wish->is_multihomed;
+    port->is_pending = wish->is_pending;
     port->version++;
 }
 
@@ -371,6 +377,32 @@ void xtr_port_ask_again(struct xtr_port *port)
     port->is_denied = port->is_refused = port->is_attach = false;
 }
 
+/* The map-cache takes it as a new version: the addresses are here from now on. */
+void xtr_port_arrive(struct xtr_port *port, uint64_t now_us)
+{
+    assert(port->is_pending);
+    port->is_pending = false;
+    port->is_attach = port->is_due = true;
+    port->version++;
+    port->change++;
+    port->attached_us = now_us;
+    port->attach_us = 0;
+}
+
+bool xtr_port_activated(struct xtr_port *port, const struct em_port *seen, const char *own_id,
+                        uint64_t now_us)
+{
+    if (!port->is_pending || port->is_refused)
+        return false;
+    for (size_t i = 0; i < seen->n_locations; i++)
+        if (!seen->locations[i].is_pending && !strcmp(seen->locations[i].node_id, own_id)) {
+            xtr_port_arrive(port, now_us);
+            port->is_attach = false;
+            return true;
+        }
+    return false;
+}
+
 bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id)
 {
     const struct em_location *newest = NULL;
@@ -381,7 +413,7 @@ bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char
         const struct em_location *l = &seen->locations[i];
         if (!strcmp(l->node_id, own_id) || em_location_is_any_local(l))
             return false;
-        if (l->epoch > port->epoch && (!newest || l->epoch > newest->epoch))
+        if (!l->is_pending && l->epoch > port->epoch && (!newest || l->epoch > newest->epoch))
             newest = l;
     }
     if (!newest)
@@ -428,6 +460,8 @@ static enum xtr_phase conclude(const struct xtr_port *port, const struct xtr_fac
         describe_device(port, why);
         return XTR_WAITING;
     }
+    if (port->is_pending)
+        return port->is_plugged && port->saved == port->change ? XTR_PENDING : XTR_WAITING;
     if (!port->is_acked && !facts->is_up) {
         snprintf(why, EM_ADDR_WHY, "no map server reachable");
         return XTR_WAITING;

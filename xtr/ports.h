@@ -6,6 +6,10 @@
  * then it is out of the data plane until somebody attaches it again.  What is installed stays so
  * when the servers are gone.
  *
+ * A port may be pending: the target of a live migration.  Its device is put into the network, and
+ * no more, until the guest is heard on it or the map says that the port is here; then it goes
+ * the way of all others.
+ *
  * No I/O: the agent reports facts, xtr_port_update() draws the conclusion. */
 #ifndef XTR_PORTS_H
 #define XTR_PORTS_H
@@ -24,6 +28,7 @@ enum xtr_phase {
     XTR_INSTALLING = 3,
     XTR_INSTALLED = 4,
     XTR_REFUSED = 5,
+    XTR_PENDING = 6,
 };
 
 enum xtr_source { XTR_SOURCE_CONFIG, XTR_SOURCE_SOCKET, XTR_SOURCE_WATCH };
@@ -38,6 +43,7 @@ struct xtr_wish {
     uint8_t priority;
     uint8_t weight;
     bool is_multihomed;
+    bool is_pending; /* the guest has still to arrive */
     enum xtr_source source;
 };
 
@@ -50,6 +56,7 @@ struct xtr_port {
     uint8_t priority;
     uint8_t weight;
     bool is_multihomed;
+    bool is_pending;
     enum xtr_source source;
 
     enum xtr_phase phase;
@@ -97,7 +104,8 @@ int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, 
 struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish *wish,
                                   uint64_t now_us, bool *ret_is_changed);
 
-/* Would attaching it change nothing but what a refusal has done? */
+/* Would attaching it change nothing but what a refusal has done?  A port that has arrived is as
+ * wished by one who thinks it pending. */
 bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *wish);
 
 /* What an earlier run left: the map knows it by 'epoch', so it is no attach any more. */
@@ -131,6 +139,14 @@ void xtr_port_refuse(struct xtr_port *port, const char *why);
  * over meanwhile stays where it is. */
 void xtr_port_deny(struct xtr_port *port, const char *why);
 void xtr_port_ask_again(struct xtr_port *port);
+
+/* The guest of a pending port is here: it is registered, as fresh evidence. */
+void xtr_port_arrive(struct xtr_port *port, uint64_t now_us);
+
+/* The map shows a pending port.  True if it says that the port is here: it has arrived, and
+ * that is no evidence of ours. */
+bool xtr_port_activated(struct xtr_port *port, const struct em_port *seen, const char *own_id,
+                        uint64_t now_us);
 
 /* The map shows the port.  True if it has moved on to another node: it is refused then. */
 bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id);

@@ -47,8 +47,16 @@ static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
     }
 }
 
+/* Migration does without: no kernel learns it later. */
+static bool is_hopeless(const struct dp_op *op)
+{
+    return op->verb == DP_COPY_PUT && op->err == -EOPNOTSUPP;
+}
+
 static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
 {
+    if (is_hopeless(op))
+        return;
     if (op->err == -EEXIST && op->verb != DP_NETWORK_PUT) {
         pump->n_foreign++;
     } else if (pump->n_failed < XTR_PUMP_RETRIES) {
@@ -63,7 +71,7 @@ static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
  * operation builds on.  A device that its owner has not made yet is no such thing. */
 static bool is_shaken(const struct dp_op *op)
 {
-    if (op->verb == DP_NETWORK_PUT)
+    if (op->verb == DP_NETWORK_PUT || is_hopeless(op))
         return false;
     if (op->err == -ENODEV)
         return !is_of_device(op);

@@ -36,7 +36,7 @@ void xtr_registrar_up(struct xtr_registrar *registrar, struct xtr_ports *ports)
         if (!port)
             continue;
         xtr_port_ask_again(port);
-        port->is_due = !port->is_refused;
+        port->is_due = !port->is_refused && !port->is_pending;
     }
 }
 
@@ -86,7 +86,8 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
     size_t n = 0;
     for (uint32_t i = 0; i < ports->n_items && n < XTR_BATCH; i++) {
         struct xtr_port *port = ports->items[i];
-        if (!port || !port->is_due || !port->network_id || port->is_kept || !port->is_plugged)
+        if (!port || !port->is_due || port->is_pending || !port->network_id || port->is_kept ||
+            !port->is_plugged)
             continue;
         claims[n] = claim_of(port, &locations[n]);
         registrar->sent[n++] =
@@ -100,8 +101,8 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
 /* Can it still turn out that the port belongs into the announce? */
 static bool is_undecided(const struct xtr_port *port)
 {
-    return !port->is_refused && port->network_id && !port->is_kept && !port->is_plugged &&
-           !port->device_err;
+    return !port->is_refused && !port->is_pending && port->network_id && !port->is_kept &&
+           !port->is_plugged && !port->device_err;
 }
 
 static bool has_undecided(const struct xtr_ports *ports)

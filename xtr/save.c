@@ -42,6 +42,7 @@ static void put_port(struct em_buf *out, struct em_arena *arena, const struct xt
     msg.epoch = port->is_attach ? 0 : port->epoch;
     msg.source = (char *)(uintptr_t)xtr_source_name(port->source);
     msg.multihomed = port->is_multihomed;
+    msg.pending = port->is_pending;
     msg.priority = port->priority;
     msg.weight = port->weight;
     for (size_t i = 0; i < port->n_eids; i++)
@@ -141,6 +142,7 @@ static int parse_port(const Eidmap__LocalPort *msg, struct xtr_saved_port *ret_p
         .priority = (uint8_t)msg->priority,
         .weight = (uint8_t)msg->weight,
         .is_multihomed = msg->multihomed,
+        .is_pending = msg->pending,
         .source = xtr_source_parse(msg->source),
     };
     wish->id.size = (uint8_t)msg->id.len;

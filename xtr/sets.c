@@ -233,6 +233,35 @@ void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum
         ret_whys[i] = xtr_choose_why(candidates, set->n_locations, i);
 }
 
+static struct dp_target target_at(const struct xtr_node *node, uint32_t segmentation_id,
+                                  uint8_t weight, uint16_t own_port)
+{
+    return (struct dp_target){
+        .ip = node->ip,
+        .udp_port = node->udp_port == own_port ? 0 : node->udp_port,
+        .weight = weight,
+        .segmentation_id = segmentation_id,
+    };
+}
+
+/* Asked for every MAC that goes to the data plane, and nearly always answered at once. */
+bool xtr_set_pending(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
+                     struct dp_target *ret_target)
+{
+    struct xtr_candidate candidates[XTR_SET_LOCATIONS];
+    bool has_pending = false;
+    for (size_t i = 0; i < set->n_locations; i++)
+        has_pending |= set->locations[i].is_pending;
+    if (!has_pending)
+        return false;
+    list_candidates(set, nodes, candidates);
+    const struct xtr_candidate *pending = xtr_choose_pending(candidates, set->n_locations);
+    if (!pending)
+        return false;
+    *ret_target = target_at(nodes->items[pending->node], pending->segmentation_id, 1, own_port);
+    return true;
+}
+
 size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
                        struct dp_target ret_targets[XTR_SET_LOCATIONS])
 {
@@ -243,13 +272,8 @@ size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes,
 
     size_t n = 0;
     for (size_t i = 0; i < n_choices; i++) {
-        const struct xtr_node *node = nodes->items[choices[i].node];
-        struct dp_target target = {
-            .ip = node->ip,
-            .udp_port = node->udp_port == own_port ? 0 : node->udp_port,
-            .weight = choices[i].weight,
-            .segmentation_id = choices[i].segmentation_id,
-        };
+        struct dp_target target = target_at(
+            nodes->items[choices[i].node], choices[i].segmentation_id, choices[i].weight, own_port);
         n = add_target(ret_targets, n, &target);
     }
     return n;

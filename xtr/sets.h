@@ -67,6 +67,10 @@ void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum
 size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
                        struct dp_target ret_targets[XTR_SET_LOCATIONS]);
 
+/* Where a copy of each frame goes too: the target of a live migration.  False: nowhere. */
+bool xtr_set_pending(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
+                     struct dp_target *ret_target);
+
 /* The location as a record; strings are lent while the set lives. */
 struct em_location xtr_setloc_show(const struct xtr_setloc *loc, const struct xtr_nodes *nodes);
 

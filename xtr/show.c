@@ -49,6 +49,7 @@ Eidmap__LocalPort *xtr_show_port(struct em_arena *arena, const struct xtr_port *
     msg->segmentation_id = port->segmentation_id;
     msg->source = lend(xtr_source_name(port->source));
     msg->multihomed = port->is_multihomed;
+    msg->pending = port->is_pending;
     msg->priority = port->priority;
     msg->weight = port->weight;
     msg->attach_us = port->attach_us;

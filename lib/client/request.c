@@ -51,6 +51,8 @@ static Eidmap__Claim *claim_to_msg(struct em_arena *arena, const struct em_claim
     eidmap__claim__init(msg);
     msg->attach = claim->is_attach;
     msg->epoch = claim->epoch;
+    msg->migration = (Eidmap__MigrationStep)claim->migration;
+    msg->pending_ms = claim->pending_ms;
     msg->port = em_port_to_msg(arena, &claim->port);
     return msg->port ? msg : NULL;
 }

@@ -118,11 +118,29 @@ struct em_reply {
 
 typedef void em_reply_fn(void *aux, const struct em_reply *reply);
 
+/* What an operator does about a port's live migration; the values are those of MigrationStep
+ * in the protocol.  A claim with a step looks at no more of its port than the id, the network,
+ * and one location (prepare; activate and cancel need none).
+ *   prepare   adds the location as the pending one: agents send a copy of each frame there,
+ *             and traffic still to where the port is.  EM_E_NOT_FOUND: no such port or node,
+ *             or it is nowhere; EM_E_EXISTS: it is there; EM_E_IN_USE: another is pending
+ *   activate  the pending location is the port's only one.  EM_E_NOT_FOUND: there is none
+ *   cancel    takes the pending location away; nothing if there is none
+ * An attach of the port, by whatever agent, ends the migration as well: it is there then. */
+enum em_migration {
+    EM_MIGRATION_NONE = 0, /* an ordinary claim */
+    EM_MIGRATION_PREPARE = 1,
+    EM_MIGRATION_ACTIVATE = 2,
+    EM_MIGRATION_CANCEL = 3,
+};
+
 /* What an agent says of one port. */
 struct em_claim {
-    struct em_port port; /* network_id 0: by the call's network name */
-    bool is_attach;      /* fresh local evidence: takes the port over */
-    uint64_t epoch;      /* that this node held; 0: none */
+    struct em_port port;         /* network_id 0: by the call's network name */
+    bool is_attach;              /* fresh local evidence: takes the port over */
+    uint64_t epoch;              /* that this node held; 0: none */
+    enum em_migration migration; /* operators only */
+    uint32_t pending_ms; /* prepare: the server cancels after this; 0: ten minutes, at most a day */
 };
 
 struct em_port_ref {

@@ -97,6 +97,7 @@ static bool location_from_msg(const Eidmap__Location *msg, struct em_location *r
         .weight = (uint8_t)msg->weight,
         .is_pending = msg->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING,
         .epoch = msg->epoch,
+        .until_ms = msg->until_ms,
     };
     if (msg->view && msg->view->node_id[0])
         ret_location->view_node = msg->view->node_id;
@@ -259,6 +260,7 @@ static Eidmap__Location *location_to_msg(struct em_arena *arena, const struct em
     msg->priority = location->priority;
     msg->weight = location->weight;
     msg->epoch = location->epoch;
+    msg->until_ms = location->until_ms;
     if (location->is_pending)
         msg->state = EIDMAP__LOCATION_STATE__LOCATION_PENDING;
     if ((location->view_node || location->view_label.key) &&

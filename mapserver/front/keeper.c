@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "eidmap/addr.h"
 #include "eidmap/error.h"
 #include "front/context.h"
 #include "front/session.h"
@@ -15,6 +16,8 @@
 #define TICK_VERDICTS 256
 #define EXPIRE_PORTS  1024 /* locations in one command */
 #define TRIM_ENTRIES  4096 /* tombstones in one command */
+#define MIGRATIONS_MS 500  /* between two looks at the migrations */
+#define MIGRATIONS    64   /* that are ended after one look */
 #define SAMPLES       16   /* revisions remembered over the time that tombstones are kept */
 #define NODE_ID_SIZE  64
 
@@ -35,6 +38,7 @@ struct ms_keeper {
     _Atomic bool is_trimming;
     _Atomic uint64_t trimmed; /* below this revision all is trimmed */
     uint64_t trim_below;
+    uint64_t migrations_ms; /* main loop: when the migrations were looked at last */
 };
 
 struct verdict {
@@ -130,7 +134,7 @@ static int propose(struct ms_keeper *keeper, Eidmap__Command *command, ms_core_d
     origin.role = EIDMAP__ROLE__ROLE_SERVER;
     origin.name = (char *)keeper->front->config.server_id;
     command->origin = &origin;
-    command->schema = MS_SCHEMA;
+    command->schema = ms_apply_schema(command);
     command->time_ms = em_wall_ms();
     const char *why;
     size_t size = eidmap__command__get_packed_size(command);
@@ -271,6 +275,83 @@ static void tick_tombstones(struct ms_keeper *keeper)
     }
 }
 
+/* A pending location whose time is over: who started the migration has not ended it. */
+struct overdue {
+    uint8_t port[EM_PORT_ID_SIZE];
+    size_t size;
+    char node_id[NODE_ID_SIZE];
+    uint64_t epoch;
+};
+
+struct search {
+    struct ms_keeper *keeper;
+    uint64_t now_ms;
+    struct overdue list[MIGRATIONS];
+    size_t n;
+};
+
+static int on_migrating(void *aux, const uint8_t *id, size_t size)
+{
+    struct search *search = aux;
+    struct ms_blob record;
+    struct em_arena arena;
+    if (ms_reader_port(search->keeper->reader, id, size, &record))
+        return 0;
+    em_arena_init(&arena, 0);
+    const Eidmap__Port *port =
+        em_msg_unpack_as(&arena, &eidmap__port__descriptor, record.data, record.size);
+    for (size_t i = 0; port && i < port->n_locations && search->n < MIGRATIONS; i++) {
+        const Eidmap__Location *l = port->locations[i];
+        if (l->state != EIDMAP__LOCATION_STATE__LOCATION_PENDING || l->until_ms > search->now_ms)
+            continue;
+        struct overdue *overdue = &search->list[search->n++];
+        overdue->size = size;
+        overdue->epoch = l->epoch;
+        memcpy(overdue->port, id, size);
+        strncpy(overdue->node_id, l->node_id, NODE_ID_SIZE - 1);
+    }
+    em_arena_fini(&arena);
+    return search->n == MIGRATIONS;
+}
+
+/* Core's thread. */
+static void on_ended(void *aux, const struct ms_result *result)
+{
+    if (result->err == 0 && result->is_changed)
+        em_warn("a migration was not ended in its time: its pending location was withdrawn");
+}
+
+static void end_migration(struct ms_keeper *keeper, struct overdue *overdue)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    Eidmap__Withdraw withdraw = EIDMAP__WITHDRAW__INIT;
+    Eidmap__PortRef ref = EIDMAP__PORT_REF__INIT, *refs[] = {&ref};
+    ref.id = (ProtobufCBinaryData){overdue->size, overdue->port};
+    ref.epoch = overdue->epoch;
+    withdraw.ports = refs;
+    withdraw.n_ports = 1;
+    withdraw.node_id = overdue->node_id;
+    command.body_case = EIDMAP__COMMAND__BODY_WITHDRAW;
+    command.withdraw = &withdraw;
+    (void)propose(keeper, &command, on_ended, keeper); /* else after the next look */
+}
+
+static void tick_migrations(struct ms_keeper *keeper)
+{
+    uint64_t now_ms = em_now_ms();
+    if (now_ms - keeper->migrations_ms < MIGRATIONS_MS || ms_reader_begin(keeper->reader))
+        return;
+    keeper->migrations_ms = now_ms;
+    struct search *search = em_calloc(1, sizeof(*search));
+    search->keeper = keeper;
+    search->now_ms = em_wall_ms();
+    (void)ms_reader_node_ports(keeper->reader, MS_MIGRATING, on_migrating, search);
+    ms_reader_end(keeper->reader);
+    for (size_t i = 0; i < search->n; i++)
+        end_migration(keeper, &search->list[i]);
+    free(search);
+}
+
 void ms_keeper_tick(struct ms_keeper *keeper)
 {
     if (!keeper->is_leader) {
@@ -283,4 +364,5 @@ void ms_keeper_tick(struct ms_keeper *keeper)
         return;
     tick_leases(keeper);
     tick_tombstones(keeper);
+    tick_migrations(keeper);
 }

@@ -162,7 +162,7 @@ int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
     Eidmap__Origin origin;
     ms_session_origin(session, is_part ? 0 : id, &origin);
     command->origin = &origin;
-    command->schema = MS_SCHEMA;
+    command->schema = ms_apply_schema(command);
     command->time_ms = em_wall_ms();
     command->max_node_ports = session->worker->front->config.max_node_ports;
     size_t size = eidmap__command__get_packed_size(command);

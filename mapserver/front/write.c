@@ -164,7 +164,8 @@ struct sweep {
     size_t n;
 };
 
-/* Epoch of this node's location of the port, as the map has it now. */
+/* Epoch of this node's location of the port, as the map has it now.  A pending one is an
+ * operator's and no ghost: the node does not announce it. */
 static uint64_t location_epoch(struct ms_session *session, const uint8_t *id, size_t size)
 {
     struct ms_worker *worker = session->worker;
@@ -175,7 +176,8 @@ static uint64_t location_epoch(struct ms_session *session, const uint8_t *id, si
     const Eidmap__Port *port =
         em_msg_unpack_as(&worker->arena, &eidmap__port__descriptor, blob.data, blob.size);
     for (size_t i = 0; port && i < port->n_locations; i++)
-        if (strcmp(port->locations[i]->node_id, session->member.identity.name) == 0)
+        if (strcmp(port->locations[i]->node_id, session->member.identity.name) == 0 &&
+            port->locations[i]->state != EIDMAP__LOCATION_STATE__LOCATION_PENDING)
             return port->locations[i]->epoch;
     return 0;
 }

@@ -105,14 +105,37 @@ bool ms_apply_is_growing(const Eidmap__Command *command)
     return false;
 }
 
+static bool is_migration(const Eidmap__Claim *claim)
+{
+    if (claim->migration)
+        return true;
+    for (size_t i = 0; claim->port && i < claim->port->n_locations; i++)
+        if (claim->port->locations[i]->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING)
+            return true;
+    return false;
+}
+
+uint32_t ms_apply_schema(const Eidmap__Command *command)
+{
+    if (command->body_case == EIDMAP__COMMAND__BODY_REGISTER)
+        for (size_t i = 0; i < command->register_->n_claims; i++)
+            if (is_migration(command->register_->claims[i]))
+                return MS_SCHEMA_MIGRATE;
+    if (command->body_case == EIDMAP__COMMAND__BODY_WITHDRAW &&
+        command->origin->role == EIDMAP__ROLE__ROLE_SERVER)
+        return MS_SCHEMA_MIGRATE;
+    return 1;
+}
+
 #define BY(role) (1u << EIDMAP__ROLE__ROLE_##role)
 
 static unsigned roles_for(const Eidmap__Command *command)
 {
     switch (command->body_case) {
     case EIDMAP__COMMAND__BODY_REGISTER:
-    case EIDMAP__COMMAND__BODY_WITHDRAW:
         return BY(NODE) | BY(OPERATOR);
+    case EIDMAP__COMMAND__BODY_WITHDRAW:
+        return BY(NODE) | BY(OPERATOR) | BY(SERVER);
     case EIDMAP__COMMAND__BODY_NODE_UP:
         return BY(NODE);
     case EIDMAP__COMMAND__BODY_NODE_DOWN:

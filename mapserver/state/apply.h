@@ -8,7 +8,8 @@
 #include "state/store.h"
 #include "wire/msg.h"
 
-#define MS_SCHEMA         1      /* highest Command.schema that is known here */
+#define MS_SCHEMA         2      /* highest Command.schema that is known here */
+#define MS_SCHEMA_MIGRATE 2      /* since when pending locations come, go and end */
 #define MS_CLAIMS_MAX     4096   /* claims of a Register, references of a Withdraw */
 #define MS_NODE_PORTS_MAX 200000 /* locations on one node, by default */
 
@@ -84,6 +85,10 @@ int ms_apply_sync(struct ms_apply *apply, const char **ret_why);
 /* Does the command make the map grow?  Such ones are refused when space is short, before they
  * are proposed: what is committed must be applied everywhere. */
 bool ms_apply_is_growing(const Eidmap__Command *command);
+
+/* Which Command.schema a server must know to apply this command, its origin set: the least that
+ * will do, so that a cluster goes on while its servers are upgraded one by one. */
+uint32_t ms_apply_schema(const Eidmap__Command *command);
 
 /* Would this Register of a node change nothing?  Then it needs no command: *ret_result is
  * the reply, its arrays in the arena.  False: propose it. */

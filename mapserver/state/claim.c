@@ -205,6 +205,20 @@ static Eidmap__View *copy_view(struct draft *d, const Eidmap__View *from)
     return view;
 }
 
+static bool is_pending(const Eidmap__Location *location)
+{
+    return location->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING;
+}
+
+/* When a pending location ends.  One that is claimed again keeps its time. */
+static uint64_t until(const struct draft *d, const Eidmap__Location *location,
+                      const Eidmap__Location *old)
+{
+    if (!is_pending(location))
+        return 0;
+    return old && is_pending(old) ? old->until_ms : d->in->time_ms + MS_PENDING_MS;
+}
+
 /* 'old' is the node's location so far, or NULL; 'epoch' what it gets.  Who sees it is the
  * operator's: a claim without a view leaves an old one alone. */
 static Eidmap__Location *make_location(struct draft *d, const Eidmap__Location *want,
@@ -226,6 +240,7 @@ static Eidmap__Location *make_location(struct draft *d, const Eidmap__Location *
     location->state = want->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING
                           ? EIDMAP__LOCATION_STATE__LOCATION_PENDING
                           : EIDMAP__LOCATION_STATE__LOCATION_ACTIVE;
+    location->until_ms = until(d, location, old);
     location->epoch = epoch;
     if (!d->is_node)
         location->view = NULL;
@@ -235,11 +250,6 @@ static Eidmap__Location *make_location(struct draft *d, const Eidmap__Location *
             return NULL;
     }
     return location;
-}
-
-static bool is_pending(const Eidmap__Location *location)
-{
-    return location->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING;
 }
 
 /* 'port.locations' := the kept ones of the old port in their order, with 'mine' in place of
@@ -326,7 +336,23 @@ static int locate_by_operator(struct draft *d)
     return 0;
 }
 
-/* ------------------------------------------------------------------------- flags */
+/* --------------------------------------------------------------------- migration */
+
+static const Eidmap__Location *find_pending(const Eidmap__Port *port)
+{
+    for (size_t i = 0; i < port->n_locations; i++)
+        if (is_pending(port->locations[i]))
+            return port->locations[i];
+    return NULL;
+}
+
+static const Eidmap__Location *find_active(const Eidmap__Port *port)
+{
+    for (size_t i = 0; i < port->n_locations; i++)
+        if (!is_pending(port->locations[i]))
+            return port->locations[i];
+    return NULL;
+}
 
 static bool is_allowed(const Eidmap__Port *port, const char *node_id)
 {
@@ -335,6 +361,115 @@ static bool is_allowed(const Eidmap__Port *port, const char *node_id)
             return true;
     return port->n_allowed_nodes == 0;
 }
+
+static int check_prepare(struct draft *d)
+{
+    const Eidmap__Port *old = d->in->old;
+    const char *target = d->want->n_locations == 1 ? d->want->locations[0]->node_id : "";
+    const Eidmap__Location *pending = find_pending(old);
+    const Eidmap__Location *have = ms_port_location(old, target);
+    if (!target[0])
+        return ms_refuse(d->fault, EM_E_MALFORMED, "port.locations",
+                         "the preparation of a migration names one node");
+    if (d->in->claim->pending_ms > MS_PENDING_MAX_MS)
+        return ms_refuse(d->fault, EM_E_MALFORMED, "pending_ms", "at most %u, a day",
+                         MS_PENDING_MAX_MS);
+    if (old->multihomed)
+        return ms_refuse(d->fault, EM_E_DENIED, "port",
+                         "a multihomed port is at several nodes by intent: it does not migrate");
+    if (!find_active(old))
+        return ms_refuse(d->fault, EM_E_NOT_FOUND, "port.locations",
+                         "the port is nowhere, so there is nothing to migrate");
+    if (have && !is_pending(have))
+        return ms_refuse(d->fault, EM_E_EXISTS, "port.locations", "the port is at node %s already",
+                         target);
+    if (pending && !have)
+        return ms_refuse(d->fault, EM_E_IN_USE, "port.locations",
+                         "a migration to node %s is prepared: cancel that first", pending->node_id);
+    if (!is_allowed(old, target))
+        return ms_refuse(d->fault, EM_E_DENIED, "port.locations",
+                         "node %s is not allowed to claim this port", target);
+    return 0;
+}
+
+/* What is not said is as it is where the port is now. */
+static int prepare(struct draft *d)
+{
+    int r = check_prepare(d);
+    if (!r)
+        r = check_location(d, 0);
+    if (r)
+        return r;
+    const Eidmap__Location *want = d->want->locations[0];
+    const Eidmap__Location *have = ms_port_location(d->in->old, want->node_id);
+    Eidmap__Location like = *find_active(d->in->old);
+    like.segmentation_id = want->segmentation_id;
+    like.state = EIDMAP__LOCATION_STATE__LOCATION_PENDING;
+    Eidmap__Location *mine =
+        make_location(d, &like, want->node_id, have, have ? have->epoch : d->revision);
+    uint32_t pending_ms = d->in->claim->pending_ms;
+    if (mine)
+        mine->until_ms = d->in->time_ms + (pending_ms ? pending_ms : MS_PENDING_MS);
+    return merge_location(d, mine, true);
+}
+
+static int activate(struct draft *d)
+{
+    const Eidmap__Location *pending = find_pending(d->in->old);
+    const Eidmap__Location *want = d->want->n_locations ? d->want->locations[0] : NULL;
+    if (!pending || (want && strcmp(want->node_id, pending->node_id) != 0))
+        return ms_refuse(d->fault, EM_E_NOT_FOUND, "port.locations",
+                         "no migration of the port to this node is prepared");
+    Eidmap__Location like = *pending;
+    like.state = EIDMAP__LOCATION_STATE__LOCATION_ACTIVE;
+    return merge_location(d, make_location(d, &like, pending->node_id, pending, d->revision),
+                          false);
+}
+
+/* To cancel what is not prepared changes nothing. */
+static int cancel(struct draft *d)
+{
+    const Eidmap__Port *old = d->in->old;
+    Eidmap__Location **left = em_arena_alloc(d->arena, old->n_locations * sizeof(*left));
+    if (!left)
+        return out_of_room(d->fault);
+    d->port->n_locations = 0;
+    d->port->locations = left;
+    for (size_t i = 0; i < old->n_locations; i++)
+        if (!is_pending(old->locations[i]))
+            left[d->port->n_locations++] = old->locations[i];
+    if (d->port->n_locations == 0 && !old->declared)
+        return ms_refuse(d->fault, EM_E_DENIED, "port.locations",
+                         "the port has left where it was, the migration is all that it has");
+    return 0;
+}
+
+static int draft_migration(struct draft *d)
+{
+    if (d->is_node)
+        return ms_refuse(d->fault, EM_E_DENIED, "migration",
+                         "an operator leads a migration; a node attaches the port");
+    if (!d->in->old)
+        return ms_refuse(d->fault, EM_E_NOT_FOUND, "port", "there is no such port");
+    if (d->in->old->network_id != d->in->network->id)
+        return ms_refuse(d->fault, EM_E_DENIED, "port.network_id", "the port is in network %u",
+                         d->in->old->network_id);
+    switch (d->in->claim->migration) {
+    case EIDMAP__MIGRATION_STEP__MIGRATION_PREPARE:
+        return prepare(d);
+    case EIDMAP__MIGRATION_STEP__MIGRATION_ACTIVATE:
+        return activate(d);
+    case EIDMAP__MIGRATION_STEP__MIGRATION_CANCEL:
+        return cancel(d);
+    case EIDMAP__MIGRATION_STEP__MIGRATION_UNSPECIFIED:
+    case _EIDMAP__MIGRATION_STEP_IS_INT_SIZE:
+        break;
+    }
+    return ms_refuse(d->fault, EM_E_MALFORMED, "migration", "unknown step %d",
+                     (int)d->in->claim->migration);
+}
+
+/* ------------------------------------------------------------------------- flags */
 
 /* What a node may not touch at all. */
 static int check_rights(struct draft *d)
@@ -475,7 +610,9 @@ int ms_claim_decide(const struct ms_claim *in, struct em_arena *arena, struct ms
         return ms_refuse(fault, EM_E_MALFORMED, "port", "the claim names no port");
     assert(d.is_node || in->origin->role == EIDMAP__ROLE__ROLE_OPERATOR);
     int r = begin(&d);
-    if (!r)
+    if (!r && in->claim->migration)
+        r = draft_migration(&d);
+    else if (!r)
         r = d.is_node ? draft_for_node(&d) : draft_for_operator(&d);
     if (!r)
         r = check_any_local(&d);
@@ -485,7 +622,7 @@ int ms_claim_decide(const struct ms_claim *in, struct em_arena *arena, struct ms
                           : d.want->n_locations > 0 ? d.want->locations[0]->node_id
                                                     : NULL;
     const Eidmap__Location *located = node_id ? ms_port_place(d.port, node_id) : NULL;
-    assert(located || !node_id);
+    assert(located || !node_id || in->claim->migration);
     *ret_verdict = (struct ms_verdict){
         .is_changed = !in->old || !ms_message_equal(&d.port->base, &in->old->base, arena),
         .port = d.port,

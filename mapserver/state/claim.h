@@ -14,6 +14,10 @@
  * stay keep their epoch; none given keeps them.  No EIDs given keeps those too.  With attach
  * on a port that stands (a move), flags and allowed nodes stay as well.
  *
+ * An operator can also lead a migration.  Prepare adds a pending location, one at a time, to a
+ * port that is somewhere; it lasts until 'until_ms'.  Activate makes it the only location,
+ * cancel takes it away.  An attach anywhere ends the migration too: the port is there.
+ *
  * Not decided here, since it needs other records: whether another port has the EIDs, and
  * whether the nodes of an operator's locations exist. */
 #ifndef MS_CLAIM_H
@@ -28,12 +32,16 @@
 #define MS_PORT_LOCATIONS 16
 #define MS_PORT_ALLOWED   16
 
+#define MS_PENDING_MS     600000u   /* that a location is pending, by default */
+#define MS_PENDING_MAX_MS 86400000u /* and at most */
+
 struct ms_claim {
     const Eidmap__Port *old; /* NULL: there is none */
     const Eidmap__Claim *claim;
     const Eidmap__Origin *origin;
     const Eidmap__Network *network; /* the one that the claim names */
     uint64_t revision;              /* that the next change of the map will have */
+    uint64_t time_ms;               /* of the command */
     bool is_node_full;              /* the claiming node may have no more locations */
 };
 

@@ -19,7 +19,7 @@ enum ms_db {
     MS_DB_NETWORK, /* network-id -> Network */
     MS_DB_NETKEY,  /* 'n' name, 'v' VNI -> network-id: both are unique */
     MS_DB_RLOC,    /* address -> node-id: an RLOC belongs to one node */
-    MS_DB_LOC,     /* node-id -> port-ids that have a location there */
+    MS_DB_LOC,     /* node-id -> port-ids that have a location there; also MS_MIGRATING */
     MS_DB_FEED,    /* network-id, revision -> kind, gone, id */
     MS_DB_TOMB,    /* revision -> network-id of each tombstone in the feed */
     MS_DB_SESSION, /* session.c: who writes, and what was applied of it */

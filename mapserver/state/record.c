@@ -139,12 +139,31 @@ static void index_locations(struct ms_txn *txn, const Eidmap__Port *a, const Eid
     }
 }
 
+static bool is_migrating(const Eidmap__Port *port)
+{
+    for (size_t i = 0; port && i < port->n_locations; i++)
+        if (port->locations[i]->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING)
+            return true;
+    return false;
+}
+
+/* The rows that the leader's clock goes by. */
+static void index_migration(struct ms_txn *txn, const Eidmap__Port *old, const Eidmap__Port *port)
+{
+    bool was = is_migrating(old), is = is_migrating(port);
+    if (was && !is)
+        ms_txn_delete(txn, MS_DB_LOC, blob_of_text(MS_MIGRATING), ms_blob_of(old->id));
+    if (is && !was)
+        ms_txn_put(txn, MS_DB_LOC, blob_of_text(MS_MIGRATING), ms_blob_of(port->id));
+}
+
 static void index_port(struct ms_txn *txn, const Eidmap__Port *old, const Eidmap__Port *port)
 {
     index_eids(txn, old, port, false);
     index_eids(txn, port, old, true);
     index_locations(txn, old, port, false);
     index_locations(txn, port, old, true);
+    index_migration(txn, old, port);
     txn->meta.n_eids += (port ? port->n_eids : 0) - (old ? old->n_eids : 0);
     txn->meta.n_ports += (port != NULL) - (old != NULL);
 }

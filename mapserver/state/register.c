@@ -144,6 +144,7 @@ static int decide(struct walk *w, size_t i, Eidmap__Port **ret_old, struct ms_ve
         .origin = w->c->origin,
         .network = w->network,
         .revision = ms_next_revision(w->txn),
+        .time_ms = w->c->time_ms,
         .is_node_full = is_node_full(w),
     };
     r = ms_claim_decide(&in, w->c->scratch, &w->fault, ret_verdict);
@@ -237,6 +238,8 @@ static const char *claimed_node(const struct ms_command *c, const Eidmap__Claim 
 {
     if (ms_command_is_by(c, EIDMAP__ROLE__ROLE_NODE))
         return c->origin->name;
+    if (claim->migration == EIDMAP__MIGRATION_STEP__MIGRATION_CANCEL)
+        return NULL;
     return claim->port && claim->port->n_locations ? claim->port->locations[0]->node_id : NULL;
 }
 

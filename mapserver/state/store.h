@@ -102,6 +102,9 @@ typedef int ms_port_id_fn(void *aux, const uint8_t *id, size_t size);
 int ms_reader_node_ports(struct ms_reader *reader, const char *node_id, ms_port_id_fn *visit,
                          void *aux);
 
+/* In place of a node-id, none of which can be so: the ports that have a pending location. */
+#define MS_MIGRATING "*"
+
 /* Visits every node, packed, in order of the id; as above. */
 typedef int ms_record_fn(void *aux, const char *id, size_t id_size, struct ms_blob record);
 int ms_reader_nodes(struct ms_reader *reader, ms_record_fn *visit, void *aux);

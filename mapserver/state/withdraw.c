@@ -2,7 +2,8 @@
  *
  * Nothing here is refused because it is gone already: a client that lost its connection
  * sends the same Withdraw again.  An epoch in the reference protects a port that has come
- * back to this node since: an old Withdraw must not take it away. */
+ * back to this node since: an old Withdraw must not take it away.  The leader withdraws pending
+ * locations whose time is over, each by its epoch: one that has become active has another. */
 #include "base/mem.h"
 #include "eidmap/addr.h"
 #include "state/command.h"
@@ -50,6 +51,16 @@ static void withdraw_one(struct ms_command *c, const Eidmap__PortRef *ref, const
     c->result->is_changed = true;
 }
 
+static int check_server(struct ms_command *c, const Eidmap__Withdraw *body)
+{
+    bool is_exact = body->node_id[0];
+    for (size_t i = 0; i < body->n_ports; i++)
+        is_exact &= body->ports[i]->epoch != 0;
+    return is_exact ? 0
+                    : ms_refuse(&c->fault, EM_E_DENIED, "ports",
+                                "a server withdraws a node's locations by their epochs only");
+}
+
 int ms_withdraw(struct ms_command *c, const Eidmap__Withdraw *body)
 {
     bool is_node = ms_command_is_by(c, EIDMAP__ROLE__ROLE_NODE);
@@ -65,7 +76,8 @@ int ms_withdraw(struct ms_command *c, const Eidmap__Withdraw *body)
     if (body->n_ports > MS_CLAIMS_MAX)
         return ms_refuse(&c->fault, EM_E_LIMIT, "ports", "at most %d ports, not %zu", MS_CLAIMS_MAX,
                          body->n_ports);
-    int r = ms_session_check(c);
+    int r = ms_command_is_by(c, EIDMAP__ROLE__ROLE_SERVER) ? check_server(c, body)
+                                                           : ms_session_check(c);
     if (r || ms_session_has(c))
         return r;
     for (size_t i = 0; i < body->n_ports && !c->txn->err; i++)

@@ -74,6 +74,18 @@ hook hv1 reconnect "$DIR/web.xml" || fail "reconnect: $(cat "$DIR/hook.out")"
 must "it is one port" [ "$(xtr_json hv1 length ports)" = 1 ]
 shown "what is started is attached by its interface id"
 
+port=7b3c9f2e-1111-4222-8333-944455556666
+ip -n "${T}hv2" link add t-web type veth peer name q-web
+for operation in migrate prepare started reconnect; do
+    hook hv2 $operation "$DIR/web.xml" || fail "$operation at the target: $(cat "$DIR/hook.out")"
+done
+soon "the target waits for the guest" port_has_phase hv2 $port pending
+must "the port has left before its guest" lives_at red 192.168.7.1 hv1
+ping_well b 192.168.7.1
+hook hv2 release "$DIR/web.xml" || fail "release at the target: $(cat "$DIR/hook.out")"
+must "the port went with a migration that failed" lives_at red 192.168.7.1 hv1
+shown "what comes by live migration is pending at the target"
+
 hook hv1 release "$DIR/web.xml" || fail "release: $(cat "$DIR/hook.out")"
 must "what is released is still there" [ "$(xtr_json hv1 length ports)" = 0 ]
 soon "the map has forgotten it" not ctl resolve red 192.168.7.1

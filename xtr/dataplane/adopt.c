@@ -223,6 +223,8 @@ int dp_adopt(struct dp *dp)
     int r = tolerate(dp_link_dump(dp->nl, adopt_network, dp));
     if (r == 0)
         r = tolerate(dp_link_dump(dp->nl, adopt_port, dp));
+    if (r == 0)
+        r = dp_copy_clean(dp);
     for (int pass = 0; pass < 2 && r == 0; pass++) {
         dp_nexthop_dump_message(dp->nl);
         r = tolerate(dp_nl_read(dp->nl, pass == 0 ? adopt_address : adopt_group, dp));

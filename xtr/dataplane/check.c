@@ -98,6 +98,21 @@ static void check_port(struct dp_check *check)
                                                  port->flags & DP_BORROWED));
 }
 
+static void check_copy(struct dp_check *check)
+{
+    char mac[EM_MAC_TEXT], ip[EM_IP_TEXT], entry[EM_MAC_TEXT + EM_IP_TEXT + 8];
+    struct dp_copy_rec *rec = dp_table_at(&check->dp->shadow.copies, --check->at);
+
+    check->result.n_compared++;
+    if (dp_copy_stands(check->dp, rec))
+        return;
+    snprintf(entry, sizeof(entry), "%s also %s", em_mac_format(rec->mac, mac),
+             em_ip_format(rec->target.ip.addr, rec->target.ip.size, ip));
+    dp_check_tell(check, rec->network_id, "copy", "missing", entry);
+    if (check->is_repair)
+        dp_check_note(check, dp_copy_repair(check->dp, rec));
+}
+
 /* ---- the walk */
 
 static void check_neighs4(struct dp_check *check)
@@ -135,6 +150,7 @@ static const struct phase {
     {TABLE(networks), dp_check_extra_fdb}, {TABLE(networks), extra_neighs},
     {TABLE(macs), dp_check_macs},          {TABLE(neighs4), check_neighs4},
     {TABLE(neighs6), check_neighs6},       {TABLE(nexthop_ids), extra_nexthops},
+    {TABLE(copies), check_copy},
 };
 #define N_PHASES (sizeof(phases) / sizeof(phases[0]))
 

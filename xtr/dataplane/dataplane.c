@@ -49,6 +49,10 @@ const char *dataplane_verb(enum dp_verb verb)
         return "local MAC put";
     case DP_LOCAL_DELETE:
         return "local MAC delete";
+    case DP_COPY_PUT:
+        return "copy put";
+    case DP_COPY_DELETE:
+        return "copy delete";
     }
     return "?";
 }
@@ -68,6 +72,8 @@ char *dataplane_describe(const struct dp_op *op, char text[DATAPLANE_TEXT])
         break;
     case DP_MAC_PUT:
     case DP_MAC_DELETE:
+    case DP_COPY_PUT:
+    case DP_COPY_DELETE:
         snprintf(text, DATAPLANE_TEXT, "%s in network %u", em_mac_format(op->mac, mac),
                  op->network.id);
         break;
@@ -136,6 +142,10 @@ static const char *advice(const struct dp_op *op)
     case -EBUSY:
         return op->verb == DP_PORT_PUT ? "the device belongs to another bridge or to the underlay"
                                        : "still in use";
+    case -EOPNOTSUPP:
+        return op->verb == DP_COPY_PUT ? "this kernel has no cls_u32 or act_mirred, so a live "
+                                         "migration loses the frames of some milliseconds more"
+                                       : em_strerror(op->err);
     case -EAFNOSUPPORT:
         return "the target's address family is not that of this node's RLOC";
     }

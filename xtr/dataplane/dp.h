@@ -56,6 +56,10 @@ enum dp_verb {
     DP_PORT_DELETE,      /* network.id, device; with the MACs behind it */
     DP_LOCAL_PUT,        /* network.id, device, mac: a MAC behind a local port */
     DP_LOCAL_DELETE,     /* network.id, device, mac; spares one that is elsewhere by now */
+    DP_COPY_PUT,         /* network.id, mac, target, device: frames to the MAC go to the target
+                          * too.  device "": those that leave by the tunnel; else those that
+                          * local ports send to the MAC behind this port */
+    DP_COPY_DELETE,      /* network.id, mac */
 };
 
 struct dp_op {
@@ -79,14 +83,17 @@ struct dp_op {
      *   flood     -EAFNOSUPPORT as above
      *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has another master, or is the
      *             underlay's
-     *   local     -ENODEV: the device is no port of the network (put it first) */
+     *   local     -ENODEV: the device is no port of the network (put it first)
+     *   copy      -ENODEV as above; -EOPNOTSUPP: the kernel cannot, and never will;
+     *             -ENOSPC: too many at once; -EAFNOSUPPORT as above.  What the MAC's entry
+     *             is, if there is one, does not matter */
     int err;
 };
 
 /* One difference between the shadow and what stands. */
 struct dp_difference {
     uint32_t network_id; /* 0: none */
-    const char *table;   /* "fdb", "neighbour", "nexthop", "flood", "device" */
+    const char *table;   /* "fdb", "neighbour", "nexthop", "flood", "device", "copy" */
     const char *kind;    /* "missing", "extra", "wrong", "foreign" */
     const char *entry;   /* as the kernel's tools print it */
 };
@@ -131,8 +138,9 @@ struct dp_class {
     const char *name; /* "kernel", "null" */
 
     /* Checks that the underlay can be used, and adopts what an earlier run left: that
-     * becomes the shadow.  On failure *ret_why is a sentence that says what to change
-     * (free() it): a missing address, a VXLAN port that is taken, no permission. */
+     * becomes the shadow.  Copies are not adopted but removed.  On failure *ret_why is a sentence
+     * that says what to change (free() it): a missing address, a VXLAN port that is taken, no
+     * permission. */
     int (*open)(const struct dp_config *config, struct dp **ret_dp, char **ret_why);
 
     /* Forgets; what is programmed goes on forwarding.  NULL is fine. */

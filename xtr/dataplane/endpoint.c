@@ -633,6 +633,8 @@ bool dp_endpoint_is_pending(struct dp *dp, const struct dp_op *op)
     case DP_SET_DELETE:
     case DP_PORT_PUT:
     case DP_PORT_DELETE:
+    case DP_COPY_PUT:
+    case DP_COPY_DELETE:
         break;
     }
     return false;
@@ -662,6 +664,8 @@ int dp_endpoint_queue(struct dp *dp, const struct dp_op *op)
     case DP_SET_DELETE:
     case DP_PORT_PUT:
     case DP_PORT_DELETE:
+    case DP_COPY_PUT:
+    case DP_COPY_DELETE:
         break;
     }
     return -EINVAL;
@@ -690,6 +694,8 @@ int dp_endpoint_done(struct dp *dp, const struct dp_op *op, int err)
     case DP_SET_DELETE:
     case DP_PORT_PUT:
     case DP_PORT_DELETE:
+    case DP_COPY_PUT:
+    case DP_COPY_DELETE:
         break;
     }
     return err;

@@ -10,6 +10,7 @@
  *   look.c        what a frame meets                  route.c    routes, one at a time
  *   limits.c      which of the kernel's are near      neightable.c  and where they stand
  *   missport.c    a tap for what nobody knows
+ *   copy.c        frames to where a guest will be     tc.c       filters as messages
  *
  * For each network there is a bridge "emb7" and on it a vxlan device "emx7" (the id in hex),
  * both with the alias "eidmap:7".  A vxlan device speaks one address family: IPv4 when the
@@ -112,6 +113,14 @@ static void apply_op(struct dp *dp, struct dp_op *op)
     case DP_PORT_DELETE:
         dp_flush(dp);
         op->err = dp_network_delete_port(dp, op->network.id, op->device);
+        return;
+    case DP_COPY_PUT:
+        dp_flush(dp);
+        op->err = dp_copy_put(dp, op);
+        return;
+    case DP_COPY_DELETE:
+        dp_flush(dp);
+        op->err = dp_copy_delete(dp, op);
         return;
     }
 }

@@ -125,6 +125,8 @@ int dp_network_put(struct dp *dp, const struct dp_network *want);
 int dp_network_delete(struct dp *dp, uint32_t network_id);
 int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, bool is_borrowed);
 int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *device);
+/* The record of a port, NULL if there is none. */
+struct dp_port_rec *dp_network_find_port(struct dp *dp, uint32_t network_id, const char *device);
 /* Is the port's device in place, as it should be?  Records an ifindex that is new. */
 bool dp_network_port_stands(struct dp *dp, struct dp_port_rec *port);
 /* What is wrong with the network's devices, or NULL.  Static storage. */
@@ -139,6 +141,19 @@ void dp_miss_close(struct dp_network_rec *network);
 int dp_miss_rejoin(struct dp *dp, const struct dp_network_rec *network);
 bool dp_miss_stands(struct dp *dp, const struct dp_network_rec *network);
 int dp_mac_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms);
+
+/* copy.c: frames that go to the target of a migration too.  Each is done at once. */
+int dp_copy_put(struct dp *dp, const struct dp_op *op);
+int dp_copy_delete(struct dp *dp, const struct dp_op *op);
+/* With the network, or with the port of this ifindex. */
+void dp_copy_forget_network(struct dp *dp, struct dp_network_rec *network);
+void dp_copy_forget_port(struct dp *dp, uint32_t ifindex);
+/* The device of the network that was 'was' is 'ifindex' now. */
+int dp_copy_resend(struct dp *dp, uint32_t network_id, uint32_t was, uint32_t ifindex);
+/* At open, with the networks and ports adopted: removes what an earlier run has left. */
+int dp_copy_clean(struct dp *dp);
+bool dp_copy_stands(struct dp *dp, const struct dp_copy_rec *rec);
+int dp_copy_repair(struct dp *dp, struct dp_copy_rec *rec);
 
 /* adopt.c: what an earlier run has left. */
 int dp_adopt(struct dp *dp);

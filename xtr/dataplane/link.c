@@ -55,6 +55,12 @@ bool dp_link_is_same_brport(const struct dp_brport *a, const struct dp_brport *b
            a->bcast_flood == b->bcast_flood;
 }
 
+char *dp_copy_device_name(uint32_t network_id, char name[IFNAMSIZ])
+{
+    snprintf(name, IFNAMSIZ, "emc%x", network_id);
+    return name;
+}
+
 static uint32_t parse_alias(const char *alias)
 {
     char *end;

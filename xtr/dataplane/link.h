@@ -39,10 +39,11 @@ struct dp_link {
     bool is_learning;
 };
 
-/* "emb7", "emx7" and "emt7" for network 7: at most 11 characters. */
+/* "emb7", "emx7", "emt7" and "emc7" for network 7: at most 11 characters. */
 char *dp_bridge_name(uint32_t network_id, char name[IFNAMSIZ]);
 char *dp_vxlan_name(uint32_t network_id, char name[IFNAMSIZ]);
 char *dp_miss_name(uint32_t network_id, char name[IFNAMSIZ]);
+char *dp_copy_device_name(uint32_t network_id, char name[IFNAMSIZ]);
 
 bool dp_link_is_same_brport(const struct dp_brport *a, const struct dp_brport *b);
 

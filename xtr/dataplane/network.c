@@ -257,6 +257,7 @@ static int put_devices(struct dp *dp, const struct dp_network *want, uint32_t mt
 
     if (!rec)
         rec = dp_table_put(&dp->shadow.networks, &want->id);
+    uint32_t was = rec->vxlan;
     bool is_new_bridge = rec->bridge != bridge.ifindex;
     bool is_new_vxlan = rec->vxlan != vxlan.ifindex;
     rec->want = *want;
@@ -272,6 +273,8 @@ static int put_devices(struct dp *dp, const struct dp_network *want, uint32_t mt
     }
     if (is_new_vxlan || is_new_bridge) {
         int err = resend_vxlan(dp, want->id);
+        r = r ? r : err;
+        err = dp_copy_resend(dp, want->id, was, rec->vxlan);
         r = r ? r : err;
     }
     return r;
@@ -349,6 +352,7 @@ int dp_network_delete(struct dp *dp, uint32_t network_id)
 
     if (!rec)
         return 0;
+    dp_copy_forget_network(dp, rec);
     int r = rec->vxlan ? dp_link_delete(dp->nl, rec->vxlan) : 0;
     if (r == 0 && rec->bridge)
         r = dp_link_delete(dp->nl, rec->bridge);
@@ -366,6 +370,12 @@ static struct dp_port_rec *find_port(struct dp *dp, uint32_t network_id, const c
     *ret_key = (struct dp_port_rec){.network_id = network_id};
     memcpy(ret_key->device, device, strnlen(device, IFNAMSIZ - 1));
     return dp_table_find(&dp->shadow.ports, ret_key);
+}
+
+struct dp_port_rec *dp_network_find_port(struct dp *dp, uint32_t network_id, const char *device)
+{
+    struct dp_port_rec key;
+    return find_port(dp, network_id, device, &key);
 }
 
 /* Its MACs went with the device, or with its place in the bridge. */
@@ -437,6 +447,10 @@ int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, 
         rec = dp_table_put(&dp->shadow.ports, &key);
     else if (rec->ifindex != link.ifindex || link.master != network->bridge)
         r = resend_locals(dp, rec->ifindex, link.ifindex);
+    if (rec->ifindex && rec->ifindex != link.ifindex) {
+        int err = dp_copy_resend(dp, network_id, rec->ifindex, link.ifindex);
+        r = r ? r : err;
+    }
     rec->flags = is_borrowed ? DP_BORROWED : 0;
     set_device(dp, &rec->ifindex, link.ifindex, network_id, DP_DEVICE_PORT);
     return r;
@@ -456,6 +470,7 @@ int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *devic
         r = dp_link_release(dp->nl, rec->ifindex);
     if (r && r != -ENODEV)
         return r;
+    dp_copy_forget_port(dp, rec->ifindex);
     forget_locals(dp, rec->ifindex);
     dp_shadow_drop_device(&dp->shadow, rec->ifindex);
     dp_table_remove(&dp->shadow.ports, rec);

@@ -139,6 +139,7 @@ void dp_shadow_init(struct dp_shadow *shadow)
     dp_table_init(&shadow->nexthops, sizeof(struct dp_nexthop_rec),
                   offsetof(struct dp_nexthop_rec, addr) + 16);
     dp_table_init(&shadow->nexthop_ids, sizeof(uint32_t), sizeof(uint32_t));
+    dp_table_init(&shadow->copies, sizeof(struct dp_copy_rec), offsetof(struct dp_copy_rec, flags));
     dp_table_init(&shadow->macs, sizeof(struct dp_mac_rec), offsetof(struct dp_mac_rec, flags));
     dp_table_init(&shadow->neighs4, sizeof(struct dp_neigh4_rec),
                   offsetof(struct dp_neigh4_rec, flags));
@@ -161,6 +162,7 @@ void dp_shadow_fini(struct dp_shadow *shadow)
     dp_table_fini(&shadow->groups);
     dp_table_fini(&shadow->nexthops);
     dp_table_fini(&shadow->nexthop_ids);
+    dp_table_fini(&shadow->copies);
     dp_table_fini(&shadow->macs);
     dp_table_fini(&shadow->neighs4);
     dp_table_fini(&shadow->neighs6);
@@ -310,5 +312,6 @@ uint64_t dp_shadow_count(const struct dp_shadow *shadow)
            count_standing(&shadow->neighs4, offsetof(struct dp_neigh4_rec, flags)) +
            count_standing(&shadow->neighs6, offsetof(struct dp_neigh6_rec, flags)) +
            count_standing(&shadow->floods, offsetof(struct dp_flood_rec, flags)) +
-           shadow->networks.len + shadow->ports.len + shadow->sets.len + shadow->groups.len;
+           shadow->networks.len + shadow->ports.len + shadow->sets.len + shadow->groups.len +
+           shadow->copies.len;
 }

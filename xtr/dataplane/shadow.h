@@ -85,6 +85,15 @@ struct dp_flood_rec {
     uint16_t flags;
 };
 
+struct dp_copy_rec {
+    uint32_t network_id;
+    uint8_t mac[EM_MAC_SIZE];
+    uint16_t flags;
+    uint16_t pref;    /* of its filter */
+    uint32_t ifindex; /* of the device that the filter is on */
+    struct dp_target target;
+};
+
 struct dp_network_rec {
     uint32_t network_id;
     struct dp_network want; /* as put; of an adopted one only id and VNI */
@@ -93,6 +102,7 @@ struct dp_network_rec {
     uint32_t n_macs;        /* records, strangers' too */
     uint32_t miss;          /* ifindex of the miss port; 0: none */
     int miss_fd;            /* of its tap */
+    uint32_t copy;          /* ifindex; 0: the network has no copies */
     uint16_t flags;
 };
 
@@ -110,7 +120,7 @@ enum dp_link_state { DP_LINK_NEW, DP_LINK_UP, DP_LINK_DOWN };
 struct dp_device_rec {
     uint32_t ifindex;
     uint32_t network_id;
-    enum { DP_DEVICE_BRIDGE, DP_DEVICE_VXLAN, DP_DEVICE_PORT } role;
+    enum { DP_DEVICE_BRIDGE, DP_DEVICE_VXLAN, DP_DEVICE_PORT, DP_DEVICE_COPY } role;
     enum dp_link_state state; /* as the kernel's news say */
 };
 
@@ -145,7 +155,7 @@ struct dp_nexthop_rec {
 struct dp_shadow {
     struct dp_table networks, ports, devices, sets, groups, nexthops;
     struct dp_table nexthop_ids; /* of uint32_t: taken, ours or not */
-    struct dp_table macs, neighs4, neighs6, floods;
+    struct dp_table macs, neighs4, neighs6, floods, copies;
 };
 
 void dp_shadow_init(struct dp_shadow *shadow);

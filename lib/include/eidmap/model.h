@@ -36,6 +36,7 @@ struct em_location {
     const char *view_node;      /* NULL: everyone, or 'view_label' */
     struct em_label view_label; /* key NULL: no label */
     uint64_t epoch;
+    uint64_t until_ms; /* is_pending: when it ends, ms since 1970 */
 };
 
 /* Of a packet to it nothing leaves the node that it starts from. */

@@ -251,6 +251,8 @@ Eidmap__Claim *map_claim(struct map *map, const struct reg *reg)
     claim->port = port;
     claim->attach = reg->attach;
     claim->epoch = reg->epoch;
+    claim->migration = reg->migration;
+    claim->pending_ms = reg->pending_ms;
     return claim;
 }
 

@@ -61,6 +61,8 @@ struct reg {
     uint32_t priority, weight, segment;
     uint64_t epoch, seq;
     uint8_t instance; /* first byte of it */
+    Eidmap__MigrationStep migration;
+    uint32_t pending_ms;
 };
 
 Eidmap__Claim *map_claim(struct map *map, const struct reg *reg);

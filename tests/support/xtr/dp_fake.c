@@ -66,6 +66,9 @@ static enum dp_verb kind_of(enum dp_verb verb)
     case DP_PORT_PUT:
     case DP_PORT_DELETE:
         return DP_PORT_PUT;
+    case DP_COPY_PUT:
+    case DP_COPY_DELETE:
+        return DP_COPY_PUT;
     }
     abort();
 }
@@ -86,6 +89,7 @@ static bool is_same_key(const struct dp_op *a, const struct dp_op *b)
     case DP_SET_PUT:
         return a->set.id == b->set.id;
     case DP_MAC_PUT:
+    case DP_COPY_PUT:
         return a->network.id == b->network.id && memcmp(a->mac, b->mac, EM_MAC_SIZE) == 0;
     case DP_NEIGHBOUR_PUT:
         return a->network.id == b->network.id && em_ip_equal(&a->ip, &b->ip);
@@ -101,6 +105,7 @@ static bool is_same_key(const struct dp_op *a, const struct dp_op *b)
     case DP_PORT_DELETE:
     case DP_LOCAL_PUT:
     case DP_LOCAL_DELETE:
+    case DP_COPY_DELETE:
         break;
     }
     abort();
@@ -125,6 +130,8 @@ static bool is_same_value(const struct dp_op *a, const struct dp_op *b)
            (a->verb != DP_MAC_PUT || a->set.id == b->set.id) &&
            (a->verb != DP_SET_PUT || is_same_set(&a->set, &b->set)) &&
            (a->verb != DP_LOCAL_PUT || strcmp(a->device, b->device) == 0) &&
+           (a->verb != DP_COPY_PUT ||
+            (strcmp(a->device, b->device) == 0 && is_same_target(&a->target, &b->target))) &&
            (a->verb != DP_NEIGHBOUR_PUT || memcmp(a->mac, b->mac, EM_MAC_SIZE) == 0);
 }
 
@@ -183,7 +190,8 @@ static int check_put(const struct dp *dp, const struct dp_op *op)
         return -ENOENT;
     if (op->verb == DP_PORT_PUT && !has_device(dp, op->device))
         return -ENODEV;
-    if (op->verb == DP_LOCAL_PUT && !has_port(dp, op))
+    bool has_device = op->verb == DP_LOCAL_PUT || (op->verb == DP_COPY_PUT && op->device[0]);
+    if (has_device && !has_port(dp, op))
         return -ENODEV;
     return 0;
 }
@@ -222,7 +230,8 @@ static bool hangs_on(const struct dp_op *entry, const struct dp_op *deleted)
 {
     if (deleted->verb == DP_NETWORK_DELETE)
         return entry->verb != DP_SET_PUT && entry->network.id == deleted->network.id;
-    return deleted->verb == DP_PORT_DELETE && entry->verb == DP_LOCAL_PUT &&
+    return deleted->verb == DP_PORT_DELETE &&
+           (entry->verb == DP_LOCAL_PUT || entry->verb == DP_COPY_PUT) &&
            entry->network.id == deleted->network.id && strcmp(entry->device, deleted->device) == 0;
 }
 
@@ -262,6 +271,7 @@ static int apply_op(struct dp *dp, const struct dp_op *op)
     case DP_FLOOD_PUT:
     case DP_PORT_PUT:
     case DP_LOCAL_PUT:
+    case DP_COPY_PUT:
         return put(dp, op);
     case DP_NETWORK_DELETE:
     case DP_SET_DELETE:
@@ -270,6 +280,7 @@ static int apply_op(struct dp *dp, const struct dp_op *op)
     case DP_FLOOD_DELETE:
     case DP_PORT_DELETE:
     case DP_LOCAL_DELETE:
+    case DP_COPY_DELETE:
         return remove_put(dp, op);
     }
     abort();
@@ -304,8 +315,11 @@ static int fake_open(const struct dp_config *config, struct dp **ret_dp, char **
     dp->n = n_left;
     left = NULL;
     n_left = 0;
-    for (size_t i = 0; i < dp->n; i++)
-        dp->entries[i].is_adopted = true;
+    for (size_t i = dp->n; i-- > 0;)
+        if (dp->entries[i].op.verb == DP_COPY_PUT)
+            drop(dp, &dp->entries[i]);
+        else
+            dp->entries[i].is_adopted = true;
     *ret_dp = dp;
     return 0;
 }

@@ -103,6 +103,20 @@ struct dp_op op_local(enum dp_verb verb, uint32_t network_id, const char *device
     return op;
 }
 
+struct dp_op op_copy(uint32_t network_id, const char *mac, struct dp_target target,
+                     const char *device)
+{
+    struct dp_op op = mac_op(DP_COPY_PUT, network_id, mac);
+    op.target = target;
+    snprintf(op.device, sizeof(op.device), "%s", device ? device : "");
+    return op;
+}
+
+struct dp_op op_copy_delete(uint32_t network_id, const char *mac)
+{
+    return mac_op(DP_COPY_DELETE, network_id, mac);
+}
+
 int op_apply(const struct dp_class *class, struct dp *dp, struct dp_op op)
 {
     class->apply(dp, &op, 1);

@@ -21,6 +21,11 @@ struct dp_op op_flood(enum dp_verb verb, uint32_t network_id, struct dp_target t
 struct dp_op op_port(enum dp_verb verb, uint32_t network_id, const char *device);
 struct dp_op op_local(enum dp_verb verb, uint32_t network_id, const char *device, const char *mac);
 
+/* 'device' NULL: what leaves by the tunnel. */
+struct dp_op op_copy(uint32_t network_id, const char *mac, struct dp_target target,
+                     const char *device);
+struct dp_op op_copy_delete(uint32_t network_id, const char *mac);
+
 /* Applies one op; its result. */
 int op_apply(const struct dp_class *class, struct dp *dp, struct dp_op op);
 

@@ -117,7 +117,7 @@ static bool begins(const char *text, const char *start)
 /* "VERB ID " is the beginning of what belongs to a network. */
 static void delete_network(struct tables *t, uint32_t id)
 {
-    const char *const kinds[] = {"net", "dev", "local", "mac", "ip", "flood"};
+    const char *const kinds[] = {"net", "dev", "local", "mac", "ip", "flood", "copy"};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         char start[32];
         snprintf(start, sizeof start, "%s %u ", kinds[k], id);
@@ -154,7 +154,8 @@ static void apply_one(struct tables *t, const struct dp_op *op)
     char network[32];
     snprintf(network, sizeof network, "net %u ", id);
     bool is_put = op->verb == DP_MAC_PUT || op->verb == DP_NEIGHBOUR_PUT ||
-                  op->verb == DP_FLOOD_PUT || op->verb == DP_PORT_PUT || op->verb == DP_LOCAL_PUT;
+                  op->verb == DP_FLOOD_PUT || op->verb == DP_PORT_PUT || op->verb == DP_LOCAL_PUT ||
+                  op->verb == DP_COPY_PUT;
     cr_assert(!is_put || find(t, network), "verb %d before its network %u", op->verb, id);
 
     switch (op->verb) {
@@ -219,6 +220,16 @@ static void apply_one(struct tables *t, const struct dp_op *op)
             delete_row(t, local);
         break;
     }
+    case DP_COPY_PUT: {
+        snprintf(key, sizeof key, "copy %u %s", id, mac);
+        snprintf(value, sizeof value, "%s%s%s", target, op->device[0] ? " " : "", op->device);
+        put_row(t, key, value);
+        break;
+    }
+    case DP_COPY_DELETE:
+        snprintf(key, sizeof key, "copy %u %s", id, mac);
+        delete_row(t, key);
+        break;
     }
 }
 

@@ -18,7 +18,8 @@ void tables_expect(struct tables *tables, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Lines "net 1 vni 100", "dev 1 tap0", "local 1 MAC tap0", "mac 1 MAC -> TARGETS",
- * "ip 1 IP MAC", "flood 1 TARGET", sorted; TARGETS in order.  For the caller to free. */
+ * "ip 1 IP MAC", "flood 1 TARGET", "copy 1 MAC TARGET" with the device behind it where there is
+ * one, sorted; TARGETS in order.  For the caller to free. */
 char *tables_show(const struct tables *tables);
 
 char *tables_target(const struct dp_target *target, bool with_weight, char text[96]);

@@ -521,6 +521,39 @@ Test(ctl_map, port_move_keeps_the_port_and_replaces_its_place)
     ctl_assert_error(&run, CTL_REFUSED, "port web-2: not found");
 }
 
+Test(ctl_map, port_move_prepares_activates_and_cancels)
+{
+    struct ctl_run run = succeed("-s @ port move web-1 --to hv7:5003 --prepare --minutes 2");
+    cr_assert_str_eq(run.out, "port web-1: prepared to move to hv7, revision 52\n");
+    const Eidmap__Claim *claim = sent(BODY(REGISTER))->register_->claims[0];
+    cr_assert_eq(claim->migration, EIDMAP__MIGRATION_STEP__MIGRATION_PREPARE);
+    cr_assert_eq(claim->pending_ms, 120000);
+    cr_assert_not(claim->attach);
+    cr_assert_eq(claim->port->network_id, 7);
+    cr_assert_eq(claim->port->n_eids, 0);
+    cr_assert_str_eq(claim->port->locations[0]->node_id, "hv7");
+    cr_assert_eq(claim->port->locations[0]->segmentation_id, 5003);
+    run = succeed("-s @ port move web-1 --activate");
+    cr_assert_str_eq(run.out, "port web-1: activated, revision 52\n");
+    claim = fake_nth(&ctl_stage.server, BODY(REGISTER), 1)->register_->claims[0];
+    cr_assert_eq(claim->migration, EIDMAP__MIGRATION_STEP__MIGRATION_ACTIVATE);
+    cr_assert_eq(claim->port->n_locations, 0);
+    run = succeed("-s @ port move web-1 --cancel");
+    cr_assert_str_eq(run.out, "port web-1: its migration is cancelled, revision 52\n");
+}
+
+Test(ctl_map, port_move_wants_one_step_and_what_belongs_to_it)
+{
+    struct ctl_run run = ctl_run("-s @ port move web-1 --prepare");
+    ctl_assert_error(&run, CTL_USAGE, "give --to NODE");
+    run = ctl_run("-s @ port move web-1 --activate --cancel");
+    ctl_assert_error(&run, CTL_USAGE, "give one of");
+    run = ctl_run("-s @ port move web-1 --to hv7 --minutes 3");
+    ctl_assert_error(&run, CTL_USAGE, "--minutes belongs to --prepare");
+    run = ctl_run("-s @ port move web-1 --to hv7 --prepare --minutes 0");
+    ctl_assert_error(&run, CTL_USAGE, "minutes");
+}
+
 Test(ctl_map, port_remove_withdraws_the_port_itself)
 {
     struct ctl_run run = succeed("-s @ port remove web-1 -o json");

@@ -287,7 +287,7 @@ Test(ctl_xtr, ports_of_all_parts_are_listed_and_broken_eids_left_out)
     run = succeed("xtr ports -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
     cr_assert_eq(json_array_size(json), 2);
-    cr_assert_eq(json_object_size(json_array_get(json, 0)), 13);
+    cr_assert_eq(json_object_size(json_array_get(json, 0)), 14);
     json_decref(json);
 }
 
@@ -432,6 +432,15 @@ Test(ctl_xtr, attach_that_need_not_wait_says_how_far_it_is)
         succeed("xtr attach web-1 -S @ -n blue --ip 10.1.0.5 --dev tap0 --no-wait");
     cr_assert_str_eq(run.out, "port web-1: accepted; registering\n");
     cr_assert_not(fake_nth(&ctl_stage.server, BODY(XTR_ATTACH), 0)->xtr_attach->wait);
+}
+
+Test(ctl_xtr, attach_of_a_guest_that_is_about_to_arrive)
+{
+    local.phase = EIDMAP__PORT_PHASE__PHASE_PENDING;
+    struct ctl_run run =
+        succeed("xtr attach web-1 -S @ -n blue --ip 10.1.0.5 --dev tap0 --pending");
+    cr_assert_str_eq(run.out, "port web-1: pending on tap0 until the guest is there\n");
+    cr_assert(fake_nth(&ctl_stage.server, BODY(XTR_ATTACH), 0)->xtr_attach->port->pending);
 }
 
 Test(ctl_xtr, refused_attach_is_code_1_with_the_problem)

@@ -419,6 +419,40 @@ Test(front, what_is_not_announced_is_withdrawn)
     cr_assert_not(scene_resolve(op, "blue", MAC2).is_positive);
 }
 
+static struct scene_reply prepare(const char *port, const char *node, uint32_t ms)
+{
+    struct em_location target = {.node_id = node};
+    struct em_claim claim = {.port = {.locations = &target, .n_locations = 1},
+                             .migration = EM_MIGRATION_PREPARE,
+                             .pending_ms = ms};
+    struct scene_wait wait = {op};
+    em_port_id_parse(port, &claim.port.id, NULL);
+    em_client_register(em_call_client(op), &claim, 1, "blue", scene_on_reply, &wait);
+    return scene_await(&wait);
+}
+
+Test(front, a_pending_location_is_no_ghost_of_its_node)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    cr_assert_eq(prepare("web", "hv2", 0).err, 0);
+    em_client_announce_begin(em_call_client(hv2), 5);
+    struct scene_wait wait = {hv2};
+    em_client_announce_end(em_call_client(hv2), 5, scene_on_reply, &wait);
+    cr_assert_eq(scene_await(&wait).n_withdrawn, 0);
+}
+
+Test(front, a_migration_that_nobody_ends_is_over_in_its_time)
+{
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    cr_assert_eq(prepare("web", "hv2", 1).err, 0);
+    struct scene_feed feed = {op};
+    em_client_subscribe(em_call_client(op), 0, "blue", 0, scene_on_feed, &feed);
+    scene_feed_await(&feed, "complete ");
+    if (!strstr(feed.log, "+web complete +web")) /* unless it was over before */
+        scene_feed_await(&feed, "+web complete +web");
+    cr_assert_str_eq(scene_resolve(op, "blue", MAC1).node, "hv1");
+}
+
 /* More than one command's worth, each of which the server must take for its own. */
 Test(front, thousands_of_ghosts_are_withdrawn_in_one_announce)
 {

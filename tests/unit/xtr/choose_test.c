@@ -29,6 +29,21 @@ Test(choose, equal_priorities_share_by_weight)
     cr_assert(eq(u8, chosen[1].weight, 30));
 }
 
+Test(choose, a_pending_location_gets_copies_and_no_traffic)
+{
+    struct xtr_candidate c[] = {PLACE(1, 10, 5, 0, SEEN, 0, 1, 0),
+                                PLACE(2, 11, 0, 9, SEEN, 1, 1, 1)};
+    cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
+    cr_assert(eq(u32, chosen[0].node, 1), "it is not even preferred to the unreachable");
+    cr_assert(eq(ptr, (void *)xtr_choose_pending(c, 2), &c[1]));
+    c[1].is_usable = false;
+    cr_assert(xtr_choose_pending(c, 2) == NULL, "the target is this node");
+    c[1].is_usable = true;
+    c[1].view = XTR_VIEW_OTHERS;
+    cr_assert(xtr_choose_pending(c, 2) == NULL, "not for us");
+    cr_assert(xtr_choose_pending(c, 1) == NULL, "none is pending");
+}
+
 Test(choose, weights_of_zero_are_equal_shares)
 {
     struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),

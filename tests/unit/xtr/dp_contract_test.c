@@ -149,6 +149,51 @@ CLAIM(delete_undoes_put)
     cr_assert_eq(count(plane), n);
 }
 
+CLAIM(copies_are_put_replaced_and_deleted)
+{
+    struct dp_target to = test_target("192.0.2.3", 300, 1);
+
+    cr_assert_eq(apply(plane, op_copy_delete(1, M1)), 0, "nothing to delete");
+    cr_assert_eq(apply(plane, op_copy(1, M1, to, NULL)), -ENOENT, "no network");
+    put_basics(plane);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_copy(1, M1, to, "p1")), -ENODEV, "no port of the network");
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(apply(plane, op_copy(1, M1, to, NULL)), 0);
+        cr_assert_eq(apply(plane, op_copy(1, M2, to, "p0")), 0);
+        cr_assert_eq(count(plane), n + 2);
+    }
+    cr_assert_eq(apply(plane, op_copy(1, M1, test_target("192.0.2.4", 300, 1), NULL)), 0);
+    cr_assert_eq(apply(plane, op_copy(1, M1, to, "p0")), 0, "it is local by now");
+    cr_assert_eq(count(plane), n + 2);
+    cr_assert_eq(apply(plane, op_copy_delete(1, M1)), 0);
+    cr_assert_eq(apply(plane, op_copy_delete(1, M1)), 0);
+    cr_assert_eq(count(plane), n + 1);
+}
+
+CLAIM(copies_go_with_their_port_and_with_their_network)
+{
+    struct dp_target to = test_target("192.0.2.3", 300, 1);
+
+    put_basics(plane);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_copy(1, M1, to, "p0")), 0);
+    cr_assert_eq(apply(plane, op_copy(1, M2, to, NULL)), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p0")), 0);
+    cr_assert_eq(count(plane), n, "less the port, but with one copy");
+    cr_assert_eq(apply(plane, op_network_delete(1)), 0);
+    cr_assert_eq(count(plane), 1, "the set");
+}
+
+CLAIM(copies_do_not_outlive_their_run)
+{
+    put_basics(plane);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_copy(1, M1, test_target("192.0.2.3", 300, 1), NULL)), 0);
+    reopen(plane);
+    cr_assert_eq(count(plane), n);
+}
+
 CLAIM(what_hangs_on_nothing_is_refused)
 {
     cr_assert_eq(apply(plane, op_mac(1, M1, 1)), -ENOENT, "no network");

@@ -339,6 +339,92 @@ Test(mapcache, a_local_port_hides_the_maps_view_of_it)
            "net 1 vni 100\nnet 2 vni 200\n");
 }
 
+/* p1 is at h1 and about to move to h2. */
+static void feed_migration(void)
+{
+    struct em_location l[] = {at("h1", 100), at("h2", 300)};
+    l[1].is_pending = true;
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, l, 2);
+}
+
+#define NETWORKS "net 1 vni 100\nnet 2 vni 200\n"
+
+Test(mapcache, what_goes_to_a_port_that_migrates_is_copied_to_the_target)
+{
+    two_networks();
+    feed_migration();
+    stands("copy 1 02:00:00:00:00:01 192.0.2.2:0/300\n"
+           "flood 1 192.0.2.1:0/100\nflood 1 192.0.2.2:0/300\n"
+           "mac 1 02:00:00:00:00:01 -> 192.0.2.1:0/100*1\n" NETWORKS);
+    struct em_location l = at("h1", 100);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    stands("flood 1 192.0.2.1:0/100\n"
+           "mac 1 02:00:00:00:00:01 -> 192.0.2.1:0/100*1\n" NETWORKS);
+}
+
+Test(mapcache, copies_end_before_the_traffic_moves)
+{
+    two_networks();
+    feed_migration();
+    drain(SIZE_MAX);
+    struct em_location l = at("h2", 300);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    struct dp_op ops[XTR_OPS_MAX];
+    size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX), end = n, moved = n;
+    for (size_t i = 0; i < n; i++) {
+        end = ops[i].verb == DP_COPY_DELETE ? i : end;
+        moved = ops[i].verb == DP_MAC_PUT ? i : moved;
+    }
+    cr_assert(lt(sz, end, moved));
+    cr_assert(lt(sz, moved, n));
+}
+
+Test(mapcache, what_local_ports_send_to_a_local_port_that_migrates_is_copied_too)
+{
+    two_networks();
+    struct em_eid mac = eid("02:00:00:00:00:01");
+    struct em_port_id id = port_id("p1");
+    xtr_mapcache_attach(cache, &id, 1, "tap0", &mac, 1);
+    struct em_location l[] = {at("h0", 100), at("h2", 300)};
+    l[1].is_pending = true;
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, l, 2);
+    stands("copy 1 02:00:00:00:00:01 192.0.2.2:0/300 tap0\ndev 1 tap0\n"
+           "flood 1 192.0.2.2:0/300\nlocal 1 02:00:00:00:00:01 tap0\n" NETWORKS);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l[0], 1);
+    stands("dev 1 tap0\nlocal 1 02:00:00:00:00:01 tap0\n" NETWORKS);
+}
+
+Test(mapcache, of_a_pending_port_only_the_device_is_here)
+{
+    two_networks();
+    struct em_eid mac = eid("02:00:00:00:00:01");
+    struct em_port_id id = port_id("p1");
+    struct em_location l[] = {at("h1", 100), at("h0", 100)};
+    l[1].is_pending = true;
+    xtr_mapcache_attach_pending(cache, &id, 1, "tap0", &mac, 1);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, l, 2);
+    stands("dev 1 tap0\nflood 1 192.0.2.1:0/100\n"
+           "mac 1 02:00:00:00:00:01 -> 192.0.2.1:0/100*1\n" NETWORKS);
+    xtr_mapcache_attach(cache, &id, 1, "tap0", &mac, 1);
+    stands("dev 1 tap0\nflood 1 192.0.2.1:0/100\n"
+           "local 1 02:00:00:00:00:01 tap0\n" NETWORKS);
+    xtr_mapcache_attach_pending(cache, &id, 1, "tap0", &mac, 1);
+    xtr_mapcache_detach(cache, &id);
+    stands("flood 1 192.0.2.1:0/100\n"
+           "mac 1 02:00:00:00:00:01 -> 192.0.2.1:0/100*1\n" NETWORKS);
+}
+
+Test(mapcache, copies_follow_the_target_when_its_address_changes)
+{
+    two_networks();
+    feed_migration();
+    drain(SIZE_MAX);
+    feed_node("h2", "192.0.2.22", EM_NODE_REACHABLE);
+    stands("copy 1 02:00:00:00:00:01 192.0.2.22:0/300\n"
+           "flood 1 192.0.2.1:0/100\nflood 1 192.0.2.22:0/300\n"
+           "mac 1 02:00:00:00:00:01 -> 192.0.2.1:0/100*1\n" NETWORKS);
+}
+
 Test(mapcache, an_address_stays_with_its_new_holder_when_the_old_one_goes_later)
 {
     two_networks();
@@ -883,12 +969,8 @@ static struct dp_target expected_target(unsigned node, uint32_t vni, uint8_t wei
         .ip = world.rlocs[node].ip, .udp_port = port, .weight = weight, .segmentation_id = vni};
 }
 
-static char *expected_targets(const struct world_port *p, char *text)
+static void list_places(const struct world_port *p, struct xtr_candidate c[3])
 {
-    struct xtr_candidate c[3];
-    struct xtr_choice choices[3];
-    struct dp_target targets[3];
-    size_t n = 0;
     for (size_t k = 0; k < p->n_locations; k++) {
         const struct em_location *l = &p->locations[k];
         unsigned node = node_index(l->node_id);
@@ -901,6 +983,15 @@ static char *expected_targets(const struct world_port *p, char *text)
                                       is_usable(node),
                                       world.nodes[node].state == EM_NODE_REACHABLE};
     }
+}
+
+static char *expected_targets(const struct world_port *p, char *text)
+{
+    struct xtr_candidate c[3];
+    struct xtr_choice choices[3];
+    struct dp_target targets[3];
+    size_t n = 0;
+    list_places(p, c);
     size_t n_choices = xtr_choose(c, p->n_locations, choices);
     for (size_t k = 0; k < n_choices; k++) {
         struct dp_target t =
@@ -941,6 +1032,22 @@ static size_t local_holder(uint32_t net, unsigned i)
     return i < N_PORTS && net_of(i) == net && world.ports[i].is_local ? i : SIZE_MAX;
 }
 
+static void expect_copy(struct tables *t, const char *mac, const struct world_port *p,
+                        bool is_local)
+{
+    struct xtr_candidate c[3];
+    char target[96], device[IFNAMSIZ + 1] = "";
+    size_t i = (size_t)(p - world.ports);
+    list_places(p, c);
+    const struct xtr_candidate *pending = xtr_choose_pending(c, p->n_locations);
+    if (!pending || !p->exists)
+        return;
+    struct dp_target to = expected_target(pending->node, pending->segmentation_id, 1);
+    if (is_local)
+        snprintf(device, sizeof device, " tap%zu", i);
+    tables_expect(t, "copy %u %s %s%s", net_of(i), mac, tables_target(&to, false, target), device);
+}
+
 static void expect_mac(struct tables *t, uint32_t net, unsigned i)
 {
     struct em_eid mac = a_mac(i);
@@ -951,6 +1058,10 @@ static void expect_mac(struct tables *t, uint32_t net, unsigned i)
         tables_expect(t, "local %u %s tap%u", net, text, i);
     else if (p)
         tables_expect(t, "mac %u %s -> %s", net, text, expected_targets(p, targets));
+    if (local_holder(net, i) != SIZE_MAX)
+        expect_copy(t, text, &world.ports[i], true);
+    else if (p)
+        expect_copy(t, text, p, false);
 }
 
 static void expect_ip(struct tables *t, uint32_t net, unsigned i)

@@ -325,3 +325,90 @@ Test(ports, a_refused_port_may_come_all_the_way_between_two_looks)
     cr_assert(xtr_port_update(port, &facts));
     cr_assert(eq(int, port->phase, XTR_INSTALLED));
 }
+
+/* A pending port whose device is in place. */
+static struct xtr_port *pending(void)
+{
+    struct xtr_wish w = wish("p1", "blue", "tap0", 1);
+    bool is_changed;
+    w.is_pending = true;
+    struct xtr_port *port = xtr_ports_attach(&ports, &w, 500, &is_changed);
+    xtr_port_network(port, 7, 100);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_WAITING), "for its device");
+    xtr_port_plugged(port, 0);
+    save();
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_PENDING));
+    return port;
+}
+
+Test(ports, a_pending_port_is_registered_when_its_guest_arrives)
+{
+    struct xtr_port *port = pending();
+    uint32_t version = port->version;
+    xtr_port_arrive(port, 900);
+    cr_assert(port->is_attach);
+    cr_assert(port->is_due);
+    cr_assert(ne(u32, port->version, version), "the map-cache takes it anew");
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_REGISTERING));
+    xtr_port_acked(port, 42);
+    save();
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+    cr_assert(eq(u64, port->attach_us, 100), "from the arrival on");
+}
+
+Test(ports, a_pending_port_arrives_when_the_map_says_so)
+{
+    struct xtr_port *port = pending();
+    struct em_location l[] = {{.node_id = "h1", .epoch = 5}, {.node_id = "h0", .epoch = 9}};
+    struct em_port seen = {.locations = l, .n_locations = 2};
+    l[1].is_pending = true;
+    cr_assert(not(xtr_port_activated(port, &seen, "h0", 900)));
+    cr_assert(not(xtr_port_seen(port, &seen, "h0")), "nor is it refused for being elsewhere");
+    l[1].is_pending = false;
+    seen.locations = &l[1];
+    seen.n_locations = 1;
+    cr_assert(xtr_port_activated(port, &seen, "h0", 900));
+    cr_assert(not(port->is_pending));
+    cr_assert(not(port->is_attach), "no evidence of ours");
+    cr_assert(not(xtr_port_activated(port, &seen, "h0", 901)), "once");
+}
+
+Test(ports, an_attach_without_pending_ends_the_waiting_but_not_the_other_way_round)
+{
+    struct xtr_port *port = pending();
+    struct xtr_wish w = wish("p1", "blue", "tap0", 1);
+    bool is_changed;
+    w.is_pending = true;
+    xtr_ports_attach(&ports, &w, 600, &is_changed);
+    cr_assert(not(is_changed));
+    w.is_pending = false;
+    xtr_ports_attach(&ports, &w, 600, &is_changed);
+    cr_assert(is_changed);
+    cr_assert(not(port->is_pending));
+    w.is_pending = true;
+    xtr_ports_attach(&ports, &w, 700, &is_changed);
+    cr_assert(not(is_changed), "it has arrived");
+    cr_assert(not(port->is_pending));
+}
+
+Test(ports, a_port_that_has_moved_may_come_back_pending)
+{
+    struct xtr_port *port = installed();
+    xtr_port_refuse(port, "moved to h2");
+    xtr_port_update(port, &facts);
+    cr_assert(eq(ptr, pending(), port));
+}
+
+Test(ports, a_target_that_is_pending_has_not_taken_the_port)
+{
+    struct xtr_port *port = installed();
+    struct em_location l = {.node_id = "h2", .epoch = 99, .is_pending = true};
+    struct em_port seen = {.locations = &l, .n_locations = 1};
+    cr_assert(not(xtr_port_seen(port, &seen, "h0")));
+    l.is_pending = false;
+    cr_assert(xtr_port_seen(port, &seen, "h0"));
+}

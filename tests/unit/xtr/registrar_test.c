@@ -297,3 +297,17 @@ Test(registrar, nothing_is_registered_under_the_numbers_of_an_older_map)
     cr_assert(eq(int, next_at(1, false), XTR_STEP_NONE));
     cr_assert(eq(int, next_at(1, true), XTR_STEP_REGISTER));
 }
+
+Test(registrar, a_pending_port_is_told_when_it_has_arrived)
+{
+    struct xtr_port *port = add(1);
+    port->is_pending = true;
+    port->is_plugged = false;
+    announce(); /* which does not wait for it */
+    cr_assert(eq(int, next(), XTR_STEP_NONE));
+    xtr_port_plugged(port, 0);
+    cr_assert(eq(int, next(), XTR_STEP_NONE));
+    xtr_port_arrive(port, 5);
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER));
+    cr_assert(claims[0].is_attach);
+}

@@ -72,12 +72,13 @@ TestSuite(save, .init = setup, .fini = teardown);
 Test(save, what_is_written_is_read)
 {
     xtr_port_acked(add("p1", XTR_SOURCE_SOCKET), 42);
-    add("f6f4b2ac-56c0-4a3e-9b0c-2f3c1c8d0001", XTR_SOURCE_CONFIG);
+    add("f6f4b2ac-56c0-4a3e-9b0c-2f3c1c8d0001", XTR_SOURCE_CONFIG)->is_pending = true;
     cr_assert(eq(int, xtr_save_write(dir, &ports, 77), 0));
     struct xtr_saved saved;
     cr_assert(eq(int, xtr_save_read(dir, &saved), 0));
     cr_assert(eq(u64, saved.boot_epoch, 77));
     cr_assert(eq(sz, saved.n_ports, 2));
+    cr_assert(ne(int, saved.ports[0].wish.is_pending, saved.ports[1].wish.is_pending));
     const struct xtr_saved_port *p = &saved.ports[0];
     cr_assert(eq(u64, p->epoch, 42));
     cr_assert(eq(str, (char *)p->wish.network, "blue"));
