@@ -74,6 +74,11 @@ Test(dataplane, ops_are_described_as_a_person_reads_them)
     cr_assert_str_eq(dataplane_verb(DP_LOCAL_PUT), "local MAC put");
 }
 
+static void count_wrong(void *aux, const struct dp_step *step)
+{
+    *(unsigned *)aux += step->is_wrong;
+}
+
 Test(dataplane, the_null_plane_takes_everything_and_has_nothing)
 {
     struct dp_target target = test_target("192.0.2.2", 100, 1);
@@ -90,6 +95,10 @@ Test(dataplane, the_null_plane_takes_everything_and_has_nothing)
     cr_assert_eq(dataplane_sweep(null, 0), 0);
     cr_assert_eq(dataplane_check(null, true, NULL, NULL), 0);
     cr_assert(!dataplane_is_disturbed(null));
+    unsigned n_wrong = 0;
+    dataplane_look(null, &(struct dp_path){.network.id = 1}, count_wrong, &n_wrong);
+    cr_assert_eq(n_wrong, 1, "a packet gets nowhere");
+    cr_assert_eq(dataplane_set_rloc(null, &config.rlocs[0]), 0);
     struct dataplane_stats stats = dataplane_stats(null);
     cr_assert_str_eq(stats.plane, "null");
     cr_assert_eq(stats.n_ops, 5);
