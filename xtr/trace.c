@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "found.h"
+#include "probe.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -210,6 +211,30 @@ static bool tell_map(struct trace *t, struct xtr_found *found)
     return false;
 }
 
+/* ---- does the other host answer? */
+
+/* No answer was ever heard of a node that does not speak this, or behind a firewall: that says
+ * nothing. */
+static void tell_probe(struct trace *t, const char *node_id)
+{
+    const struct xtr_probe *probe = xtr_agent_probe(t->agent, node_id);
+    if (!probe)
+        tell(t, "probe", NULL, "%s is not probed", node_id);
+    else
+        tell(t, "probe",
+             probe->state == XTR_PROBE_SILENT
+                 ? "its host is down, or the underlay to it is: ping its RLOC from here"
+                 : NULL,
+             "%s: %s, last round trip %u us", node_id, xtr_probe_name(probe->state), probe->rtt_us);
+}
+
+static void tell_probes(struct trace *t, const struct xtr_found *found)
+{
+    for (size_t i = 0; i < found->n_places; i++)
+        if (found->places[i].why == XTR_WHY_CHOSEN)
+            tell_probe(t, found->places[i].location.node_id);
+}
+
 /* ---- what the data plane makes of it */
 
 static void look(struct trace *t, const struct xtr_found *found)
@@ -242,6 +267,8 @@ void xtr_trace(struct xtr_agent *agent, const char *network, const struct em_eid
     if (!tell_network(&t) || (from && !tell_sender(&t, from)))
         return;
     tell_feed(&t);
-    if (tell_map(&t, &found))
-        look(&t, &found);
+    if (!tell_map(&t, &found))
+        return;
+    look(&t, &found);
+    tell_probes(&t, &found);
 }
