@@ -60,6 +60,10 @@ static int null_set_rloc(struct dp *dp, const struct em_ip *rloc)
 
 static void null_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux)
 {
+    visit(aux, &(struct dp_step){.name = "data-plane",
+                                 .is_wrong = true,
+                                 .found = "null: this node forwards nothing",
+                                 .advice = "set dataplane: kernel in its configuration"});
 }
 
 static int null_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd)
