@@ -163,6 +163,7 @@ bool dp_link_parse(const struct nlmsghdr *message, struct dp_link *ret_link)
         return false;
     *ret_link = (struct dp_link){.ifindex = (uint32_t)ifi->ifi_index,
                                  .is_up = ifi->ifi_flags & IFF_UP,
+                                 .is_running = ifi->ifi_flags & IFF_RUNNING,
                                  .is_loopback = ifi->ifi_flags & IFF_LOOPBACK};
     mnl_attr_for_each(attr, message, sizeof(*ifi))
     {
