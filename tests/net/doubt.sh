@@ -28,7 +28,8 @@ xtr_open hv2 2
 ctl network add red >/dev/null
 ctl node set far --label rack=9 >/dev/null
 for n in $(seq 10); do
-    ctl port register "far$n" --network red --node far --ip 192.168.7.$((100 + n)) --mac 02:00:00:00:01:$(printf %02x "$n") >/dev/null
+    ctl port register "far$n" --network red --node far --ip 192.168.7.$((100 + n)) \
+        --mac "02:00:00:00:01:$(printf %02x "$n")" >/dev/null
 done
 vm a hv1 02:00:00:00:00:01 192.168.7.1
 vm b hv2 02:00:00:00:00:02 192.168.7.2

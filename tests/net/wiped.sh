@@ -13,6 +13,7 @@ set -eu
 has_problem() { xtr_json "$1" '.problems[]' status | grep -q "$2"; }
 has_no_doubts() { [ "$(xtr_json "$1" '.n_kept == 0 and (.problems | length) == 0' status)" = true ]; }
 has_saved_all() { [ "$(xtr_json "$1" '.saved_revision == .revision and .revision > 0' status)" = true ]; }
+has_remote() { [ "$(xtr_json "$1" .n_remote_ports status)" = "$2" ]; }
 keeps() { [ "$(xtr_json "$1" .n_kept status)" = "$2" ]; }
 
 wipe() {
@@ -70,7 +71,7 @@ wipe
 for hv in hv1 hv2 hv3; do soon "$hv tells of the new map" has_problem $hv 'new database'; done
 ping_well a 192.168.7.3
 for hv in hv1 hv2 hv3; do xtr $hv accept >/dev/null; done
-for hv in hv1 hv2 hv3; do soon "$hv has no remote port" [ "$(xtr_json $hv .n_remote_ports status)" = 0 ]; done
+for hv in hv1 hv2 hv3; do soon "$hv has no remote port" has_remote $hv 0; done
 soon "a waits: $(port_phase hv1 a)" port_has_phase hv1 a waiting
 must "what was accepted still forwards" not ping_once a 192.168.7.2
 must "there is something left to accept" not xtr hv1 accept
@@ -82,6 +83,6 @@ for p in a:1 b:2 c:3; do soon "$p is in the map" lives_at red 192.168.7.${p#*:} 
 soon "a reaches c" ping_once a 192.168.7.3
 xtr hv3 detach c >/dev/null
 xtr hv2 detach b >/dev/null
-soon "hv1 has no remote port" [ "$(xtr_json hv1 .n_remote_ports status)" = 0 ]
+soon "hv1 has no remote port" has_remote hv1 0
 has_no_doubts hv1 || fail "hv1 doubts what was removed by the feed: $(xtr hv1 status)"
 shown "what is removed by the feed is obeyed at once"

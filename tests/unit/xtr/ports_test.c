@@ -412,3 +412,18 @@ Test(ports, a_target_that_is_pending_has_not_taken_the_port)
     l.is_pending = false;
     cr_assert(xtr_port_seen(port, &seen, "h0"));
 }
+
+Test(ports, a_port_whose_network_the_map_does_not_show_waits_but_what_is_installed_stays)
+{
+    struct xtr_port *port = attach("p9", "blue", "tap9", 9);
+    facts.is_up = facts.knows_map = true;
+    xtr_port_network(port, 7, 700);
+    port->is_kept = true;
+    cr_assert(xtr_port_update(port, &facts));
+    cr_assert(eq(int, port->phase, XTR_WAITING));
+    cr_assert(eq(str, port->problem, "the map does not show network blue any more"));
+    port = installed();
+    port->is_kept = true;
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+}

@@ -311,3 +311,15 @@ Test(registrar, a_pending_port_is_told_when_it_has_arrived)
     cr_assert(eq(int, next(), XTR_STEP_REGISTER));
     cr_assert(claims[0].is_attach);
 }
+
+Test(registrar, a_port_whose_network_the_map_does_not_show_is_left_out_of_the_announce)
+{
+    struct xtr_port *kept = add(1);
+    kept->is_kept = true;
+    xtr_registrar_up(&registrar, &ports);
+    cr_assert(eq(int, next(), XTR_STEP_BEGIN));
+    cr_assert(eq(int, next(), XTR_STEP_END));
+    xtr_registrar_ended(&registrar, 0, 1);
+    kept->is_kept = false;
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER), "it is shown again");
+}
