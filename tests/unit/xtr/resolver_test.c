@@ -124,8 +124,10 @@ Test(resolver, networks_are_apart)
     struct em_eid wanted = eid("10.0.0.2");
     struct xtr_target *other;
     nobody(asked("10.0.0.2", 0), "10.0.0.0/8", 0);
-    cr_assert(eq(int, xtr_resolver_miss(&resolver, &guest, NET + 1, &wanted, NULL, 0, 0, &other),
-                 XTR_MISS_ASK));
+    cr_assert(eq(
+        int,
+        xtr_resolver_miss(&resolver, &guest, NET + 1, &wanted, (const uint8_t *)"f", 1, 0, &other),
+        XTR_MISS_ASK));
     cr_assert_not(xtr_resolver_names(&resolver, NET, &guest));
 }
 
@@ -332,7 +334,9 @@ Test(resolver, what_a_network_and_a_port_have_resolved_is_bounded)
     const struct em_port_id third = {2, "g3"};
     cr_assert(eq(int, miss_by(&third, "10.0.0.9", 0, &target), XTR_MISS_FULL));
     struct em_eid other = eid("10.0.0.9");
-    cr_assert(eq(int, xtr_resolver_miss(&resolver, &third, NET + 1, &other, NULL, 0, 0, &target),
+    cr_assert(eq(int,
+                 xtr_resolver_miss(&resolver, &third, NET + 1, &other, (const uint8_t *)"f", 1, 0,
+                                   &target),
                  XTR_MISS_ASK),
               "another network's room is its own");
 }
