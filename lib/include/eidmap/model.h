@@ -33,7 +33,7 @@ struct em_location {
     uint8_t priority;         /* lower wins */
     uint8_t weight;
     bool is_pending;
-    const char *view_node;      /* NULL: everyone, or 'view_label' */
+    const char *view_node; /* NULL: everyone, or 'view_label' */
     struct em_label view_label; /* key NULL: no label */
     uint64_t epoch;
     uint64_t until_ms; /* is_pending: when it ends, ms since 1970 */
