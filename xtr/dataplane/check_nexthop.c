@@ -89,8 +89,10 @@ static struct dp_nexthop wanted_of(const struct dp_shadow *shadow, const struct 
 static uint16_t *flags_of(const struct dp_shadow *shadow, const struct dp_table *table, uint32_t i)
 {
     void *rec = dp_table_at(table, i);
-    return table == &shadow->sets ? &((struct dp_set_rec *)rec)->flags
-                                  : &((struct dp_nexthop_rec *)rec)->flags;
+
+    if (table == &shadow->sets)
+        return &((struct dp_set_rec *)rec)->flags;
+    return &((struct dp_nexthop_rec *)rec)->flags;
 }
 
 static void look_at(struct dp_check *check, const struct dp_table *table)
