@@ -30,7 +30,7 @@ static void take(void *aux, size_t i, const struct nlmsghdr *message)
         dp_set_sort(answers->stands[i].members, answers->stands[i].n_members);
 }
 
-/* Asks for those with the ids that 'get' gives; at most a batch. */
+/* Asks for those with these ids; at most a batch. */
 static void ask(struct dp_check *check, const struct dp_nexthop *wanted, uint32_t n,
                 struct answers *answers)
 {
@@ -79,34 +79,43 @@ static void settle(struct dp_check *check, const struct dp_nexthop *want,
         *flags &= (uint16_t)~DP_DIRTY;
 }
 
-void dp_check_nexthops(struct dp_check *check)
+static struct dp_nexthop wanted_of(const struct dp_shadow *shadow, const struct dp_table *table,
+                                   uint32_t i)
 {
-    const struct dp_table *table = &check->dp->shadow.nexthops;
+    const void *rec = dp_table_at(table, i);
+    return table == &shadow->sets ? dp_set_group_entry(rec) : dp_set_nexthop_entry(rec);
+}
+
+static uint16_t *flags_of(const struct dp_shadow *shadow, const struct dp_table *table, uint32_t i)
+{
+    void *rec = dp_table_at(table, i);
+
+    if (table == &shadow->sets)
+        return &((struct dp_set_rec *)rec)->flags;
+    return &((struct dp_nexthop_rec *)rec)->flags;
+}
+
+static void look_at(struct dp_check *check, const struct dp_table *table)
+{
+    const struct dp_shadow *shadow = &check->dp->shadow;
     uint32_t n = dp_check_share(check, table, 1);
     struct dp_nexthop wanted[DP_NL_BATCH];
     struct answers answers;
 
     check->at -= n;
     for (uint32_t i = 0; i < n; i++)
-        wanted[i] = dp_set_nexthop_entry(dp_table_at(table, check->at + i));
+        wanted[i] = wanted_of(shadow, table, check->at + i);
     ask(check, wanted, n, &answers);
     for (uint32_t i = 0; i < n; i++)
-        settle(check, &wanted[i], &answers, i,
-               &((struct dp_nexthop_rec *)dp_table_at(table, check->at + i))->flags);
+        settle(check, &wanted[i], &answers, i, flags_of(shadow, table, check->at + i));
+}
+
+void dp_check_nexthops(struct dp_check *check)
+{
+    look_at(check, &check->dp->shadow.nexthops);
 }
 
 void dp_check_sets(struct dp_check *check)
 {
-    const struct dp_table *table = &check->dp->shadow.sets;
-    uint32_t n = dp_check_share(check, table, 1);
-    struct dp_nexthop wanted[DP_NL_BATCH];
-    struct answers answers;
-
-    check->at -= n;
-    for (uint32_t i = 0; i < n; i++)
-        wanted[i] = dp_set_group_entry(dp_table_at(table, check->at + i));
-    ask(check, wanted, n, &answers);
-    for (uint32_t i = 0; i < n; i++)
-        settle(check, &wanted[i], &answers, i,
-               &((struct dp_set_rec *)dp_table_at(table, check->at + i))->flags);
+    look_at(check, &check->dp->shadow.sets);
 }

@@ -5,6 +5,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,24 @@ struct tables {
     struct dp *dp;
     struct dp_neigh_table v4, v6;
 };
+
+/* An attribute is aligned to four bytes only. */
+static void take_attr(const struct nlattr *attr, struct dp_neigh_table *table)
+{
+    uint16_t type = mnl_attr_get_type(attr), size = mnl_attr_get_payload_len(attr);
+    struct ndt_config config;
+    struct ndt_stats stats;
+
+    if (type == NDTA_THRESH3 && size == sizeof(table->thresh)) {
+        table->thresh = mnl_attr_get_u32(attr);
+    } else if (type == NDTA_CONFIG && size >= sizeof(config)) {
+        memcpy(&config, mnl_attr_get_payload(attr), sizeof(config));
+        table->n_entries = config.ndtc_entries;
+    } else if (type == NDTA_STATS && size >= sizeof(stats)) {
+        memcpy(&stats, mnl_attr_get_payload(attr), sizeof(stats));
+        table->n_refused = stats.ndts_table_fulls;
+    }
+}
 
 static void see_table(void *aux, const struct nlmsghdr *message)
 {
@@ -22,17 +41,7 @@ static void see_table(void *aux, const struct nlmsghdr *message)
 
     if (message->nlmsg_type != RTM_NEWNEIGHTBL)
         return;
-    mnl_attr_for_each(attr, message, sizeof(*ndtm))
-    {
-        uint16_t type = mnl_attr_get_type(attr), size = mnl_attr_get_payload_len(attr);
-        if (type == NDTA_THRESH3)
-            seen.thresh = mnl_attr_get_u32(attr);
-        else if (type == NDTA_CONFIG && size >= sizeof(struct ndt_config))
-            seen.n_entries = ((const struct ndt_config *)mnl_attr_get_payload(attr))->ndtc_entries;
-        else if (type == NDTA_STATS && size >= sizeof(struct ndt_stats))
-            seen.n_refused =
-                ((const struct ndt_stats *)mnl_attr_get_payload(attr))->ndts_table_fulls;
-    }
+    mnl_attr_for_each(attr, message, sizeof(*ndtm)) take_attr(attr, &seen);
     /* The same table is told of once more for each device, without these. */
     if (seen.thresh == 0)
         return;
