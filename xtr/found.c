@@ -63,7 +63,7 @@ static bool find_remote(const struct xtr_mapcache *cache, uint32_t slot, const s
     struct em_eid eids[XTR_EIDS_MAX];
     if (index == XTR_SLOT_NONE)
         return false;
-    const struct xtr_set *set = xtr_sets_get(&cache->sets, table->records[index].set);
+    const struct xtr_set *set = xtr_sets_get(&cache->sets, xtr_table_at(table, index)->set);
     found->id = xtr_table_id(table, index);
     keep_eids(eids, xtr_table_eids(table, index, eids), eid, found);
     if (set)
