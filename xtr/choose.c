@@ -10,7 +10,7 @@ const struct xtr_candidate *xtr_choose_pending(const struct xtr_candidate *candi
 {
     for (size_t i = 0; i < n; i++)
         if (candidates[i].is_pending && candidates[i].is_usable &&
-            candidates[i].view != XTR_VIEW_OTHERS)
+            candidates[i].view != EM_VIEW_OTHERS)
             return &candidates[i];
     return NULL;
 }

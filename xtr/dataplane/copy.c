@@ -346,14 +346,12 @@ int dp_copy_clean(struct dp *dp)
 bool dp_copy_stands(struct dp *dp, const struct dp_copy_rec *rec)
 {
     const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, rec->network_id);
-    struct dp_network_rec copies = *network;
     struct dp_fdb want = fdb_of(dp, rec), stands;
     struct dp_link device;
     uint16_t prefs[2 * PREFS];
 
-    copies.vxlan = network->copy;
     if (!network->copy || dp_link_get_index(dp->nl, network->copy, &device) || !device.is_up ||
-        dp_fdb_lookup(dp, &copies, rec->mac, NTF_SELF, &stands) || stands.vni != want.vni ||
+        dp_fdb_lookup(dp, network->copy, rec->mac, NTF_SELF, &stands) || stands.vni != want.vni ||
         stands.port != want.port || stands.dst.size != want.dst.size ||
         memcmp(stands.dst.addr, want.dst.addr, want.dst.size) != 0)
         return false;

@@ -39,7 +39,7 @@ Test(choose, a_pending_location_gets_copies_and_no_traffic)
     c[1].is_usable = false;
     cr_assert(xtr_choose_pending(c, 2) == NULL, "the target is this node");
     c[1].is_usable = true;
-    c[1].view = XTR_VIEW_OTHERS;
+    c[1].view = EM_VIEW_OTHERS;
     cr_assert(xtr_choose_pending(c, 2) == NULL, "not for us");
     cr_assert(xtr_choose_pending(c, 1) == NULL, "none is pending");
 }
