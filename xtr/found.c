@@ -89,7 +89,7 @@ bool xtr_mapcache_find(const struct xtr_mapcache *cache, uint32_t network_id,
         index = xtr_table_find(&net->table, &id);
     } else {
         local = xtr_locals_owner(&cache->locals, slot, eid);
-        index = xtr_table_owner(&net->table, eid, net->generation);
+        index = xtr_table_owner(&net->table, eid);
     }
     if (!local)
         return find_remote(cache, slot, eid, index, ret_found);

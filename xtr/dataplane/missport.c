@@ -129,7 +129,7 @@ int dp_mac_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t
 
     if (!network || !rec || rec->flags & (DP_LOCAL | DP_FOREIGN))
         return -ENOENT;
-    int r = dp_fdb_lookup(dp, network, mac, NTF_MASTER, &fdb);
+    int r = dp_fdb_lookup(dp, network->vxlan, mac, NTF_MASTER, &fdb);
     if (r == 0)
         *ret_ms = fdb.used_ms;
     return r;
