@@ -2,6 +2,7 @@
 #include "dataplane/kernel.h"
 #include "dataplane/tc.h"
 
+#include "xtr/checks.h"
 #include "xtr/netns.h"
 #include "xtr/ops.h"
 
@@ -178,13 +179,13 @@ static void break_and_repair(const char *command)
     struct told told = {0};
 
     cr_assert_eq(apply(op_copy(1, M1, to, NULL)), 0);
-    cr_assert_gt(dp_kernel.check(dp, false, collect, &told), 0);
+    cr_assert_eq(check_all(&dp_kernel, dp, false, collect, &told).err, 0);
     cr_assert_eq(told.n, 0, "%s", told.text);
     cr_assert(netns_ok("%s", command));
-    cr_assert_gt(dp_kernel.check(dp, true, collect, &told), 0);
+    cr_assert_eq(check_all(&dp_kernel, dp, true, collect, &told).err, 0);
     cr_assert_eq(told.n, 1);
     cr_assert_str_eq(told.text, "copy missing: " M1 " also 192.0.2.3");
-    cr_assert_gt(dp_kernel.check(dp, false, collect, &told), 0);
+    cr_assert_eq(check_all(&dp_kernel, dp, false, collect, &told).err, 0);
     cr_assert_eq(told.n, 1, "not repaired: %s", told.text);
 }
 
