@@ -575,15 +575,15 @@ static const struct ctl_option register_options[] = {
 
 static const struct ctl_option move_options[] = {
     {"to", 0, "NODE[:VNI]", "where it is from now on, or is going to be"},
-    {"prepare", 0, NULL, "it is about to move: agents send copies there until it has arrived"},
-    {"minutes", 0, "N", "with --prepare: cancelled by itself after that (10, at most 1440)"},
+    {"prepare", 0, NULL, "it is about to move: copies go there until it has arrived"},
+    {"minutes", 0, "N", "with --prepare: cancelled by itself then (10, at most 1440)"},
     {"activate", 0, NULL, "it has arrived where it was prepared for"},
     {"cancel", 0, NULL, "it stays where it is"},
     {NULL},
 };
 
 static const struct ctl_option locate_options[] = {
-    {"view", 0, "VIEW", "who sees it there: node=NAME, label=KEY=VALUE or everyone (as it is)"},
+    {"view", 0, "VIEW", "for whom: node=NAME, label=KEY=VALUE or everyone (as it is)"},
     {"priority", 0, "N", "the lowest is used, 255 never (as it is)"},
     {"weight", 0, "N", "share among equal priorities (as it is)"},
     {"any-local", 0, NULL, "in place of all others: each node's own instance"},

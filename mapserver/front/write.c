@@ -320,25 +320,32 @@ static void propose_register(struct ms_session *session, uint64_t id, Eidmap__Re
     ms_session_propose(session, id, false, &command, keep_registered, NULL);
 }
 
-/* The map of this server has caught up with all others: what is as the node says now needs no
- * command. */
+/* The map of this server has caught up with all others: a network that it does not name is none,
+ * and what is as the node says now needs no command. */
 static void confirm_register(struct ms_session *session, const Eidmap__Envelope *request)
 {
+    Eidmap__Register *reg = request->register_;
+    struct ms_reader *reader = session->worker->reader;
     struct ms_result result = {0};
-    int r = ms_reader_begin(session->worker->reader);
-    bool is_answered = r == 0 && is_noop(session, request->id, request->register_, &result);
-    if (is_answered) {
-        pack_registered(em_conn_out(session->conn), request->id, &result);
-        em_conn_sent(session->conn);
+    bool is_answered = false;
+    int r = ms_reader_begin(reader);
+    if (r == 0) {
+        r = name_networks(reader, reg);
+        is_answered = r == 0 && session->n_proposals == 0 && ms_session_is_node(session) &&
+                      is_noop(session, request->id, reg, &result);
+        if (is_answered) {
+            pack_registered(em_conn_out(session->conn), request->id, &result);
+            em_conn_sent(session->conn);
+        }
+        ms_reader_end(reader);
     }
-    if (r == 0)
-        ms_reader_end(session->worker->reader);
     if (is_answered)
         ms_write_settled(session);
     else if (r)
-        ms_session_refuse(session, request->id, r, NULL);
+        ms_session_refuse(session, request->id, r,
+                          r == EM_E_NOT_FOUND ? "there is no network of this name" : NULL);
     else
-        propose_register(session, request->id, request->register_);
+        propose_register(session, request->id, reg);
 }
 
 static void note_announced(struct ms_session *session, const Eidmap__Register *reg)
@@ -373,13 +380,11 @@ void ms_write_register(struct ms_session *session, const Eidmap__Envelope *reque
         ms_reader_end(reader);
         note_announced(session, reg);
     }
-    if (r) {
-        ms_session_refuse(session, request->id, r,
-                          r == EM_E_NOT_FOUND ? "there is no network of this name" : NULL);
-        return;
-    }
-    if (may_be_noop) /* this server may be behind; what comes after it waits, to stay behind it */
+    /* This server may be behind; what comes after it waits, to stay behind it. */
+    if (may_be_noop || r == EM_E_NOT_FOUND)
         ms_deferred_confirm(session, request, true, confirm_register);
+    else if (r)
+        ms_session_refuse(session, request->id, r, NULL);
     else
         propose_register(session, request->id, reg);
 }

@@ -55,11 +55,14 @@ struct em_tls *authority_tls(struct authority *authority, enum em_role role, con
 
 void authority_address(char *text, size_t size)
 {
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    uint32_t own = 0x7f000000u | ((uint32_t)getpid() & 0xffff) << 8 | 1;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(own)}};
+    char address[INET_ADDRSTRLEN];
     socklen_t len = sizeof(in);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert_eq(bind(fd, (struct sockaddr *)&in, len), 0);
     cr_assert_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
     close(fd);
-    snprintf(text, size, "tls://127.0.0.1:%d", ntohs(in.sin_port));
+    inet_ntop(AF_INET, &in.sin_addr, address, sizeof(address));
+    snprintf(text, size, "tls://%s:%d", address, ntohs(in.sin_port));
 }

@@ -22,7 +22,8 @@ void authority_files_free(struct authority_files *files);
 /* A context; to be freed. */
 struct em_tls *authority_tls(struct authority *authority, enum em_role role, const char *name);
 
-/* "tls://127.0.0.1:PORT" into 'text', of which nobody listens now. */
+/* "tls://ADDRESS:PORT" into 'text', on an address of the loopback network that is this process's
+ * own, so that tests which run at the same time never choose alike.  Nobody listens there now. */
 void authority_address(char *text, size_t size);
 
 #endif

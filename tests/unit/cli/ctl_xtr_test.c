@@ -273,7 +273,7 @@ Test(ctl_xtr, status_in_json_has_every_field)
 {
     struct ctl_run run = succeed("xtr status -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
-    cr_assert_eq(json_object_size(json), 24);
+    cr_assert_eq(json_object_size(json), 30);
     json_decref(json);
 }
 

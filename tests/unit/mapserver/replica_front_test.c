@@ -149,6 +149,48 @@ Test(replica_front, consistent_reads_see_what_was_written_elsewhere)
         em_call_close(calls[i]);
 }
 
+static void register_port(struct em_call *call, const char *network, unsigned k)
+{
+    uint8_t mac[] = {2, 0, 0, 0, 0, (uint8_t)k};
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Register msg = EIDMAP__REGISTER__INIT;
+    Eidmap__Claim claim = EIDMAP__CLAIM__INIT, *claims[] = {&claim};
+    Eidmap__Port port = EIDMAP__PORT__INIT;
+    Eidmap__Eid eid = EIDMAP__EID__INIT, *eids[] = {&eid};
+    eid.kind = EIDMAP__EID_KIND__EID_MAC;
+    eid.address = (ProtobufCBinaryData){sizeof(mac), mac};
+    port.id = (ProtobufCBinaryData){strlen(network), (uint8_t *)(uintptr_t)network};
+    port.eids = eids;
+    port.declared = true;
+    port.n_eids = 1;
+    claim.port = &port;
+    msg.network_name = (char *)(uintptr_t)network;
+    msg.claims = claims;
+    msg.n_claims = 1;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_REGISTER;
+    envelope.register_ = &msg;
+    ask_in_vain(call, &envelope);
+}
+
+Test(replica_front, ports_are_registered_in_a_network_that_was_made_elsewhere)
+{
+    cluster_grow(&c, 3);
+    struct em_call *calls[3];
+    for (unsigned i = 0; i < 3; i++)
+        calls[i] = open_operator(i);
+    for (unsigned k = 0; k < 30; k++) {
+        char name[32];
+        snprintf(name, sizeof(name), "n%u", k);
+        cr_assert_gt(cluster_put(&c, k % 3, name).revision, 0);
+        register_port(calls[(k + 1) % 3], name, k);
+        cr_assert_eq(got.body, EIDMAP__ENVELOPE__BODY_REGISTER_REPLY, "%s: %s", name, got.message);
+    }
+    register_port(calls[0], "nowhere", 0);
+    assert_error(EIDMAP__ERROR_CODE__ERROR_NOT_FOUND, "no network of this name");
+    for (unsigned i = 0; i < 3; i++)
+        em_call_close(calls[i]);
+}
+
 Test(replica_front, revision_that_nobody_has_is_refused)
 {
     cluster_grow(&c, 2);
