@@ -105,26 +105,31 @@ bool ms_apply_is_growing(const Eidmap__Command *command)
     return false;
 }
 
-static bool is_migration(const Eidmap__Claim *claim)
+/* A location without a node is a node's own when the node claims it, else any-local. */
+static bool has_new_places(const Eidmap__Claim *claim, bool is_node)
 {
     if (claim->migration)
         return true;
-    for (size_t i = 0; claim->port && i < claim->port->n_locations; i++)
-        if (claim->port->locations[i]->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING)
+    for (size_t i = 0; claim->port && i < claim->port->n_locations; i++) {
+        const Eidmap__Location *location = claim->port->locations[i];
+        if (location->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING ||
+            (!is_node && !location->node_id[0]))
             return true;
+    }
     return false;
 }
 
 uint32_t ms_apply_schema(const Eidmap__Command *command)
 {
+    bool is_node = command->origin->role == EIDMAP__ROLE__ROLE_NODE, is_new = false;
     if (command->body_case == EIDMAP__COMMAND__BODY_REGISTER)
         for (size_t i = 0; i < command->register_->n_claims; i++)
-            if (is_migration(command->register_->claims[i]))
-                return MS_SCHEMA_MIGRATE;
-    if (command->body_case == EIDMAP__COMMAND__BODY_WITHDRAW &&
-        command->origin->role == EIDMAP__ROLE__ROLE_SERVER)
-        return MS_SCHEMA_MIGRATE;
-    return 1;
+            is_new |= has_new_places(command->register_->claims[i], is_node);
+    if (command->body_case == EIDMAP__COMMAND__BODY_WITHDRAW)
+        is_new = command->origin->role == EIDMAP__ROLE__ROLE_SERVER;
+    if (command->body_case == EIDMAP__COMMAND__BODY_PUT_NETWORK)
+        is_new = command->put_network->network && command->put_network->network->probe_ms;
+    return is_new ? MS_SCHEMA_PLACES : 1;
 }
 
 #define BY(role) (1u << EIDMAP__ROLE__ROLE_##role)

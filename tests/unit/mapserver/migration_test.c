@@ -243,8 +243,13 @@ Test(migration, an_older_server_does_not_take_it_for_a_claim)
     command.register_ = &body;
     cr_assert_eq(ms_apply_schema(&command), 1);
     claim->migration = STEP(CANCEL);
-    cr_assert_eq(ms_apply_schema(&command), MS_SCHEMA_MIGRATE);
+    cr_assert_eq(ms_apply_schema(&command), MS_SCHEMA_PLACES);
     claim->migration = 0;
     claim->port->locations[0]->state = EIDMAP__LOCATION_STATE__LOCATION_PENDING;
-    cr_assert_eq(ms_apply_schema(&command), MS_SCHEMA_MIGRATE);
+    cr_assert_eq(ms_apply_schema(&command), MS_SCHEMA_PLACES);
+    claim->port->locations[0]->state = EIDMAP__LOCATION_STATE__LOCATION_ACTIVE;
+    claim->port->locations[0]->node_id = (char *)"";
+    cr_assert_eq(ms_apply_schema(&command), MS_SCHEMA_PLACES, "any-local");
+    command.origin->role = EIDMAP__ROLE__ROLE_NODE;
+    cr_assert_eq(ms_apply_schema(&command), 1, "a node means itself");
 }
