@@ -513,7 +513,7 @@ static void die_at_every(long nth, void (*what)(void), bool is_power_loss)
 /* A sanitizer looks at the code, which a part of the steps shows as well; the build without one
  * dies at all of them. */
 #ifdef __SANITIZE_ADDRESS__
-#define STRIDE 5
+#define STRIDE 17
 #else
 #define STRIDE 1
 #endif

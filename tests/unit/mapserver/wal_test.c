@@ -365,7 +365,7 @@ static bool tear(const uint8_t *bytes, size_t size, size_t from, size_t end, enu
 
 /* A sanitizer looks at the code, which a part of the bytes shows as well. */
 #ifdef __SANITIZE_ADDRESS__
-#define STRIDE 5
+#define STRIDE 17
 #else
 #define STRIDE 1
 #endif
