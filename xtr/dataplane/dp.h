@@ -15,6 +15,13 @@ struct dp;
 struct dp_config {
     struct em_ip rlocs[2]; /* own underlay addresses, at most one per family; size 0: none */
     uint16_t udp_port;     /* VXLAN */
+
+    /* Open vSwitch */
+    enum em_encap encap; /* that this node takes; 0: VXLAN */
+    const char *node_id;
+    const char *bridge, *database, *run_dir;
+    const char *datapath_type; /* "": as it is */
+    bool is_open;              /* no port security */
 };
 
 struct dp_network {
@@ -28,6 +35,7 @@ struct dp_network {
 struct dp_target {
     struct em_ip ip;
     uint16_t udp_port;        /* 0: the data plane's own */
+    enum em_encap encap;      /* 0: VXLAN */
     uint8_t weight;           /* 1 .. 255 */
     uint32_t segmentation_id; /* that the target expects */
 };
@@ -70,6 +78,7 @@ struct dp_op {
     struct em_ip ip;
     uint8_t mac[EM_MAC_SIZE];
     char device[IFNAMSIZ];
+    uint16_t vlan; /* with 'device': the port is behind this tag on the device; 0: untagged */
     /* DP_PORT_PUT: somebody else has put the device into the network and will take it out; it
      * goes on learning, and a delete leaves it where it is. */
     bool is_borrowed;
@@ -82,7 +91,7 @@ struct dp_op {
      *             that of the tunnels; -E2BIG: more than 64 targets
      *   flood     -EAFNOSUPPORT as above
      *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has another master, or is the
-     *             underlay's
+     *             underlay's; -EOPNOTSUPP: the data plane has no tagged ports
      *   local     -ENODEV: the device is no port of the network (put it first)
      *   copy      -ENODEV as above; -EOPNOTSUPP: the kernel cannot, and never will;
      *             -ENOSPC: too many at once; -EAFNOSUPPORT as above.  What the MAC's entry
@@ -187,6 +196,11 @@ struct dp_class {
      * 'repair' is due.  Cheap. */
     bool (*is_disturbed)(struct dp *dp);
 
+    /* To be watched for reading; serve() is called then.  -1: there is nothing to watch.
+     * What it finds may be a disturbance. */
+    int (*fd)(const struct dp *dp);
+    void (*serve)(struct dp *dp);
+
     /* Visits what the kernel's limits make of the entries that stand, sorted by nothing. */
     void (*limits)(struct dp *dp, dp_limit_fn *visit, void *aux);
 
@@ -211,6 +225,7 @@ struct dp_class {
 };
 
 extern const struct dp_class dp_kernel;
+extern const struct dp_class dp_ovs;
 extern const struct dp_class dp_null; /* installs nothing */
 
 #endif

@@ -4,6 +4,7 @@
 #include "xtr/dp_fake.h"
 #include "xtr/netns.h"
 #include "xtr/ops.h"
+#include "xtr/ovs.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -16,6 +17,7 @@
 struct plane {
     const struct dp_class *class;
     struct dp *dp;
+    struct ovs *ovs; /* NULL: another class */
 };
 
 static void reopen(struct plane *plane)
@@ -23,6 +25,11 @@ static void reopen(struct plane *plane)
     struct dp_config config = {.rlocs = {test_ip("192.0.2.1")}, .udp_port = 4789};
     char *why = NULL;
 
+    if (plane->ovs) {
+        config.database = plane->ovs->remote;
+        config.run_dir = plane->ovs->dir;
+        config.datapath_type = "netdev";
+    }
     plane->class->close(plane->dp);
     cr_assert_eq(plane->class->open(&config, &plane->dp, &why), 0, "%s", why);
 }
@@ -32,10 +39,15 @@ static struct plane open_plane(const struct dp_class *class)
 {
     struct plane plane = {.class = class};
 
-    if (class == &dp_kernel) {
-        if (!netns_is_permitted())
-            cr_skip_test("no permission to make a network namespace");
+    if (class == &dp_ovs && !ovs_is_permitted())
+        cr_skip_test("no Open vSwitch, or no permission to make a network namespace");
+    if (class == &dp_kernel && !netns_is_permitted())
+        cr_skip_test("no permission to make a network namespace");
+    if (class == &dp_ovs)
+        plane.ovs = ovs_new();
+    if (class == &dp_kernel)
         netns_new();
+    if (class != &dp_fake) {
         cr_assert(netns_ok("ip link add u0 type veth peer name u1 && ip link set u0 up && "
                            "ip link set u1 up && ip addr add 192.0.2.1/24 dev u0 && "
                            "ip link add p0 type veth peer name p1"));
@@ -67,7 +79,13 @@ static void put_basics(struct plane *plane)
     cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p0")), 0);
 }
 
-/* Runs a claim over both classes, each in a process of its own. */
+static void close_plane(struct plane *plane)
+{
+    plane->class->close(plane->dp);
+    ovs_stop(plane->ovs);
+}
+
+/* Runs a claim over all classes, each in a process of its own. */
 #define CLAIM(name)                                                                                \
     static void name(struct plane *plane);                                                         \
     Test(dp_contract_fake, name)                                                                   \
@@ -81,7 +99,13 @@ static void put_basics(struct plane *plane)
     {                                                                                              \
         struct plane plane = open_plane(&dp_kernel);                                               \
         name(&plane);                                                                              \
-        plane.class->close(plane.dp);                                                              \
+        close_plane(&plane);                                                                       \
+    }                                                                                              \
+    Test(dp_contract_ovs, name)                                                                    \
+    {                                                                                              \
+        struct plane plane = open_plane(&dp_ovs);                                                  \
+        name(&plane);                                                                              \
+        close_plane(&plane);                                                                       \
     }                                                                                              \
     static void name(struct plane *plane)
 

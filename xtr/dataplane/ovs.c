@@ -1,0 +1,352 @@
+/* The Open vSwitch data plane: what the map says, as flows and groups of one bridge.
+ *
+ *   ovs.c         life, ops              ovs_flows.c    the pipeline
+ *   ovs_network.c networks, ports,       ovs_entry.c    MACs, addresses, broadcast, copies
+ *                 tunnel ports           ovs_set.c      sets of locations, as groups
+ *   ovs_send.c    flow-mods and their    ovs_adopt.c    what an earlier run has left
+ *                 answers                ovs_mirror.c   a dump, as hashes
+ *   ovs_check.c   shadow against switch  ovs_miss.c     frames without a way; use of entries
+ *   ovs_look.c    what a frame meets
+ *
+ * The shadow is records; flows are worked out of a record when they are needed: to send them, to
+ * take them back, to compare them with what stands.  One connection carries all, so the switch
+ * sees everything in our order.  When it is lost, ops are refused with -ENOBUFS and nothing of
+ * the shadow is given up; once it is back a check sends what is missing. */
+#include "ovs.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "ovs/bridge.h"
+#include "ovs/ovsdb.h"
+#include "ovs_check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000
+#define RETRY_NS    50000000 /* between two attempts to reach the switch again */
+#define A_TURN      262144   /* bytes */
+
+/* ---- the connection */
+
+static void set_timer(struct dp *dp, long ns)
+{
+    struct itimerspec spec = {.it_value.tv_nsec = ns, .it_interval.tv_nsec = ns};
+    (void)timerfd_settime(dp->timer, 0, &spec, NULL);
+}
+
+static int dial(struct dp *dp)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int r = of_connect(dp->mgmt, ovs_on_message, dp, &dp->conn);
+
+    if (r)
+        return r;
+    event.data.fd = of_fd(dp->conn);
+    if (epoll_ctl(dp->epoll, EPOLL_CTL_ADD, of_fd(dp->conn), &event))
+        r = -errno;
+    return r ? r : ovs_read_ports(dp);
+}
+
+static void hang_up(struct dp *dp)
+{
+    of_close(dp->conn);
+    dp->conn = NULL;
+    set_timer(dp, RETRY_NS);
+}
+
+/* A switch that comes back has other port numbers, and none of our flows or all of them. */
+bool ovs_reconnect(struct dp *dp)
+{
+    if (dp->conn && of_is_lost(dp->conn))
+        hang_up(dp);
+    if (dp->conn)
+        return true;
+    int r = dial(dp);
+    if (r) {
+        if (dp->conn)
+            hang_up(dp);
+        return false;
+    }
+    set_timer(dp, 0);
+    dp->is_disturbed = true;
+    return true;
+}
+
+/* ---- life */
+
+static int prepare_bridge(struct dp *dp, const struct dp_config *config, char **ret_why)
+{
+    struct ovs_bridge bridge = {.name = dp->bridge,
+                                .node_id = config->node_id ? config->node_id : "",
+                                .datapath_type = config->datapath_type ? config->datapath_type
+                                                                       : ""};
+    struct ovsdb *db = NULL;
+    int r = ovsdb_open(dp->db, PATIENCE_MS, &db, ret_why);
+
+    if (r == 0)
+        r = ovs_bridge_ensure(db, &bridge, ret_why);
+    ovsdb_close(db);
+    return r;
+}
+
+static void init_tables(struct dp *dp)
+{
+    dp_table_init(&dp->networks, sizeof(struct ovs_network_rec), sizeof(uint32_t));
+    dp_table_init(&dp->ports, sizeof(struct ovs_port_rec), offsetof(struct ovs_port_rec, ofport));
+    dp_table_init(&dp->sets, sizeof(struct ovs_set_rec), sizeof(uint32_t));
+    dp_table_init(&dp->groups, sizeof(struct ovs_group_rec), sizeof(uint32_t));
+    dp_table_init(&dp->floods, sizeof(struct ovs_flood_rec), offsetof(struct ovs_flood_rec, flags));
+    dp_table_init(&dp->locals, sizeof(struct ovs_local_rec), offsetof(struct ovs_local_rec, pad));
+    dp_table_init(&dp->copies, sizeof(struct ovs_copy_rec), offsetof(struct ovs_copy_rec, flags));
+    dp_table_init(&dp->uses, sizeof(struct ovs_use_rec), offsetof(struct ovs_use_rec, pad));
+    dp_table_init(&dp->macs, sizeof(struct dp_mac_rec), offsetof(struct dp_mac_rec, flags));
+    dp_table_init(&dp->neighs4, sizeof(struct dp_neigh4_rec), offsetof(struct dp_neigh4_rec, flags));
+    dp_table_init(&dp->neighs6, sizeof(struct dp_neigh6_rec), offsetof(struct dp_neigh6_rec, flags));
+    dp_table_init(&dp->group_ids, sizeof(uint32_t), sizeof(uint32_t));
+    dp_table_init(&dp->strangers, sizeof(uint64_t), sizeof(uint64_t));
+}
+
+static struct dp *new_dp(const struct dp_config *config)
+{
+    struct dp *dp = em_calloc(1, sizeof *dp);
+
+    init_tables(dp);
+    of_flow_init(&dp->flow);
+    em_buf_init(&dp->scratch);
+    memcpy(dp->rlocs, config->rlocs, sizeof dp->rlocs);
+    dp->udp_port = config->udp_port;
+    dp->is_secure = !config->is_open;
+    dp->bridge = em_strdup(config->bridge ? config->bridge : "br-int");
+    dp->db = em_strdup(config->database ? config->database : "unix:/run/openvswitch/db.sock");
+    dp->mgmt = em_asprintf("%s/%s.mgmt",
+                           config->run_dir ? config->run_dir : "/run/openvswitch", dp->bridge);
+    dp->next_group_id = OVS_GROUP_FIRST;
+    dp->epoll = epoll_create1(EPOLL_CLOEXEC);
+    dp->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = dp->timer};
+    (void)epoll_ctl(dp->epoll, EPOLL_CTL_ADD, dp->timer, &event);
+    return dp;
+}
+
+static void ovs_close(struct dp *dp)
+{
+    struct dp_table *tables[] = {&dp->networks, &dp->ports,   &dp->floods,    &dp->locals,
+                                 &dp->copies,   &dp->uses,    &dp->macs,      &dp->neighs4,
+                                 &dp->neighs6,  &dp->sets,    &dp->groups,    &dp->group_ids,
+                                 &dp->strangers};
+    if (!dp)
+        return;
+    for (uint32_t i = 0; i < dp->networks.len; i++)
+        ovs_miss_forget(dp, dp_table_at(&dp->networks, i));
+    for (uint32_t i = 0; i < dp->sets.len; i++)
+        em_buf_fini(&((struct ovs_set_rec *)dp_table_at(&dp->sets, i))->buckets);
+    for (uint32_t i = 0; i < dp->groups.len; i++)
+        em_buf_fini(&((struct ovs_group_rec *)dp_table_at(&dp->groups, i))->buckets);
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        dp_table_fini(tables[i]);
+    of_close(dp->conn);
+    of_flow_fini(&dp->flow);
+    em_buf_fini(&dp->scratch);
+    close(dp->epoll);
+    close(dp->timer);
+    free(dp->ofports);
+    free(dp->senders);
+    free(dp->mgmt);
+    free(dp->bridge);
+    free(dp->db);
+    free(dp);
+}
+
+static int set_up(struct dp *dp, const struct dp_config *config, char **ret_why)
+{
+    int r = prepare_bridge(dp, config, ret_why);
+    if (r)
+        return r;
+    r = dial(dp);
+    if (r == 0)
+        r = ovs_make_tunnel(dp, config->encap, config->udp_port, ret_why);
+    if (r == 0)
+        r = ovs_adopt(dp);
+    if (r == 0) {
+        ovs_base_flows(dp, ovs_add, NULL);
+        r = of_barrier(dp->conn);
+    }
+    if (r && !*ret_why)
+        *ret_why = em_asprintf("%s: OpenFlow 1.4: %s; is ovs-vswitchd running, and may xtr open "
+                               "its sockets?",
+                               dp->mgmt, strerror(-r));
+    return r;
+}
+
+static int ovs_open(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
+{
+    if (!config->rlocs[0].size && !config->rlocs[1].size) {
+        *ret_why = em_strdup("no underlay address: set rloc");
+        return -EADDRNOTAVAIL;
+    }
+    *ret_why = NULL;
+    struct dp *dp = new_dp(config);
+    int r = set_up(dp, config, ret_why);
+    if (r) {
+        ovs_close(dp);
+        return r;
+    }
+    *ret_dp = dp;
+    return 0;
+}
+
+/* ---- ops */
+
+static int do_op(struct dp *dp, const struct dp_op *op)
+{
+    switch (op->verb) {
+    case DP_NETWORK_PUT:
+        return ovs_network_put(dp, &op->network);
+    case DP_NETWORK_DELETE:
+        return ovs_network_delete(dp, op->network.id);
+    case DP_SET_PUT:
+        return ovs_set_put(dp, &op->set);
+    case DP_SET_DELETE:
+        return ovs_set_delete(dp, op->set.id);
+    case DP_MAC_PUT:
+        return ovs_mac_put(dp, op);
+    case DP_MAC_DELETE:
+        return ovs_mac_delete(dp, op);
+    case DP_NEIGHBOUR_PUT:
+        return ovs_neigh_put(dp, op);
+    case DP_NEIGHBOUR_DELETE:
+        return ovs_neigh_delete(dp, op);
+    case DP_FLOOD_PUT:
+        return ovs_flood_put(dp, op);
+    case DP_FLOOD_DELETE:
+        return ovs_flood_delete(dp, op);
+    case DP_PORT_PUT:
+        return ovs_port_put(dp, op);
+    case DP_PORT_DELETE:
+        return ovs_port_delete(dp, op->network.id, op->device, op->vlan);
+    case DP_LOCAL_PUT:
+        return ovs_local_put(dp, op);
+    case DP_LOCAL_DELETE:
+        return ovs_local_delete(dp, op);
+    case DP_COPY_PUT:
+        return ovs_copy_put(dp, op);
+    case DP_COPY_DELETE:
+        return ovs_copy_delete(dp, op);
+    }
+    return -EINVAL;
+}
+
+static void ovs_apply(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    bool is_up = ovs_reconnect(dp);
+
+    dp->ops = ops;
+    dp->n_senders = 0;
+    for (size_t i = 0; i < n; i++) {
+        dp->at = (uint32_t)i;
+        dp->is_blocked = false;
+        ops[i].err = 0;
+        int r = is_up ? do_op(dp, &ops[i]) : -ENOBUFS;
+        if (r)
+            ops[i].err = r;
+    }
+    if (is_up) {
+        dp->at = n ? (uint32_t)n - 1 : 0;
+        ovs_flush_floods(dp);
+        is_up = of_barrier(dp->conn) == 0;
+        for (size_t i = 0; i < n && !is_up; i++)
+            ops[i].err = ops[i].err ? ops[i].err : -ENOBUFS;
+    }
+    dp->ops = NULL;
+}
+
+static int ovs_set_rloc(struct dp *dp, const struct em_ip *rloc)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (dp->rlocs[i].size != rloc->size)
+            continue;
+        char name[IFNAMSIZ];
+        if (!ovs_device_of(rloc, name))
+            return -EADDRNOTAVAIL;
+        dp->rlocs[i] = *rloc; /* tunnels send as the route says */
+        return 0;
+    }
+    return -EAFNOSUPPORT;
+}
+
+static bool ovs_is_disturbed(struct dp *dp)
+{
+    bool is_up = ovs_reconnect(dp);
+
+    if (is_up && dp->has_port_news && ovs_read_ports(dp) == 0) {
+        ovs_flush_floods(dp);
+        (void)of_barrier(dp->conn);
+    }
+    bool is_disturbed = dp->is_disturbed && is_up;
+    dp->is_disturbed = dp->is_disturbed && !is_up;
+    return is_disturbed;
+}
+
+/* ---- news */
+
+static int ovs_fd(const struct dp *dp)
+{
+    return dp->epoll;
+}
+
+static void ovs_serve(struct dp *dp)
+{
+    struct epoll_event events[16];
+    uint64_t n_expired;
+    int n = epoll_wait(dp->epoll, events, 16, 0);
+
+    for (int i = 0; i < n; i++) {
+        int fd = events[i].data.fd;
+        if (fd == dp->timer)
+            (void)!read(fd, &n_expired, sizeof n_expired);
+        else if (!dp->conn || fd != of_fd(dp->conn))
+            ovs_miss_serve(dp, fd);
+        else
+            (void)of_receive(dp->conn, A_TURN);
+    }
+    (void)ovs_reconnect(dp);
+    if (dp->conn)
+        (void)of_send(dp->conn);
+}
+
+static void ovs_limits(struct dp *dp, dp_limit_fn *visit, void *aux)
+{
+}
+
+static uint64_t ovs_count(const struct dp *dp)
+{
+    return (uint64_t)dp->networks.len + dp->ports.len + dp->sets.len + dp->groups.len +
+           dp->macs.len + dp->neighs4.len + dp->neighs6.len + dp->floods.len + dp->copies.len;
+}
+
+const struct dp_class dp_ovs = {
+    .name = "ovs",
+    .open = ovs_open,
+    .close = ovs_close,
+    .apply = ovs_apply,
+    .sweep = ovs_sweep,
+    .check_start = ovs_check_start,
+    .check_step = ovs_check_step,
+    .check_end = ovs_check_end,
+    .set_rloc = ovs_set_rloc,
+    .look = ovs_look,
+    .is_disturbed = ovs_is_disturbed,
+    .fd = ovs_fd,
+    .serve = ovs_serve,
+    .limits = ovs_limits,
+    .miss_open = ovs_miss_open,
+    .miss_close = ovs_miss_close,
+    .idle = ovs_idle,
+    .adopted = ovs_adopted,
+    .count = ovs_count,
+};

@@ -1,0 +1,295 @@
+/* The Open vSwitch data plane from inside: shared by the files that make it up (ovs.c draws
+ * which); besides them only their tests include it. */
+#ifndef DP_OVS_H
+#define DP_OVS_H
+
+#include "ovs/ofconn.h"
+#include "shadow.h"
+
+#include "dp.h"
+
+/* Tables.  ovs_flows.c has a picture of the way through them. */
+enum ovs_table {
+    OVS_CLASSIFY = 0,  /* by the port that a frame comes in by */
+    OVS_TUNNEL = 100,  /* from a tunnel: by its segmentation-id */
+    OVS_SOURCE = 101,  /* port security: is the source MAC the port's? */
+    OVS_ADDRESS = 102, /* and the source address? */
+    OVS_ND = 103,      /* and what neighbour discovery says of itself? */
+    OVS_RESPOND = 110, /* ARP and ND that are answered here */
+    OVS_REPLY = 111,   /* the answer takes shape */
+    OVS_ADVERTISE = 112,
+    OVS_RETURN = 113,  /* and goes back where the question came from */
+    OVS_FORWARD = 120, /* to its destination, wherever it is */
+    OVS_DELIVER = 121, /* to its destination on this host */
+    OVS_CHILD = 122,   /* out by a trunk, with a VLAN tag */
+};
+
+/* What a flow of ours is there for: the highest bits of its cookie say that it is ours and what it
+ * is, the 48 lowest what its match does not. */
+enum ovs_kind {
+    OVS_BASE,    /* the same on every host */
+    OVS_NETWORK, /* network-id */
+    OVS_PORT,    /* network-id */
+    OVS_LOCAL,   /* the port: OVS_PLACE() */
+    OVS_REMOTE,  /* the set's group; 0: none */
+    OVS_ADDR,    /* the MAC */
+    OVS_FLOOD,   /* network-id */
+};
+#define OVS_COOKIE      0xe1d0000000000000u
+#define OVS_COOKIE_MASK 0xfff0000000000000u
+
+static inline uint64_t ovs_cookie(enum ovs_kind kind, uint64_t value)
+{
+    return OVS_COOKIE | (uint64_t)kind << 48 | value;
+}
+
+/* A local port as a number: its OpenFlow port, and its VLAN tag on that if it is a child. */
+static inline uint32_t ovs_place(uint32_t ofport, uint16_t vlan)
+{
+    return (uint32_t)vlan << 16 | ofport;
+}
+
+/* Group ids of our own: groups have no cookie. */
+#define OVS_GROUP_FIRST 0x0e100000u
+#define OVS_GROUP_LAST  0x0effffffu
+
+struct ovs_network_rec {
+    uint32_t network_id;
+    struct dp_network want; /* of an adopted one only id and segmentation_id */
+    bool is_behind;         /* its flood flows are */
+    int miss_fd, miss_in;   /* the agent's end, and ours; -1: no miss port */
+    uint16_t flags;
+};
+
+struct ovs_port_rec {
+    uint32_t network_id;
+    char device[IFNAMSIZ];
+    uint16_t vlan;
+    uint16_t pad;
+    uint32_t ofport; /* 0: the switch has none for it now */
+    uint32_t id;     /* what MACs name it by: unlike 'ofport' it stays */
+    uint16_t flags;
+};
+
+struct ovs_set_rec {
+    uint32_t set_id;
+    uint32_t group_id;
+    uint32_t n_targets;
+    uint32_t n_macs; /* that name this set */
+    uint32_t serial; /* of the last group-mod */
+    struct em_buf buckets; /* as sent */
+};
+
+/* A group that was found at open and that no set has claimed yet. */
+struct ovs_group_rec {
+    uint32_t group_id;
+    struct em_buf buckets;
+};
+
+struct ovs_flood_rec {
+    uint32_t network_id;
+    uint32_t vni;
+    uint16_t udp_port; /* as that of a struct ovs_tunnel */
+    uint8_t encap;
+    uint8_t size;
+    uint8_t addr[16];
+    uint16_t flags;
+};
+
+/* A local MAC: how many addresses it has told. */
+struct ovs_local_rec {
+    uint32_t network_id;
+    uint8_t mac[EM_MAC_SIZE];
+    uint16_t pad;
+    uint32_t n_addrs;
+};
+
+struct ovs_copy_rec {
+    uint32_t network_id;
+    uint8_t mac[EM_MAC_SIZE];
+    uint16_t flags;
+    uint32_t place; /* id of the port that the MAC is behind; 0: it is remote */
+    struct dp_target target;
+};
+
+/* Tunnel ports of the bridge, one for each encapsulation and UDP port that is in use. */
+struct ovs_tunnel {
+    enum em_encap encap;
+    uint16_t udp_port; /* 0: the encapsulation has none */
+    uint32_t ofport;
+    char name[IFNAMSIZ];
+};
+#define OVS_TUNNELS 16
+
+/* What a dump has shown of a flow, and what we have sent since: by the hash of its table,
+ * priority and match. */
+struct ovs_seen_rec {
+    uint64_t key;
+    uint64_t value; /* hash of cookie and instructions */
+    uint16_t flags;
+};
+enum {
+    OVS_SEEN_OURS = 1 << 0,
+    OVS_SEEN_LATER = 1 << 1,   /* sent after the dump was asked for */
+    OVS_SEEN_DELETED = 1 << 2, /* likewise */
+    OVS_SEEN_KNOWN = 1 << 3,   /* a record stands for it */
+};
+
+/* A remote MAC whose use somebody asks about. */
+struct ovs_use_rec {
+    uint32_t network_id;
+    uint8_t mac[EM_MAC_SIZE];
+    uint16_t pad;
+    uint64_t n_packets, since_ms;
+};
+
+/* One flow that was asked for. */
+struct ovs_single {
+    bool is_there;
+    uint64_t cookie, n_packets;
+};
+
+struct dp {
+    struct of_conn *conn; /* NULL: lost, and not back yet */
+    char *mgmt;           /* path */
+    char *bridge, *db, *run_dir;
+    struct em_ip rlocs[2];
+    uint16_t udp_port;
+    bool is_secure;      /* port security */
+    bool is_disturbed;   /* a check with repair is due */
+    bool is_unsure;      /* the switch may lack what the shadow has: see ovs_check.c */
+    struct dp_table networks, ports, sets, groups, floods, locals, copies, uses;
+    struct dp_table macs, neighs4, neighs6; /* struct dp_mac_rec, dp_neigh4_rec, dp_neigh6_rec */
+    struct dp_table group_ids;              /* uint32_t: taken, by us or by strangers */
+    struct dp_table strangers;              /* uint64_t: keys of flows that are not ours */
+    struct ovs_tunnel tunnels[OVS_TUNNELS];
+    size_t n_tunnels;
+    struct of_port *ofports; /* of the bridge, all of them */
+    size_t n_ofports;
+    bool has_port_news; /* 'ofports' is behind */
+    uint32_t last_port_id;
+    uint32_t next_group_id;
+    struct of_flow flow; /* that is being built */
+    struct em_buf scratch;
+    struct ovs_single single;
+    uint32_t group_serial;
+    struct dp_check *checks; /* under way */
+    struct dp_op *ops;       /* being applied */
+    uint32_t at;             /* the one whose messages are being made */
+    uint32_t first_xid;      /* of their messages */
+    uint32_t *senders;       /* op of each message since */
+    size_t n_senders, max_senders;
+    bool is_blocked;         /* the op's flow has a stranger's place */
+    bool is_swept;
+    int epoll, timer;
+};
+
+/* ovs_flows.c: what flows a record stands for, one by one; 'flow' is lent for the call. */
+typedef void ovs_flow_fn(struct dp *dp, void *aux, struct of_flow *flow);
+void ovs_base_flows(struct dp *dp, ovs_flow_fn *visit, void *aux);
+void ovs_network_flows(struct dp *dp, const struct ovs_network_rec *rec, ovs_flow_fn *visit,
+                       void *aux);
+void ovs_flood_flows(struct dp *dp, const struct ovs_network_rec *rec, ovs_flow_fn *visit,
+                     void *aux);
+void ovs_port_flows(struct dp *dp, const struct ovs_port_rec *rec, ovs_flow_fn *visit, void *aux);
+void ovs_mac_flows(struct dp *dp, const struct dp_mac_rec *rec, ovs_flow_fn *visit, void *aux);
+void ovs_neigh_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                     const uint8_t *mac, ovs_flow_fn *visit, void *aux);
+/* Of an address whose MAC is local: what that may say of itself. */
+void ovs_guard_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                     const uint8_t *mac, ovs_flow_fn *visit, void *aux);
+/* The actions that send to a target; none if there is no tunnel port for it. */
+void ovs_to_target(struct dp *dp, struct em_buf *actions, const struct dp_target *target);
+
+/* ovs_send.c: visitors that have a flow made, or removed if it is ours; 'aux' is not used. */
+void ovs_add(struct dp *dp, void *aux, struct of_flow *flow);
+void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow);
+/* For a message that the op in hand answers for. */
+uint32_t ovs_xid(struct dp *dp);
+/* The key of a flow in tables of struct ovs_seen_rec, 0: it is damaged; and its value. */
+uint64_t ovs_flow_key(uint8_t table, uint16_t priority, const uint8_t *match, size_t size);
+uint64_t ovs_flow_value(struct dp *dp, const struct of_flow *flow);
+uint64_t ovs_seen_value(const struct of_seen_flow *flow);
+/* All that the switch sends; 'aux' is the struct dp. */
+void ovs_on_message(void *aux, const struct of_message *message);
+
+/* ovs_entry.c: MACs, addresses, places for broadcast, copies. */
+int ovs_mac_put(struct dp *dp, const struct dp_op *op);
+int ovs_mac_delete(struct dp *dp, const struct dp_op *op);
+int ovs_local_put(struct dp *dp, const struct dp_op *op);
+int ovs_local_delete(struct dp *dp, const struct dp_op *op);
+int ovs_neigh_put(struct dp *dp, const struct dp_op *op);
+int ovs_neigh_delete(struct dp *dp, const struct dp_op *op);
+int ovs_flood_put(struct dp *dp, const struct dp_op *op);
+int ovs_flood_delete(struct dp *dp, const struct dp_op *op);
+int ovs_copy_put(struct dp *dp, const struct dp_op *op);
+int ovs_copy_delete(struct dp *dp, const struct dp_op *op);
+void ovs_mac_remove(struct dp *dp, struct dp_mac_rec *rec);
+void ovs_neigh_remove(struct dp *dp, struct dp_neigh_ref ref, uint32_t network_id,
+                      const struct em_ip *ip);
+struct dp_mac_rec *ovs_mac(const struct dp *dp, uint32_t network_id, const uint8_t *mac);
+struct dp_neigh_ref ovs_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip);
+/* Makes the record. */
+struct dp_neigh_ref ovs_new_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip);
+/* The local MAC's record, if it has one: adopted ones get it here. */
+struct ovs_local_rec *ovs_local(const struct dp *dp, uint32_t network_id, const uint8_t *mac);
+void ovs_count_addresses(struct dp *dp, uint32_t network_id, const uint8_t *mac);
+/* The group that a remote MAC's record names; 0: none. */
+uint32_t ovs_group_of(const struct dp *dp, const struct dp_mac_rec *rec);
+/* Sends the flood flows of networks whose lists have changed. */
+void ovs_flush_floods(struct dp *dp);
+
+/* ovs_set.c */
+int ovs_set_put(struct dp *dp, const struct dp_set *set);
+int ovs_set_delete(struct dp *dp, uint32_t set_id);
+int ovs_set_sweep(struct dp *dp);
+/* Does it lead to these locations? */
+bool ovs_set_is(struct dp *dp, const struct ovs_set_rec *rec, const struct dp_set *set);
+void ovs_put_group(struct dp *dp, enum of_group_command command, struct ovs_set_rec *rec);
+
+/* ovs_network.c: networks, ports, tunnels. */
+int ovs_network_put(struct dp *dp, const struct dp_network *want);
+int ovs_network_delete(struct dp *dp, uint32_t network_id);
+struct ovs_network_rec *ovs_network(const struct dp *dp, uint32_t network_id);
+int ovs_port_put(struct dp *dp, const struct dp_op *op);
+int ovs_port_delete(struct dp *dp, uint32_t network_id, const char *device, uint16_t vlan);
+struct ovs_port_rec *ovs_port(const struct dp *dp, uint32_t network_id, const char *device,
+                              uint16_t vlan);
+const struct ovs_port_rec *ovs_port_at(const struct dp *dp, uint32_t id);
+/* The OpenFlow port of a device on the bridge, as last read; 0: it is not there. */
+uint32_t ovs_number(const struct dp *dp, const char *device);
+/* The tunnel port for an encapsulation and UDP port (0: the usual); NULL: none. */
+const struct ovs_tunnel *ovs_tunnel(const struct dp *dp, enum em_encap encap, uint16_t udp_port);
+/* OpenFlow port of the tunnel that a target is reached by; 0: there is none. */
+uint32_t ovs_find_tunnel(const struct dp *dp, const struct dp_target *target);
+/* Makes it if there is none. */
+int ovs_make_tunnel(struct dp *dp, enum em_encap encap, uint16_t udp_port, char **ret_why);
+/* Reads the bridge's port numbers; ports whose number is another get their flows. */
+int ovs_read_ports(struct dp *dp);
+void ovs_on_ports(struct dp *dp, struct of_parts *parts);
+/* The device that has this underlay address. */
+bool ovs_device_of(const struct em_ip *ip, char ret_name[IFNAMSIZ]);
+
+/* ovs_adopt.c: what an earlier run has left. */
+int ovs_adopt(struct dp *dp);
+void ovs_adopted(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux);
+int ovs_sweep(struct dp *dp, uint32_t network_id);
+
+/* ovs_miss.c */
+int ovs_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd);
+void ovs_miss_close(struct dp *dp, uint32_t network_id);
+void ovs_miss_forget(struct dp *dp, struct ovs_network_rec *network);
+void ovs_miss_serve(struct dp *dp, int fd);
+void ovs_on_packet(struct dp *dp, const struct of_message *message);
+void ovs_forget_use(struct dp *dp, const struct dp_mac_rec *rec);
+/* The flow with the table, priority and match of dp->flow, as it stands, into dp->single. */
+int ovs_ask(struct dp *dp);
+int ovs_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms);
+
+/* ovs.c: connects again, if the switch is back. */
+bool ovs_reconnect(struct dp *dp);
+
+/* ovs_look.c */
+void ovs_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);
+
+#endif

@@ -1,0 +1,128 @@
+/* Flow-mods on their way to the switch, and their answers. */
+#include "ovs.h"
+
+#include "base/mem.h"
+#include "ovs_check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENOUGH (256 * 1024) /* bytes to write at once */
+
+uint64_t ovs_flow_key(uint8_t table, uint16_t priority, const uint8_t *match, size_t size)
+{
+    uint8_t sorted[3 + OF_MATCH_MAX] = {table, (uint8_t)(priority >> 8), (uint8_t)priority};
+    size_t n = of_sort_match(match, size, sorted + 3);
+    return n || !size ? em_hash(sorted, 3 + n) : 0;
+}
+
+static uint64_t value_of(uint64_t cookie, const uint8_t *instructions, size_t size)
+{
+    return em_hash_more(em_hash(&cookie, sizeof cookie), instructions, size);
+}
+
+uint64_t ovs_flow_value(struct dp *dp, const struct of_flow *flow)
+{
+    struct em_buf *out = &dp->scratch;
+
+    em_buf_take(out, em_buf_size(out));
+    of_instructions(out, flow);
+    return value_of(flow->cookie, em_buf_head(out), em_buf_size(out));
+}
+
+uint64_t ovs_seen_value(const struct of_seen_flow *flow)
+{
+    return value_of(flow->cookie, flow->instructions, flow->instructions_size);
+}
+
+/* The number of a message that the op in hand answers for. */
+uint32_t ovs_xid(struct dp *dp)
+{
+    uint32_t xid = of_xid(dp->conn);
+
+    if (!dp->ops)
+        return xid;
+    if (dp->n_senders == 0)
+        dp->first_xid = xid;
+    size_t i = xid - dp->first_xid;
+    if (i >= dp->max_senders) {
+        dp->max_senders = i + i / 2 + 64;
+        dp->senders = em_realloc(dp->senders, dp->max_senders * sizeof *dp->senders);
+    }
+    while (dp->n_senders <= i)
+        dp->senders[dp->n_senders++] = dp->at;
+    return xid;
+}
+
+static void sent(struct dp *dp)
+{
+    if (em_buf_size(of_out(dp->conn)) > ENOUGH)
+        (void)of_send(dp->conn);
+}
+
+static bool is_strangers(struct dp *dp, const struct of_flow *flow)
+{
+    if (dp->strangers.len == 0)
+        return false;
+    uint64_t key = ovs_flow_key(flow->table, flow->priority, flow->match, flow->match_size);
+    return dp_table_find(&dp->strangers, &key);
+}
+
+void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
+{
+    if (!dp->conn)
+        return;
+    if (is_strangers(dp, flow)) {
+        dp->is_blocked = true;
+        return;
+    }
+    if (!of_put_flow(of_out(dp->conn), ovs_xid(dp), OF_FLOW_ADD, flow, 0) && dp->ops)
+        dp->ops[dp->at].err = -E2BIG;
+    ovs_checks_note(dp, flow, true);
+    sent(dp);
+}
+
+void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow)
+{
+    if (!dp->conn)
+        return;
+    flow->cookie = OVS_COOKIE;
+    of_put_flow(of_out(dp->conn), ovs_xid(dp), OF_FLOW_DELETE_STRICT, flow, OVS_COOKIE_MASK);
+    ovs_checks_note(dp, flow, false);
+    sent(dp);
+}
+
+static void on_error(struct dp *dp, const struct of_message *message)
+{
+    uint16_t type, code;
+    size_t i = message->xid - dp->first_xid;
+
+    if (!of_parse_error(message, &type, &code))
+        return;
+    dp->is_unsure = dp->is_disturbed = true;
+    if (dp->ops && i < dp->n_senders)
+        dp->ops[dp->senders[i]].err = of_error_errno(type, code);
+}
+
+void ovs_on_message(void *aux, const struct of_message *message)
+{
+    struct dp *dp = aux;
+
+    switch (message->type) {
+    case OF_ERROR:
+        on_error(dp, message);
+        break;
+    case OF_MULTIPART_REPLY:
+        ovs_on_parts(dp, message);
+        break;
+    case OF_PORT_STATUS:
+        dp->has_port_news = true;
+        break;
+    case OF_PACKET_IN:
+        ovs_on_packet(dp, message);
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,160 @@
+/* Sets of locations as groups: one for each set, whatever the number of MACs that name it. */
+#include "ovs.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_TARGETS 64
+
+/* One bucket needs no choice, and costs no hashing of each packet. */
+static enum of_group_type type_of(const struct ovs_set_rec *rec)
+{
+    return rec->n_targets > 1    ? OF_GROUP_SELECT
+           : rec->n_targets == 1 ? OF_GROUP_INDIRECT
+                                 : OF_GROUP_ALL;
+}
+
+void ovs_put_group(struct dp *dp, enum of_group_command command, struct ovs_set_rec *rec)
+{
+    rec->serial = ++dp->group_serial;
+    if (dp->conn)
+        of_put_group(of_out(dp->conn), ovs_xid(dp), command, type_of(rec), rec->group_id,
+                     em_buf_head(&rec->buckets), em_buf_size(&rec->buckets));
+}
+
+static void delete_group(struct dp *dp, uint32_t group_id)
+{
+    if (dp->conn)
+        of_put_group(of_out(dp->conn), ovs_xid(dp), OF_GROUP_DELETE, OF_GROUP_ALL, group_id, NULL,
+                     0);
+}
+
+static int make_buckets(struct dp *dp, const struct dp_set *set, struct em_buf *ret_buckets)
+{
+    struct em_buf actions;
+    int r = 0;
+
+    em_buf_init(&actions);
+    for (size_t i = 0; i < set->n_targets && r == 0; i++) {
+        const struct dp_target *target = &set->targets[i];
+        char *why = NULL;
+        r = ovs_make_tunnel(dp, target->encap, target->udp_port, &why);
+        free(why);
+        em_buf_take(&actions, em_buf_size(&actions));
+        ovs_to_target(dp, &actions, target);
+        of_put_bucket(ret_buckets, set->n_targets > 1 ? target->weight : 0, &actions);
+    }
+    em_buf_fini(&actions);
+    return r;
+}
+
+static bool is_same(const struct em_buf *a, const struct em_buf *b)
+{
+    return em_buf_size(a) == em_buf_size(b) &&
+           (em_buf_size(a) == 0 || memcmp(em_buf_head(a), em_buf_head(b), em_buf_size(a)) == 0);
+}
+
+/* A group that an earlier run has left for these very locations; set numbers are each run's own. */
+static struct ovs_group_rec *find_left(struct dp *dp, const struct em_buf *buckets)
+{
+    for (uint32_t i = 0; i < dp->groups.len; i++) {
+        struct ovs_group_rec *group = dp_table_at(&dp->groups, i);
+        if (is_same(&group->buckets, buckets))
+            return group;
+    }
+    return NULL;
+}
+
+static uint32_t free_group_id(struct dp *dp)
+{
+    uint32_t id = dp->next_group_id;
+
+    while (id < OVS_GROUP_FIRST || id > OVS_GROUP_LAST || dp_table_find(&dp->group_ids, &id))
+        id = id < OVS_GROUP_FIRST || id >= OVS_GROUP_LAST ? OVS_GROUP_FIRST : id + 1;
+    dp->next_group_id = id + 1;
+    return id;
+}
+
+static void make_set(struct dp *dp, uint32_t set_id, struct em_buf *buckets, size_t n_targets)
+{
+    struct ovs_group_rec *left = find_left(dp, buckets);
+    struct ovs_set_rec *rec = dp_table_put(&dp->sets, &set_id);
+
+    rec->buckets = *buckets;
+    rec->n_targets = (uint32_t)n_targets;
+    if (left) {
+        rec->group_id = left->group_id;
+        em_buf_fini(&left->buckets);
+        dp_table_remove(&dp->groups, left);
+        return;
+    }
+    rec->group_id = free_group_id(dp);
+    dp_table_put(&dp->group_ids, &rec->group_id);
+    ovs_put_group(dp, OF_GROUP_ADD, rec);
+}
+
+int ovs_set_put(struct dp *dp, const struct dp_set *set)
+{
+    struct em_buf buckets;
+
+    if (set->n_targets > MOST_TARGETS)
+        return -E2BIG;
+    em_buf_init(&buckets);
+    int r = make_buckets(dp, set, &buckets);
+    struct ovs_set_rec *rec = dp_table_find(&dp->sets, &set->id);
+    if (r || (rec && is_same(&rec->buckets, &buckets))) {
+        em_buf_fini(&buckets);
+        return r;
+    }
+    if (!rec) {
+        make_set(dp, set->id, &buckets, set->n_targets);
+        return 0;
+    }
+    em_buf_fini(&rec->buckets);
+    rec->buckets = buckets;
+    rec->n_targets = (uint32_t)set->n_targets;
+    ovs_put_group(dp, OF_GROUP_MODIFY, rec);
+    return 0;
+}
+
+int ovs_set_delete(struct dp *dp, uint32_t set_id)
+{
+    struct ovs_set_rec *rec = dp_table_find(&dp->sets, &set_id);
+
+    if (!rec)
+        return 0;
+    if (rec->n_macs)
+        return -EBUSY;
+    delete_group(dp, rec->group_id);
+    dp_table_remove(&dp->group_ids, dp_table_find(&dp->group_ids, &rec->group_id));
+    em_buf_fini(&rec->buckets);
+    dp_table_remove(&dp->sets, rec);
+    return 0;
+}
+
+int ovs_set_sweep(struct dp *dp)
+{
+    int n = (int)dp->groups.len;
+
+    for (uint32_t i = dp->groups.len; i-- > 0;) {
+        struct ovs_group_rec *group = dp_table_at(&dp->groups, i);
+        delete_group(dp, group->group_id);
+        dp_table_remove(&dp->group_ids, dp_table_find(&dp->group_ids, &group->group_id));
+        em_buf_fini(&group->buckets);
+        dp_table_remove(&dp->groups, group);
+    }
+    return n;
+}
+
+bool ovs_set_is(struct dp *dp, const struct ovs_set_rec *rec, const struct dp_set *set)
+{
+    struct em_buf buckets;
+
+    em_buf_init(&buckets);
+    bool is_same_one = make_buckets(dp, set, &buckets) == 0 && is_same(&buckets, &rec->buckets);
+    em_buf_fini(&buckets);
+    return is_same_one;
+}

@@ -1,0 +1,219 @@
+/* See ofconn.h. */
+#include "ofconn.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "openflow_fields.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 2000
+#define READ_SIZE   65536
+
+struct of_conn {
+    int fd;
+    bool is_lost, has_hello;
+    struct em_buf in, out;
+    uint32_t xid;
+    uint32_t awaited; /* an xid; 0: none, or it has come */
+    of_message_fn *on_message;
+    void *aux;
+};
+
+static int lose(struct of_conn *conn, int err)
+{
+    conn->is_lost = true;
+    return err == -EPROTO || err == -ETIMEDOUT ? err : -ENOTCONN;
+}
+
+static int dial(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t size = strlen(path);
+    if (size >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, size + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address)) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+int of_fd(const struct of_conn *conn)
+{
+    return conn->fd;
+}
+
+bool of_is_lost(const struct of_conn *conn)
+{
+    return conn->is_lost;
+}
+
+struct em_buf *of_out(struct of_conn *conn)
+{
+    return &conn->out;
+}
+
+uint32_t of_xid(struct of_conn *conn)
+{
+    if (++conn->xid == 0)
+        conn->xid = 1;
+    return conn->xid;
+}
+
+static bool is_last(const struct of_message *message)
+{
+    return message->type != OF_MULTIPART_REPLY || message->size < 12 ||
+           !(of_get16(message->data + 10) & 1);
+}
+
+static void handle(struct of_conn *conn, const struct of_message *message)
+{
+    if (message->type == OF_ECHO_REQUEST) {
+        of_put_echo_reply(&conn->out, message->xid, message->data + OF_HEADER_SIZE,
+                          message->size - OF_HEADER_SIZE);
+        return;
+    }
+    if (message->type == OF_HELLO) {
+        conn->has_hello = message->data[0] >= OF_VERSION;
+        return;
+    }
+    conn->on_message(conn->aux, message);
+    if (message->xid == conn->awaited && is_last(message))
+        conn->awaited = 0;
+}
+
+static int parse_all(struct of_conn *conn)
+{
+    struct of_message message;
+    int n;
+    while ((n = of_parse(em_buf_head(&conn->in), em_buf_size(&conn->in), &message)) > 0) {
+        handle(conn, &message);
+        em_buf_take(&conn->in, (size_t)n);
+    }
+    return n < 0 ? lose(conn, n) : 0;
+}
+
+int of_receive(struct of_conn *conn, size_t budget)
+{
+    size_t total = 0;
+    while (total < budget && !conn->is_lost) {
+        ssize_t n = recv(conn->fd, em_buf_reserve(&conn->in, READ_SIZE), READ_SIZE, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n <= 0)
+            return lose(conn, n ? -errno : -ECONNRESET);
+        em_buf_commit(&conn->in, (size_t)n);
+        total += (size_t)n;
+        int r = parse_all(conn);
+        if (r)
+            return r;
+    }
+    return conn->is_lost ? -ENOTCONN : (int)total;
+}
+
+int of_send(struct of_conn *conn)
+{
+    while (em_buf_size(&conn->out) > 0 && !conn->is_lost) {
+        ssize_t n =
+            send(conn->fd, em_buf_head(&conn->out), em_buf_size(&conn->out), MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return 0;
+        if (n < 0)
+            return lose(conn, -errno);
+        em_buf_take(&conn->out, (size_t)n);
+    }
+    return conn->is_lost ? -ENOTCONN : 0;
+}
+
+/* One round of sending and receiving.  What the switch sends is read even while it does not
+ * take anything, since it may wait for that. */
+static int exchange(struct of_conn *conn, int timeout_ms)
+{
+    struct pollfd fd = {.fd = conn->fd, .events = POLLIN};
+    int r = of_send(conn);
+    if (r)
+        return r;
+    if (em_buf_size(&conn->out) > 0)
+        fd.events |= POLLOUT;
+    r = poll(&fd, 1, timeout_ms);
+    if (r < 0 && errno != EINTR)
+        return lose(conn, -errno);
+    if (r == 0)
+        return lose(conn, -ETIMEDOUT);
+    r = fd.revents & ~POLLOUT ? of_receive(conn, READ_SIZE) : 0;
+    return r < 0 ? r : 0;
+}
+
+int of_wait(struct of_conn *conn, uint32_t xid)
+{
+    int r = conn->is_lost ? -ENOTCONN : 0;
+    conn->awaited = xid;
+    while (r == 0 && conn->awaited == xid)
+        r = exchange(conn, PATIENCE_MS);
+    return r;
+}
+
+int of_barrier(struct of_conn *conn)
+{
+    uint32_t xid = of_xid(conn);
+    of_put_barrier(&conn->out, xid);
+    return of_wait(conn, xid);
+}
+
+static int greet(struct of_conn *conn)
+{
+    int r = 0;
+    of_put_hello(&conn->out, of_xid(conn));
+    while (r == 0 && !conn->has_hello)
+        r = exchange(conn, PATIENCE_MS);
+    if (r)
+        return r;
+    of_put_set_config(&conn->out, of_xid(conn));
+    r = of_barrier(conn);
+    return r == -ENOTCONN ? -EPROTO : r; /* it takes a hello for another version amiss */
+}
+
+int of_connect(const char *path, of_message_fn *on_message, void *aux, struct of_conn **ret_conn)
+{
+    int fd = dial(path);
+    if (fd < 0)
+        return fd;
+    struct of_conn *conn = em_calloc(1, sizeof *conn);
+    *conn = (struct of_conn){.fd = fd, .on_message = on_message, .aux = aux};
+    em_buf_init(&conn->in);
+    em_buf_init(&conn->out);
+    int r = greet(conn);
+    if (r) {
+        of_close(conn);
+        return r;
+    }
+    *ret_conn = conn;
+    return 0;
+}
+
+void of_close(struct of_conn *conn)
+{
+    if (!conn)
+        return;
+    close(conn->fd);
+    em_buf_fini(&conn->in);
+    em_buf_fini(&conn->out);
+    free(conn);
+}
