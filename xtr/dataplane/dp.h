@@ -90,12 +90,11 @@ struct dp_op {
      *   set       -EBUSY: a MAC names it; -EAFNOSUPPORT: a target's address family is not
      *             that of the tunnels; -E2BIG: more than 64 targets
      *   flood     -EAFNOSUPPORT as above
-     *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has another master, or is the
-     *             underlay's; -EOPNOTSUPP: the data plane has no tagged ports
-     *   local     -ENODEV: the device is no port of the network (put it first)
-     *   copy      -ENODEV as above; -EOPNOTSUPP: the kernel cannot, and never will;
-     *             -ENOSPC: too many at once; -EAFNOSUPPORT as above.  What the MAC's entry
-     *             is, if there is one, does not matter */
+     *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has
+     * another master, or is the underlay's; -EOPNOTSUPP: the data plane has no tagged ports local
+     * -ENODEV: the device is no port of the network (put it first) copy      -ENODEV as above;
+     * -EOPNOTSUPP: the kernel cannot, and never will; -ENOSPC: too many at once; -EAFNOSUPPORT as
+     * above.  What the MAC's entry is, if there is one, does not matter */
     int err;
 };
 

@@ -83,8 +83,8 @@ static int prepare_bridge(struct dp *dp, const struct dp_config *config, char **
 {
     struct ovs_bridge bridge = {.name = dp->bridge,
                                 .node_id = config->node_id ? config->node_id : "",
-                                .datapath_type = config->datapath_type ? config->datapath_type
-                                                                       : ""};
+                                .datapath_type =
+                                    config->datapath_type ? config->datapath_type : ""};
     struct ovsdb *db = NULL;
     int r = ovsdb_open(dp->db, PATIENCE_MS, &db, ret_why);
 
@@ -105,8 +105,10 @@ static void init_tables(struct dp *dp)
     dp_table_init(&dp->copies, sizeof(struct ovs_copy_rec), offsetof(struct ovs_copy_rec, flags));
     dp_table_init(&dp->uses, sizeof(struct ovs_use_rec), offsetof(struct ovs_use_rec, pad));
     dp_table_init(&dp->macs, sizeof(struct dp_mac_rec), offsetof(struct dp_mac_rec, flags));
-    dp_table_init(&dp->neighs4, sizeof(struct dp_neigh4_rec), offsetof(struct dp_neigh4_rec, flags));
-    dp_table_init(&dp->neighs6, sizeof(struct dp_neigh6_rec), offsetof(struct dp_neigh6_rec, flags));
+    dp_table_init(&dp->neighs4, sizeof(struct dp_neigh4_rec),
+                  offsetof(struct dp_neigh4_rec, flags));
+    dp_table_init(&dp->neighs6, sizeof(struct dp_neigh6_rec),
+                  offsetof(struct dp_neigh6_rec, flags));
     dp_table_init(&dp->group_ids, sizeof(uint32_t), sizeof(uint32_t));
     dp_table_init(&dp->strangers, sizeof(uint64_t), sizeof(uint64_t));
 }
@@ -123,8 +125,8 @@ static struct dp *new_dp(const struct dp_config *config)
     dp->is_secure = !config->is_open;
     dp->bridge = em_strdup(config->bridge ? config->bridge : "br-int");
     dp->db = em_strdup(config->database ? config->database : "unix:/run/openvswitch/db.sock");
-    dp->mgmt = em_asprintf("%s/%s.mgmt",
-                           config->run_dir ? config->run_dir : "/run/openvswitch", dp->bridge);
+    dp->mgmt = em_asprintf("%s/%s.mgmt", config->run_dir ? config->run_dir : "/run/openvswitch",
+                           dp->bridge);
     dp->next_group_id = OVS_GROUP_FIRST;
     dp->epoll = epoll_create1(EPOLL_CLOEXEC);
     dp->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -135,9 +137,9 @@ static struct dp *new_dp(const struct dp_config *config)
 
 static void ovs_close(struct dp *dp)
 {
-    struct dp_table *tables[] = {&dp->networks, &dp->ports,   &dp->floods,    &dp->locals,
-                                 &dp->copies,   &dp->uses,    &dp->macs,      &dp->neighs4,
-                                 &dp->neighs6,  &dp->sets,    &dp->groups,    &dp->group_ids,
+    struct dp_table *tables[] = {&dp->networks, &dp->ports, &dp->floods, &dp->locals,
+                                 &dp->copies,   &dp->uses,  &dp->macs,   &dp->neighs4,
+                                 &dp->neighs6,  &dp->sets,  &dp->groups, &dp->group_ids,
                                  &dp->strangers};
     if (!dp)
         return;

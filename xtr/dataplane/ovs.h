@@ -75,8 +75,8 @@ struct ovs_set_rec {
     uint32_t set_id;
     uint32_t group_id;
     uint32_t n_targets;
-    uint32_t n_macs; /* that name this set */
-    uint32_t serial; /* of the last group-mod */
+    uint32_t n_macs;       /* that name this set */
+    uint32_t serial;       /* of the last group-mod */
     struct em_buf buckets; /* as sent */
 };
 
@@ -155,9 +155,9 @@ struct dp {
     char *bridge, *db, *run_dir;
     struct em_ip rlocs[2];
     uint16_t udp_port;
-    bool is_secure;      /* port security */
-    bool is_disturbed;   /* a check with repair is due */
-    bool is_unsure;      /* the switch may lack what the shadow has: see ovs_check.c */
+    bool is_secure;    /* port security */
+    bool is_disturbed; /* a check with repair is due */
+    bool is_unsure;    /* the switch may lack what the shadow has: see ovs_check.c */
     struct dp_table networks, ports, sets, groups, floods, locals, copies, uses;
     struct dp_table macs, neighs4, neighs6; /* struct dp_mac_rec, dp_neigh4_rec, dp_neigh6_rec */
     struct dp_table group_ids;              /* uint32_t: taken, by us or by strangers */
@@ -179,7 +179,7 @@ struct dp {
     uint32_t first_xid;      /* of their messages */
     uint32_t *senders;       /* op of each message since */
     size_t n_senders, max_senders;
-    bool is_blocked;         /* the op's flow has a stranger's place */
+    bool is_blocked; /* the op's flow has a stranger's place */
     bool is_swept;
     int epoll, timer;
 };
@@ -193,11 +193,11 @@ void ovs_flood_flows(struct dp *dp, const struct ovs_network_rec *rec, ovs_flow_
                      void *aux);
 void ovs_port_flows(struct dp *dp, const struct ovs_port_rec *rec, ovs_flow_fn *visit, void *aux);
 void ovs_mac_flows(struct dp *dp, const struct dp_mac_rec *rec, ovs_flow_fn *visit, void *aux);
-void ovs_neigh_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
-                     const uint8_t *mac, ovs_flow_fn *visit, void *aux);
+void ovs_neigh_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip, const uint8_t *mac,
+                     ovs_flow_fn *visit, void *aux);
 /* Of an address whose MAC is local: what that may say of itself. */
-void ovs_guard_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
-                     const uint8_t *mac, ovs_flow_fn *visit, void *aux);
+void ovs_guard_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip, const uint8_t *mac,
+                     ovs_flow_fn *visit, void *aux);
 /* The actions that send to a target; none if there is no tunnel port for it. */
 void ovs_to_target(struct dp *dp, struct em_buf *actions, const struct dp_target *target);
 

@@ -30,8 +30,7 @@ static void adopt_network(struct dp *dp, const struct of_seen_flow *flow, uint64
     if (flow->table != OVS_TUNNEL || !id || ovs_network(dp, id))
         return;
     struct ovs_network_rec *rec = dp_table_put(&dp->networks, &id);
-    rec->want = (struct dp_network){.id = id,
-                                    .segmentation_id = (uint32_t)field(flow, OF_TUN_ID)};
+    rec->want = (struct dp_network){.id = id, .segmentation_id = (uint32_t)field(flow, OF_TUN_ID)};
     rec->miss_fd = rec->miss_in = -1;
     rec->flags = DP_ADOPTED;
 }
@@ -122,8 +121,8 @@ static void adopt_flood(struct dp *dp, const struct of_seen_flow *flow, uint64_t
             place = (struct ovs_flood_rec){.size = action.field == OF_TUN_IPV4_DST ? 4 : 16};
             memcpy(place.addr, action.value, place.size);
         } else if (action.field == OF_TUN_ID) {
-            place.vni = (uint32_t)action.value[5] << 16 | (uint32_t)action.value[6] << 8 |
-                        action.value[7];
+            place.vni =
+                (uint32_t)action.value[5] << 16 | (uint32_t)action.value[6] << 8 | action.value[7];
         } else if (action.kind == OF_ACT_OUTPUT) {
             adopt_place(dp, (uint32_t)value, &place, action.number);
         }

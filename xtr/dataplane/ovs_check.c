@@ -240,9 +240,8 @@ static const struct phase {
     size_t table;
     void (*look)(struct dp_check *check);
 } phases[] = {
-    {TABLE(sets), check_set},       {0, check_base},
-    {TABLE(networks), check_network}, {TABLE(ports), check_port},
-    {TABLE(macs), check_mac},       {TABLE(neighs4), check_neigh4},
+    {TABLE(sets), check_set},       {0, check_base},          {TABLE(networks), check_network},
+    {TABLE(ports), check_port},     {TABLE(macs), check_mac}, {TABLE(neighs4), check_neigh4},
     {TABLE(neighs6), check_neigh6}, {0, check_extra},
 };
 #define N_PHASES (int)(sizeof phases / sizeof phases[0])

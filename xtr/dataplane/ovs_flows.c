@@ -259,8 +259,7 @@ static void to_places(struct dp *dp, struct em_buf *actions, uint32_t network_id
 static struct of_flow *begin_flood(struct dp *dp, enum ovs_table table, uint16_t priority,
                                    uint32_t network_id)
 {
-    struct of_flow *flow =
-        begin_network(dp, table, priority, OVS_FLOOD, network_id, network_id);
+    struct of_flow *flow = begin_network(dp, table, priority, OVS_FLOOD, network_id, network_id);
     if (priority > 5)
         of_match_masked(flow, OF_ETH_DST, multicast, multicast);
     return flow;
@@ -310,8 +309,7 @@ void ovs_flood_flows(struct dp *dp, const struct ovs_network_rec *rec, ovs_flow_
 static void child_flows(const struct visit *visit, const struct ovs_port_rec *rec)
 {
     uint32_t place = ovs_place(rec->ofport, rec->vlan);
-    struct of_flow *flow =
-        begin(visit->dp, OVS_CHILD, 10, OVS_PORT, rec->network_id);
+    struct of_flow *flow = begin(visit->dp, OVS_CHILD, 10, OVS_PORT, rec->network_id);
     of_match_int(flow, OF_REG7, place);
     size_t clone = of_clone_begin(&flow->actions);
     of_push_vlan(&flow->actions);
@@ -363,8 +361,7 @@ void ovs_to_target(struct dp *dp, struct em_buf *actions, const struct dp_target
 static struct of_flow *begin_source(struct dp *dp, enum ovs_table table, uint16_t priority,
                                     const struct dp_mac_rec *rec)
 {
-    struct of_flow *flow =
-        begin_network(dp, table, priority, OVS_LOCAL, 0, rec->network_id);
+    struct of_flow *flow = begin_network(dp, table, priority, OVS_LOCAL, 0, rec->network_id);
     of_match(flow, OF_ETH_SRC, rec->mac);
     return flow;
 }
@@ -468,8 +465,8 @@ static void match_question(struct of_flow *flow, const struct em_ip *ip)
 }
 
 /* A question to one station is a test whether it lives: only that can answer it. */
-void ovs_neigh_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
-                     const uint8_t *mac, ovs_flow_fn *fn, void *aux)
+void ovs_neigh_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip, const uint8_t *mac,
+                     ovs_flow_fn *fn, void *aux)
 {
     struct visit visit = {dp, fn, aux};
     struct of_flow *flow =
@@ -484,8 +481,7 @@ void ovs_neigh_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
 static struct of_flow *begin_guard(struct dp *dp, enum ovs_table table, uint32_t network_id,
                                    const uint8_t *mac)
 {
-    struct of_flow *flow =
-        begin_network(dp, table, 20, OVS_ADDR, mac_number(mac), network_id);
+    struct of_flow *flow = begin_network(dp, table, 20, OVS_ADDR, mac_number(mac), network_id);
     of_match(flow, OF_ETH_SRC, mac);
     return flow;
 }
@@ -522,8 +518,8 @@ static void guard6_flows(const struct visit *visit, uint32_t network_id, const s
     }
 }
 
-void ovs_guard_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
-                     const uint8_t *mac, ovs_flow_fn *fn, void *aux)
+void ovs_guard_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip, const uint8_t *mac,
+                     ovs_flow_fn *fn, void *aux)
 {
     struct visit visit = {dp, fn, aux};
     struct of_flow *flow = begin_guard(dp, OVS_RESPOND, network_id, mac);

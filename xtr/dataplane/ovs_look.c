@@ -78,10 +78,10 @@ static void list_targets(const struct dp_path *path, char text[TEXT])
 
     text[0] = '\0';
     for (size_t i = 0; i < path->n_targets && used < TEXT; i++)
-        used += (size_t)snprintf(
-            text + used, TEXT - used, "%s%s weight %u", i ? ", " : "",
-            em_ip_format(path->targets[i].ip.addr, path->targets[i].ip.size, ip),
-            path->targets[i].weight);
+        used +=
+            (size_t)snprintf(text + used, TEXT - used, "%s%s weight %u", i ? ", " : "",
+                             em_ip_format(path->targets[i].ip.addr, path->targets[i].ip.size, ip),
+                             path->targets[i].weight);
 }
 
 static bool is_wanted_set(const struct look *l, const struct ovs_set_rec *set)
@@ -111,7 +111,9 @@ static bool look_forward(const struct look *l, const struct dp_mac_rec *rec)
     em_mac_format(l->path->mac, mac);
     if (!rec || is_local != (l->path->device != NULL)) {
         tell(l, "forward", REPAIR, "%s: %s", mac,
-             !rec ? "no flow" : is_local ? "local, but the map has it elsewhere" : "not local");
+             !rec       ? "no flow"
+             : is_local ? "local, but the map has it elsewhere"
+                        : "not local");
         return false;
     }
     if (is_local)

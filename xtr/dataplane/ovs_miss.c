@@ -78,8 +78,7 @@ void ovs_on_packet(struct dp *dp, const struct of_message *message)
 {
     struct of_packet_in packet;
 
-    if (!of_parse_packet_in(message, &packet) ||
-        (packet.cookie & OVS_COOKIE_MASK) != OVS_COOKIE)
+    if (!of_parse_packet_in(message, &packet) || (packet.cookie & OVS_COOKIE_MASK) != OVS_COOKIE)
         return;
     uint32_t id = (uint32_t)of_seen_int(packet.match, packet.match_size, OF_REG0);
     const struct ovs_network_rec *network = ovs_network(dp, id);

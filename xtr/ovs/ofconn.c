@@ -129,8 +129,7 @@ int of_receive(struct of_conn *conn, size_t budget)
 int of_send(struct of_conn *conn)
 {
     while (em_buf_size(&conn->out) > 0 && !conn->is_lost) {
-        ssize_t n =
-            send(conn->fd, em_buf_head(&conn->out), em_buf_size(&conn->out), MSG_NOSIGNAL);
+        ssize_t n = send(conn->fd, em_buf_head(&conn->out), em_buf_size(&conn->out), MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)

@@ -22,40 +22,33 @@
 #define ERICSSON                0x1000u
 
 const uint32_t of_oxm_headers[OF_N_FIELDS] = {
-    [OF_IN_PORT] = OXM(BASIC, 0, 4),
-    [OF_ETH_DST] = OXM(BASIC, 3, 6),
-    [OF_ETH_SRC] = OXM(BASIC, 4, 6),
-    [OF_ETH_TYPE] = OXM(BASIC, 5, 2),
-    [OF_VLAN_VID] = OXM(BASIC, 6, 2),
-    [OF_IP_PROTO] = OXM(BASIC, 10, 1),
-    [OF_IPV4_SRC] = OXM(BASIC, 11, 4),
-    [OF_IPV4_DST] = OXM(BASIC, 12, 4),
-    [OF_UDP_SRC] = OXM(BASIC, 15, 2),
-    [OF_UDP_DST] = OXM(BASIC, 16, 2),
-    [OF_ARP_OP] = OXM(BASIC, 21, 2),
-    [OF_ARP_SPA] = OXM(BASIC, 22, 4),
-    [OF_ARP_TPA] = OXM(BASIC, 23, 4),
-    [OF_ARP_SHA] = OXM(BASIC, 24, 6),
-    [OF_ARP_THA] = OXM(BASIC, 25, 6),
-    [OF_IPV6_SRC] = OXM(BASIC, 26, 16),
-    [OF_IPV6_DST] = OXM(BASIC, 27, 16),
-    [OF_ICMPV6_TYPE] = OXM(BASIC, 29, 1),
-    [OF_ICMPV6_CODE] = OXM(BASIC, 30, 1),
-    [OF_ND_TARGET] = OXM(BASIC, 31, 16),
-    [OF_ND_SLL] = OXM(BASIC, 32, 6),
-    [OF_ND_TLL] = OXM(BASIC, 33, 6),
-    [OF_TUN_ID] = OXM(BASIC, 38, 8),
-    [OF_REG0] = OXM(NXM_1, 0, 4),
-    [OF_REG1] = OXM(NXM_1, 1, 4),
-    [OF_REG4] = OXM(NXM_1, 4, 4),
-    [OF_REG5] = OXM(NXM_1, 5, 4),
-    [OF_REG6] = OXM(NXM_1, 6, 4),
-    [OF_REG7] = OXM(NXM_1, 7, 4),
-    [OF_XREG1] = OXM(PACKET_REGS, 1, 8),
-    [OF_TUN_IPV4_DST] = OXM(NXM_1, 32, 4),
-    [OF_TUN_IPV6_DST] = OXM(NXM_1, 110, 16),
-    [OF_ND_RESERVED] = OXM(ERICSSON, 1, 4),
-    [OF_ND_OPTIONS_TYPE] = OXM(ERICSSON, 2, 1),
+    [OF_IN_PORT] = OXM(BASIC, 0, 4),        [OF_ETH_DST] = OXM(BASIC, 3, 6),
+    [OF_ETH_SRC] = OXM(BASIC, 4, 6),        [OF_ETH_TYPE] = OXM(BASIC, 5, 2),
+    [OF_VLAN_VID] = OXM(BASIC, 6, 2),       [OF_IP_PROTO] = OXM(BASIC, 10, 1),
+    [OF_IPV4_SRC] = OXM(BASIC, 11, 4),      [OF_IPV4_DST] = OXM(BASIC, 12, 4),
+    [OF_UDP_SRC] = OXM(BASIC, 15, 2),       [OF_UDP_DST] = OXM(BASIC, 16, 2),
+    [OF_ARP_OP] = OXM(BASIC, 21, 2),        [OF_ARP_SPA] = OXM(BASIC, 22, 4),
+    [OF_ARP_TPA] = OXM(BASIC, 23, 4),       [OF_ARP_SHA] = OXM(BASIC, 24, 6),
+    [OF_ARP_THA] = OXM(BASIC, 25, 6),       [OF_IPV6_SRC] = OXM(BASIC, 26, 16),
+    [OF_IPV6_DST] = OXM(BASIC, 27, 16),     [OF_ICMPV6_TYPE] = OXM(BASIC, 29, 1),
+    [OF_ICMPV6_CODE] = OXM(BASIC, 30, 1),   [OF_ND_TARGET] = OXM(BASIC, 31, 16),
+    [OF_ND_SLL] = OXM(BASIC, 32, 6),        [OF_ND_TLL] = OXM(BASIC, 33, 6),
+    [OF_TUN_ID] = OXM(BASIC, 38, 8),        [OF_REG0] = OXM(NXM_1, 0, 4),
+    [OF_REG1] = OXM(NXM_1, 1, 4),           [OF_REG4] = OXM(NXM_1, 4, 4),
+    [OF_REG5] = OXM(NXM_1, 5, 4),           [OF_REG6] = OXM(NXM_1, 6, 4),
+    [OF_REG7] = OXM(NXM_1, 7, 4),           [OF_XREG1] = OXM(PACKET_REGS, 1, 8),
+    [OF_TUN_IPV4_DST] = OXM(NXM_1, 32, 4),  [OF_TUN_IPV6_DST] = OXM(NXM_1, 110, 16),
+    [OF_ND_RESERVED] = OXM(ERICSSON, 1, 4), [OF_ND_OPTIONS_TYPE] = OXM(ERICSSON, 2, 1),
+};
+
+/* A move names fields by their older headers where there are any (NXM_OF_ETH_SRC and so on), as
+ * the switch itself does when it shows one: what is sent and what is shown can be compared. */
+static const uint32_t nxm_headers[OF_N_FIELDS] = {
+    [OF_ETH_DST] = OXM(0, 1, 6),         [OF_ETH_SRC] = OXM(0, 2, 6),
+    [OF_ARP_SPA] = OXM(0, 16, 4),        [OF_ARP_TPA] = OXM(0, 17, 4),
+    [OF_ARP_SHA] = OXM(NXM_1, 17, 6),    [OF_ARP_THA] = OXM(NXM_1, 18, 6),
+    [OF_IPV6_SRC] = OXM(NXM_1, 19, 16),  [OF_IPV6_DST] = OXM(NXM_1, 20, 16),
+    [OF_ND_TARGET] = OXM(NXM_1, 23, 16), [OF_ND_TLL] = OXM(NXM_1, 25, 6),
 };
 
 /* ---- bytes */
@@ -196,8 +189,8 @@ void of_move(struct em_buf *actions, enum of_field from, enum of_field to, uint1
     put_nicira(actions, NXAST_REG_MOVE, 24);
     put16(actions, n_bits);
     put32(actions, 0); /* both from bit 0 */
-    put32(actions, of_oxm_headers[from]);
-    put32(actions, of_oxm_headers[to]);
+    put32(actions, nxm_headers[from] ? nxm_headers[from] : of_oxm_headers[from]);
+    put32(actions, nxm_headers[to] ? nxm_headers[to] : of_oxm_headers[to]);
 }
 
 void of_output(struct em_buf *actions, uint32_t port)

@@ -185,7 +185,11 @@ bool of_parse_error(const struct of_message *message, uint16_t *ret_type, uint16
 /* 0 .. -errno: what the numbers mean to a caller. */
 int of_error_errno(uint16_t type, uint16_t code);
 
-enum of_multipart { OF_MULTIPART_FLOW = 1, OF_MULTIPART_GROUP_DESC = 7, OF_MULTIPART_PORT_DESC = 13 };
+enum of_multipart {
+    OF_MULTIPART_FLOW = 1,
+    OF_MULTIPART_GROUP_DESC = 7,
+    OF_MULTIPART_PORT_DESC = 13
+};
 
 struct of_parts {
     const uint8_t *at, *end;
@@ -249,7 +253,7 @@ bool of_parse_packet_in(const struct of_message *message, struct of_packet_in *r
 /* Walks actions one by one. */
 struct of_action {
     enum { OF_ACT_OUTPUT, OF_ACT_GROUP, OF_ACT_SET, OF_ACT_OTHER } kind;
-    uint32_t number; /* port or group */
+    uint32_t number;     /* port or group */
     enum of_field field; /* OF_N_FIELDS: none that is known here */
     const uint8_t *value;
 };

@@ -78,8 +78,7 @@ bool of_parse_multipart(const struct of_message *message, enum of_multipart type
         of_get16(message->data + 8) != type)
         return false;
     *ret_has_more = of_get16(message->data + 10) & MORE;
-    *ret_parts =
-        (struct of_parts){message->data + MULTIPART_HEADER, message->data + message->size};
+    *ret_parts = (struct of_parts){message->data + MULTIPART_HEADER, message->data + message->size};
     return true;
 }
 
