@@ -520,15 +520,35 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     turn(agent);
 }
 
+/* What the data plane has to tell is looked at now, not with the next tick: after a restart of
+ * Open vSwitch nothing is forwarded until then. */
+static void on_news(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct xtr_agent *agent = w->data;
+    dataplane_serve(agent->plane);
+    xtr_agent_reconcile_tick(agent);
+}
+
+static void watch_plane(struct xtr_agent *agent)
+{
+    int fd = dataplane_fd(agent->plane);
+    if (fd < 0)
+        return;
+    ev_io_set(&agent->news, fd, EV_READ);
+    ev_io_start(agent->loop, &agent->news);
+}
+
 /* Life */
 
 static void start_watchers(struct xtr_agent *agent)
 {
     ev_prepare_init(&agent->kick, on_kick);
+    ev_init(&agent->news, on_news);
     ev_timer_init(&agent->more, on_more, 0, 0);
     ev_timer_init(&agent->beat, on_beat, 0, 0);
     ev_timer_init(&agent->tick, on_tick, TICK_S, TICK_S);
-    agent->kick.data = agent->more.data = agent->beat.data = agent->tick.data = agent;
+    agent->kick.data = agent->news.data = agent->more.data = agent->beat.data = agent->tick.data =
+        agent;
     xtr_saver_init(&agent->saver, agent->loop, xtr_save_put, agent->config->state_dir, on_saved,
                    agent);
     xtr_store_init(agent);
@@ -621,6 +641,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     int r = open_plane(config, &conf, &agent->plane, ret_why);
     if (r)
         goto fail;
+    watch_plane(agent);
     open_cache(agent, &conf);
     xtr_pump_init(&agent->pump, agent->plane, agent->cache, &agent->ports);
     read_saved(agent, &saved);
@@ -654,6 +675,7 @@ void xtr_agent_free(struct xtr_agent *agent)
         save_now(agent);
     xtr_store_close(agent);
     ev_clear_pending(agent->loop, &agent->kick);
+    ev_io_stop(agent->loop, &agent->news);
     ev_timer_stop(agent->loop, &agent->more);
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_stop(agent->loop, &agent->tick);

@@ -73,9 +73,9 @@ struct xtr_agent_status {
     uint64_t reconciled_ms;     /* since the end of the last one, or since the start */
     uint64_t reconcile_took_ms; /* the last one; 0: none yet */
     uint64_t uptime_ms;
-    uint64_t n_kept;         /* ports, nodes and networks that the map no longer shows */
-    uint64_t n_passes;       /* full passes of a feed that were begun since the start */
-    uint64_t saved_revision; /* of the map-cache on disk; 0: none */
+    uint64_t n_kept;           /* ports, nodes and networks that the map no longer shows */
+    uint64_t n_passes;         /* full passes of a feed that were begun since the start */
+    uint64_t saved_revision;   /* of the map-cache on disk; 0: none */
     size_t n_probed, n_silent; /* nodes */
     struct xtr_resolver_counts misses;
     const char *const *problems;

@@ -115,6 +115,7 @@ struct xtr_agent {
     bool is_swept; /* the whole data plane has been */
 
     ev_prepare kick; /* never started, only fed */
+    ev_io news;      /* of the data plane */
     ev_timer more;   /* at once, while the data plane has more to do */
     ev_timer beat, tick;
 

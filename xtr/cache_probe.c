@@ -36,6 +36,7 @@ bool xtr_mapcache_next_peer(const struct xtr_mapcache *cache, uint32_t *cursor,
             continue;
         *ret_peer = (struct xtr_peer){.node = node->record,
                                       .ip = node->is_usable ? node->ip : (struct em_ip){0},
+                                      .encap = node->encap,
                                       .udp_port = node->udp_port,
                                       .probe_ms = node->is_usable ? node->probe_ms : 0,
                                       .n_locations = node->refs};

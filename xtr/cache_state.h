@@ -80,19 +80,6 @@ struct xtr_mapcache {
     struct dp_target targets[XTR_OPS_MAX][XTR_SET_LOCATIONS]; /* that operations point to */
 };
 
-/* The target of a node for us.  It must be usable. */
-static inline struct dp_target xtr_node_target(const struct xtr_mapcache *cache,
-                                               const struct xtr_node *node,
-                                               uint32_t segmentation_id)
-{
-    return (struct dp_target){
-        .ip = node->ip,
-        .udp_port = node->udp_port == cache->udp_port ? 0 : node->udp_port,
-        .weight = 1,
-        .segmentation_id = segmentation_id,
-    };
-}
-
 static inline uint64_t xtr_cache_number_hash(uint32_t id)
 {
     return em_hash(&id, sizeof id);

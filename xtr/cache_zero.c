@@ -14,6 +14,7 @@
 struct sight {
     bool is_usable, is_reachable;
     struct em_ip ip;
+    enum em_encap encap;
     uint16_t udp_port;
 };
 
@@ -22,6 +23,7 @@ static struct sight look(const struct xtr_node *node)
     struct sight s = {.is_usable = node->is_usable, .is_reachable = xtr_node_is_reachable(node)};
     if (s.is_usable) {
         s.ip = node->ip;
+        s.encap = node->encap;
         s.udp_port = node->udp_port;
     }
     return s;
@@ -29,16 +31,18 @@ static struct sight look(const struct xtr_node *node)
 
 static bool same_place(const struct sight *a, const struct sight *b)
 {
-    return a->is_usable == b->is_usable && a->udp_port == b->udp_port && a->ip.size == b->ip.size &&
-           !memcmp(a->ip.addr, b->ip.addr, a->ip.size);
+    return a->is_usable == b->is_usable && a->udp_port == b->udp_port && a->encap == b->encap &&
+           em_ip_equal(&a->ip, &b->ip);
 }
 
 /* Of the sets that name the node, as it was or is. */
 static void note_node_floods(struct xtr_mapcache *cache, struct xtr_node *node,
                              const struct sight *sight)
 {
-    struct xtr_node seen = {
-        .is_usable = sight->is_usable, .ip = sight->ip, .udp_port = sight->udp_port};
+    struct xtr_node seen = {.is_usable = sight->is_usable,
+                            .ip = sight->ip,
+                            .encap = sight->encap,
+                            .udp_port = sight->udp_port};
     EM_FOREACH (loc, &node->locations, struct xtr_setloc, by_node)
         if (loc->set->refs)
             xtr_notes_node_flood(cache, loc->set->network, &seen, loc->segmentation_id);

@@ -168,12 +168,6 @@ static void emit_eid(struct sink *sink, uint32_t slot, const struct em_eid *eid,
         emit_ip(sink, slot, eid);
 }
 
-static bool same_target(const struct dp_target *a, const struct dp_target *b)
-{
-    return a->segmentation_id == b->segmentation_id && a->udp_port == b->udp_port &&
-           a->ip.size == b->ip.size && !memcmp(a->ip.addr, b->ip.addr, a->ip.size);
-}
-
 static void emit_flood(struct sink *sink, const struct xtr_net *net, const struct dp_target *target)
 {
     bool is_wanted = false;
@@ -181,8 +175,9 @@ static void emit_flood(struct sink *sink, const struct xtr_net *net, const struc
         const struct xtr_flood *flood = &net->floods[i];
         if (!flood->node->is_usable)
             continue;
-        struct dp_target t = xtr_node_target(sink->cache, flood->node, flood->segmentation_id);
-        is_wanted = same_target(&t, target);
+        struct dp_target t =
+            xtr_node_target(flood->node, flood->segmentation_id, 1, sink->cache->udp_port);
+        is_wanted = xtr_is_same_target(&t, target);
     }
     struct dp_op *op = emit(sink, is_wanted ? DP_FLOOD_PUT : DP_FLOOD_DELETE, net->dp.id);
     op->target = *target;

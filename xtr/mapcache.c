@@ -17,6 +17,7 @@ struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
     cache->udp_port = config->udp_port;
     xtr_guard_init(&cache->guard, config->shrink_percent);
     xtr_nodes_init(&cache->nodes, config->node_id, config->has_ipv4, config->has_ipv6);
+    cache->nodes.has_all_encaps = config->has_all_encaps;
     xtr_sets_init(&cache->sets);
     xtr_locals_init(&cache->locals);
     xtr_queue_init(&cache->queue);

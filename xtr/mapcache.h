@@ -29,7 +29,8 @@ struct xtr_mapcache;
 struct xtr_mapcache_config {
     const char *node_id;     /* copied */
     bool has_ipv4, has_ipv6; /* families that the data plane can send to */
-    uint16_t udp_port;       /* of the data plane */
+    uint16_t udp_port;       /* of the data plane, for VXLAN */
+    bool has_all_encaps;     /* it can send by any encapsulation, not only by VXLAN */
     unsigned shrink_percent; /* of the guard (guard.h) */
 };
 
@@ -142,6 +143,7 @@ const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_
 struct xtr_peer {
     const struct em_node *node;
     struct em_ip ip; /* RLOC that frames are sent to; size 0: there is none for us */
+    enum em_encap encap;
     uint16_t udp_port;
     uint32_t probe_ms; /* how often it is to be probed, 0: not */
     uint32_t n_locations;

@@ -101,8 +101,8 @@ static const struct em_rloc *pick_rloc(const struct xtr_nodes *nodes, const stru
     for (size_t i = 0; i < record->n_rlocs; i++) {
         const struct em_rloc *rloc = &record->rlocs[i];
         bool is_ours = rloc->ip.size == 4 ? nodes->has_ipv4 : nodes->has_ipv6;
-        if (is_ours && (!rloc->encap || rloc->encap == EM_ENCAP_VXLAN) &&
-            em_ip_is_usable(rloc->ip.addr, rloc->ip.size))
+        bool is_spoken = nodes->has_all_encaps || !rloc->encap || rloc->encap == EM_ENCAP_VXLAN;
+        if (is_ours && is_spoken && em_ip_is_usable(rloc->ip.addr, rloc->ip.size))
             return rloc;
     }
     return NULL;
@@ -118,7 +118,29 @@ static void derive(const struct xtr_nodes *nodes, struct xtr_node *node)
     if (!rloc)
         return;
     node->ip = rloc->ip;
-    node->udp_port = rloc->udp_port ? rloc->udp_port : EM_VXLAN_UDP_PORT;
+    node->encap = rloc->encap ? rloc->encap : EM_ENCAP_VXLAN;
+    node->udp_port = rloc->udp_port;
+    if (node->encap == EM_ENCAP_VXLAN && !node->udp_port)
+        node->udp_port = EM_VXLAN_UDP_PORT;
+}
+
+struct dp_target xtr_node_target(const struct xtr_node *node, uint32_t segmentation_id,
+                                 uint8_t weight, uint16_t own_port)
+{
+    bool is_own = node->encap == EM_ENCAP_VXLAN && node->udp_port == own_port;
+    return (struct dp_target){
+        .ip = node->ip,
+        .encap = node->encap,
+        .udp_port = is_own ? 0 : node->udp_port,
+        .weight = weight,
+        .segmentation_id = segmentation_id,
+    };
+}
+
+bool xtr_is_same_target(const struct dp_target *a, const struct dp_target *b)
+{
+    return a->segmentation_id == b->segmentation_id && a->udp_port == b->udp_port &&
+           a->encap == b->encap && em_ip_equal(&a->ip, &b->ip);
 }
 
 struct xtr_node *xtr_nodes_put(struct xtr_nodes *nodes, const struct em_node *record)

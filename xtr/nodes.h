@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "dataplane/dp.h"
 #include "eidmap/model.h"
 
 struct xtr_node {
@@ -20,7 +21,8 @@ struct xtr_node {
     bool is_stranded;         /* it would be, but none of its RLOCs is of our family */
     bool is_silent;           /* it does not answer probes any more */
     struct em_ip ip;
-    uint16_t udp_port; /* never 0 */
+    enum em_encap encap;
+    uint16_t udp_port; /* VXLAN: never 0; else 0 stands for the encapsulation's own */
     uint32_t probe_ms; /* how often it is to be probed, 0: not */
 };
 
@@ -30,6 +32,7 @@ struct xtr_nodes {
     struct em_index index;
     struct xtr_node *self;
     bool has_ipv4, has_ipv6; /* families that we can send to */
+    bool has_all_encaps;     /* VXLAN and all others; false: only VXLAN */
 };
 
 void xtr_nodes_init(struct xtr_nodes *nodes, const char *self_id, bool has_ipv4, bool has_ipv6);
@@ -46,6 +49,13 @@ void xtr_nodes_unref(struct xtr_nodes *nodes, struct xtr_node *node);
  * by the second form when nothing names it. */
 struct xtr_node *xtr_nodes_put(struct xtr_nodes *nodes, const struct em_node *record);
 void xtr_nodes_forget(struct xtr_nodes *nodes, struct xtr_node *node);
+
+/* Where frames to a usable node go; 'own_port' is the data plane's for VXLAN. */
+struct dp_target xtr_node_target(const struct xtr_node *node, uint32_t segmentation_id,
+                                 uint8_t weight, uint16_t own_port);
+
+/* But for their weights. */
+bool xtr_is_same_target(const struct dp_target *a, const struct dp_target *b);
 
 /* By the map and by the probes. */
 bool xtr_node_is_reachable(const struct xtr_node *node);

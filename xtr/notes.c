@@ -116,6 +116,6 @@ void xtr_notes_node_flood(struct xtr_mapcache *cache, uint32_t slot, const struc
 {
     if (!node->is_usable)
         return;
-    struct dp_target target = xtr_node_target(cache, node, segmentation_id);
+    struct dp_target target = xtr_node_target(node, segmentation_id, 1, cache->udp_port);
     xtr_notes_flood(cache, slot, &target);
 }

@@ -207,8 +207,7 @@ static size_t add_target(struct dp_target *targets, size_t n, const struct dp_ta
 {
     for (size_t i = 0; i < n; i++) {
         struct dp_target *t = &targets[i];
-        if (t->segmentation_id == target->segmentation_id && t->udp_port == target->udp_port &&
-            t->ip.size == target->ip.size && !memcmp(t->ip.addr, target->ip.addr, t->ip.size)) {
+        if (xtr_is_same_target(t, target)) {
             unsigned weight = (unsigned)t->weight + target->weight;
             t->weight = (uint8_t)(weight > UINT8_MAX ? UINT8_MAX : weight);
             return n;
@@ -233,17 +232,6 @@ void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum
         ret_whys[i] = xtr_choose_why(candidates, set->n_locations, i);
 }
 
-static struct dp_target target_at(const struct xtr_node *node, uint32_t segmentation_id,
-                                  uint8_t weight, uint16_t own_port)
-{
-    return (struct dp_target){
-        .ip = node->ip,
-        .udp_port = node->udp_port == own_port ? 0 : node->udp_port,
-        .weight = weight,
-        .segmentation_id = segmentation_id,
-    };
-}
-
 /* Asked for every MAC that goes to the data plane, and nearly always answered at once. */
 bool xtr_set_pending(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
                      struct dp_target *ret_target)
@@ -258,7 +246,8 @@ bool xtr_set_pending(const struct xtr_set *set, const struct xtr_nodes *nodes, u
     const struct xtr_candidate *pending = xtr_choose_pending(candidates, set->n_locations);
     if (!pending)
         return false;
-    *ret_target = target_at(nodes->items[pending->node], pending->segmentation_id, 1, own_port);
+    *ret_target =
+        xtr_node_target(nodes->items[pending->node], pending->segmentation_id, 1, own_port);
     return true;
 }
 
@@ -272,7 +261,7 @@ size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes,
 
     size_t n = 0;
     for (size_t i = 0; i < n_choices; i++) {
-        struct dp_target target = target_at(
+        struct dp_target target = xtr_node_target(
             nodes->items[choices[i].node], choices[i].segmentation_id, choices[i].weight, own_port);
         n = add_target(ret_targets, n, &target);
     }

@@ -146,7 +146,7 @@ static Eidmap__ProbeState probe_state(const struct xtr_probe *probe)
 static Eidmap__XtrNode *show_node(struct em_arena *arena, const struct xtr_peer *peer,
                                   const struct xtr_probe *probe)
 {
-    struct em_rloc rloc = {.ip = peer->ip, .encap = EM_ENCAP_VXLAN, .udp_port = peer->udp_port};
+    struct em_rloc rloc = {.ip = peer->ip, .encap = peer->encap, .udp_port = peer->udp_port};
     struct em_rloc *copy = em_arena_alloc(arena, sizeof *copy);
     Eidmap__XtrNode *msg = em_arena_alloc(arena, sizeof *msg);
     if (!msg || !copy)

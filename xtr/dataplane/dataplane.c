@@ -249,6 +249,16 @@ bool dataplane_is_disturbed(struct dataplane *plane)
     return plane->class->is_disturbed(plane->dp);
 }
 
+int dataplane_fd(const struct dataplane *plane)
+{
+    return plane->class->fd ? plane->class->fd(plane->dp) : -1;
+}
+
+void dataplane_serve(struct dataplane *plane)
+{
+    plane->class->serve(plane->dp);
+}
+
 void dataplane_limits(struct dataplane *plane, dp_limit_fn *visit, void *aux)
 {
     plane->class->limits(plane->dp, visit, aux);

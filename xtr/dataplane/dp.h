@@ -195,8 +195,8 @@ struct dp_class {
      * 'repair' is due.  Cheap. */
     bool (*is_disturbed)(struct dp *dp);
 
-    /* To be watched for reading; serve() is called then.  -1: there is nothing to watch.
-     * What it finds may be a disturbance. */
+    /* To be watched for reading; serve() is called then, and what it finds may be a disturbance.
+     * NULL: there is nothing to watch. */
     int (*fd)(const struct dp *dp);
     void (*serve)(struct dp *dp);
 

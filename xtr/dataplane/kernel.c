@@ -108,7 +108,8 @@ static void apply_op(struct dp *dp, struct dp_op *op)
         return;
     case DP_PORT_PUT:
         dp_flush(dp);
-        op->err = dp_network_put_port(dp, op->network.id, op->device, op->is_borrowed);
+        op->err = op->vlan ? -EOPNOTSUPP
+                           : dp_network_put_port(dp, op->network.id, op->device, op->is_borrowed);
         return;
     case DP_PORT_DELETE:
         dp_flush(dp);
