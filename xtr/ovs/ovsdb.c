@@ -9,6 +9,7 @@
 #include "eidmap/error.h"
 #include "net/socket.h"
 #include "ovs/datum.h"
+#include "ovs/rpc.h"
 #include "ovs/stream.h"
 
 #include <errno.h>
@@ -19,14 +20,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DATABASE  "Open_vSwitch"
 #define READ_SIZE 65536
 #define SERVER_MS 1000 /* for the server's own timer, when it waits for us */
 
 struct ovsdb {
     int fd;
     int timeout_ms;
-    json_int_t id; /* of the last request */
+    int64_t id; /* of the last request */
     struct ovs_stream in;
 };
 
@@ -138,20 +138,6 @@ static int receive(struct ovsdb *db, uint64_t deadline_ms)
 
 /* Messages */
 
-static int answer_echo(const struct ovsdb *db, const json_t *request, uint64_t deadline_ms)
-{
-    json_t *reply = json_pack("{sO?sO?sn}", "id", json_object_get(request, "id"), "result",
-                              json_object_get(request, "params"), "error");
-    return send_message(db, reply, deadline_ms);
-}
-
-static bool is_reply(const struct ovsdb *db, const json_t *message)
-{
-    const json_t *id = json_object_get(message, "id");
-    return !json_object_get(message, "method") && json_is_integer(id) &&
-           json_integer_value(id) == db->id;
-}
-
 static int next_message(struct ovsdb *db, uint64_t deadline_ms, json_t **ret_message)
 {
     int r;
@@ -170,63 +156,19 @@ static int next_reply(struct ovsdb *db, uint64_t deadline_ms, json_t **ret_reply
         int r = next_message(db, deadline_ms, &message);
         if (r)
             return r;
-        if (is_reply(db, message)) {
+        if (ovs_rpc_is_reply(message, db->id)) {
             *ret_reply = message;
             return 0;
         }
-        const char *method = json_string_value(json_object_get(message, "method"));
-        r = method && !strcmp(method, "echo") ? answer_echo(db, message, deadline_ms) : 0;
+        json_t *answer = ovs_rpc_echo(message);
+        r = answer ? send_message(db, answer, deadline_ms) : 0;
         json_decref(message);
         if (r)
             return r;
     }
 }
 
-/* Results */
-
-static int error_of(const char *error)
-{
-    static const struct {
-        const char *text;
-        int err;
-    } errors[] = {{"timed out", -ETIMEDOUT},
-                  {"constraint violation", -EEXIST},
-                  {"resources exhausted", -ENOSPC},
-                  {"I/O error", -EIO}};
-    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
-        if (!strcmp(error, errors[i].text))
-            return errors[i].err;
-    return -EPROTO;
-}
-
-static int check_result(const json_t *result, char **ret_why)
-{
-    const json_t *error = json_object_get(result, "error");
-    const char *details = json_string_value(json_object_get(result, "details"));
-    if (!error || json_is_null(error))
-        return 0;
-    const char *text = json_is_string(error) ? json_string_value(error) : "an unknown error";
-    *ret_why = em_asprintf("ovsdb-server refuses: %s%s%.500s", text, details ? ": " : "",
-                           details ? details : "");
-    return error_of(text);
-}
-
-/* An array with an object for each operation; a failed commit adds one more. */
-static int check_reply(const json_t *reply, size_t n_ops, char **ret_why)
-{
-    const json_t *results = json_object_get(reply, "result");
-    int r = check_result(reply, ret_why);
-    for (size_t i = 0; !r && i < json_array_size(results); i++)
-        r = check_result(json_array_get(results, i), ret_why);
-    if (r)
-        return r;
-    for (size_t i = 0; i < n_ops; i++)
-        if (!json_is_object(json_array_get(results, i))) {
-            *ret_why = em_strdup("ovsdb-server's answer has not as many results as were asked for");
-            return -EBADMSG;
-        }
-    return 0;
-}
+/* Calls */
 
 static void explain(const struct ovsdb *db, int err, char **ret_why)
 {
@@ -242,13 +184,11 @@ static int transact(struct ovsdb *db, json_t *ops, uint64_t deadline_ms, json_t 
                     char **ret_why)
 {
     size_t n_ops = json_array_size(ops);
-    if (!ops || json_array_insert_new(ops, 0, json_string(DATABASE))) {
-        json_decref(ops);
+    json_t *reply = NULL, *request = ovs_rpc_transact(++db->id, ops);
+    if (!request) {
         *ret_why = em_strdup("a request to ovsdb-server has a text that is not UTF-8");
         return -EINVAL;
     }
-    json_t *reply = NULL;
-    json_t *request = json_pack("{sssIso}", "method", "transact", "id", ++db->id, "params", ops);
     int r = send_message(db, request, deadline_ms);
     if (!r)
         r = next_reply(db, deadline_ms, &reply);
@@ -256,7 +196,7 @@ static int transact(struct ovsdb *db, json_t *ops, uint64_t deadline_ms, json_t 
         explain(db, r, ret_why);
         return r;
     }
-    r = check_reply(reply, n_ops, ret_why);
+    r = ovs_rpc_check(reply, n_ops, ret_why);
     if (!r && ret_results)
         *ret_results = json_incref(json_object_get(reply, "result"));
     json_decref(reply);
@@ -273,7 +213,7 @@ int ovsdb_transact(struct ovsdb *db, json_t *ops, json_t **ret_results, char **r
 static int wait_for_vswitchd(struct ovsdb *db, int64_t cfg, char **ret_why)
 {
     json_t *ops = json_pack("[{sssiss s[[ssI]] s[s] ss s[]}]", "op", "wait", "timeout",
-                            db->timeout_ms, "table", DATABASE, "where", "cur_cfg", "<",
+                            db->timeout_ms, "table", "Open_vSwitch", "where", "cur_cfg", "<",
                             (json_int_t)cfg, "columns", "cur_cfg", "until", "==", "rows");
     char *why = NULL;
     int r = transact(db, ops, em_now_ms() + (uint64_t)db->timeout_ms + SERVER_MS, NULL, &why);
@@ -291,9 +231,10 @@ int ovsdb_configure(struct ovsdb *db, json_t *ops, json_t **ret_results, char **
 {
     size_t n_ops = json_array_size(ops);
     json_t *results = NULL;
-    json_array_append_new(ops, json_pack("{ssss s[] s[[ssi]]}", "op", "mutate", "table", DATABASE,
-                                         "where", "mutations", "next_cfg", "+=", 1));
-    json_array_append_new(ops, json_pack("{ssss s[] s[s]}", "op", "select", "table", DATABASE,
+    json_array_append_new(ops,
+                          json_pack("{ssss s[] s[[ssi]]}", "op", "mutate", "table", "Open_vSwitch",
+                                    "where", "mutations", "next_cfg", "+=", 1));
+    json_array_append_new(ops, json_pack("{ssss s[] s[s]}", "op", "select", "table", "Open_vSwitch",
                                          "where", "columns", "next_cfg"));
     int r = ovsdb_transact(db, ops, &results, ret_why);
     if (r)
