@@ -65,6 +65,19 @@ static void save_beside(struct xtr_agent *agent)
 
 /* Feeds */
 
+void xtr_agent_port_shown(struct xtr_agent *agent, struct xtr_port *port,
+                          const struct em_port *record)
+{
+    xtr_agent_trunk_seen(agent, port, record);
+    if (xtr_port_is_child(port))
+        return;
+    bool is_here = xtr_port_activated(port, record, agent->config->node_id, em_now_us());
+    if (is_here)
+        em_info("port %s: activated by the map", xtr_agent_id_text(&port->id));
+    if (is_here || xtr_port_seen(port, record, agent->config->node_id))
+        xtr_agent_save_soon(agent);
+}
+
 static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
 {
     for (size_t i = 0; i < page->n_changes; i++) {
@@ -75,11 +88,7 @@ static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
         if (!port)
             continue;
         xtr_agent_ovs_seen(agent, change->port);
-        bool is_here = xtr_port_activated(port, change->port, agent->config->node_id, em_now_us());
-        if (is_here)
-            em_info("port %s: activated by the map", xtr_agent_id_text(&port->id));
-        if (is_here || xtr_port_seen(port, change->port, agent->config->node_id))
-            xtr_agent_save_soon(agent);
+        xtr_agent_port_shown(agent, port, change->port);
     }
 }
 
@@ -213,10 +222,14 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
         xtr_agent_leave_plane(agent, port);
     xtr_agent_open_network(agent, port->network_id,
                            xtr_config_segment(agent->config, port->network));
-    (port->is_pending    ? xtr_mapcache_attach_pending
-     : is_borrowed(port) ? xtr_mapcache_attach_borrowed
-                         : xtr_mapcache_attach)(agent->cache, &port->id, port->network_id,
-                                                port->device, port->eids, port->n_eids);
+    if (port->vlan)
+        xtr_mapcache_attach_child(agent->cache, &port->id, port->network_id, port->device,
+                                  port->vlan, port->is_pending, port->eids, port->n_eids);
+    else
+        (port->is_pending    ? xtr_mapcache_attach_pending
+         : is_borrowed(port) ? xtr_mapcache_attach_borrowed
+                             : xtr_mapcache_attach)(agent->cache, &port->id, port->network_id,
+                                                    port->device, port->eids, port->n_eids);
     xtr_misses_attach(agent, port);
     port->plane_network = port->network_id;
     port->plane_version = port->version;
@@ -496,6 +509,7 @@ static void turn(struct xtr_agent *agent)
     save_beside(agent);
     xtr_agent_watch_turn(agent);
     xtr_agent_ovs_turn(agent);
+    xtr_agent_trunk_turn(agent);
     place_ports(agent);
     bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
     xtr_misses_turn(agent);
@@ -682,6 +696,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     if (!r) {
         xtr_agent_attach_configured(agent, config, &saved);
         xtr_agent_restore_attached(agent, &saved);
+        xtr_agent_trunk_restore(agent, &saved);
         save_now(agent);
     }
     xtr_saved_free(&saved);

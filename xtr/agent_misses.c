@@ -250,9 +250,8 @@ static void on_own(void *aux, const struct em_reply *reply)
         own->request = 0; /* asked again with the next tick */
     else if (agent->other.is_met)
         return;
-    else if (port && reply->n_answers && reply->answers[0].port &&
-             xtr_port_seen(port, reply->answers[0].port, agent->config->node_id))
-        xtr_agent_save_soon(agent);
+    else if (port && reply->n_answers && reply->answers[0].port)
+        xtr_agent_port_shown(agent, port, reply->answers[0].port);
     xtr_agent_kick(agent);
 }
 

@@ -45,6 +45,8 @@ int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id)
     struct xtr_port *port = xtr_ports_find(&agent->ports, id);
     if (!port)
         return EM_E_NOT_FOUND;
+    if (xtr_port_is_child(port))
+        return EM_E_IN_USE;
     detach(agent, port);
     return 0;
 }
@@ -100,7 +102,8 @@ void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved 
         const struct xtr_saved_port *from = &saved->ports[i];
         const struct xtr_port *port;
         char why[EM_ADDR_WHY];
-        if (from->wish.source == XTR_SOURCE_CONFIG || is_configured(agent->config, &from->wish.id))
+        if (from->wish.source == XTR_SOURCE_CONFIG || from->wish.source == XTR_SOURCE_TRUNK ||
+            is_configured(agent->config, &from->wish.id))
             continue;
         if (from->wish.source == XTR_SOURCE_WATCH && !xtr_agent_watch_restore(agent, &from->wish))
             continue;

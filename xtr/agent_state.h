@@ -1,10 +1,10 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
- * agent_ports.c what comes and goes by request, agent_watch.c what guests do on watched bridges,
- * agent_feeds.c which feeds are asked for, agent_misses.c and agent_adopt.c networks that are
- * resolved, agent_ovs.c what is plugged into Open vSwitch, agent_store.c the map-cache on disk,
- * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
- * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
- * agent_view.c what is shown. */
+ * agent_ports.c what comes and goes by request, agent_trunk.c children of ports, agent_watch.c what
+ * guests do on watched bridges, agent_feeds.c which feeds are asked for, agent_misses.c and
+ * agent_adopt.c networks that are resolved, agent_ovs.c what is plugged into Open vSwitch,
+ * agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, arrival.c listens
+ * for guests that migrate, agent_probe.c which nodes answer, agent_underlay.c the host's own
+ * addresses, agent_check.c checks and repairs, agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -174,6 +174,10 @@ void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id);
 void xtr_agent_unsubscribe(struct xtr_agent *agent, int64_t *request);
 void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
 
+/* agent.c: the map shows a port of this node. */
+void xtr_agent_port_shown(struct xtr_agent *agent, struct xtr_port *port,
+                          const struct em_port *record);
+
 /* agent_store.c: reads the file of an earlier run, network 0 at once; what it has of a network
  * that has just been opened, and returns where its feed goes on; all networks are open. */
 void xtr_store_init(struct xtr_agent *agent);
@@ -226,6 +230,14 @@ void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *por
 /* Is an automatic port of an earlier run still one?  Then, when it has been attached: */
 bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
 void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
+
+/* agent_trunk.c: children come and go as their parents and the map say. */
+void xtr_agent_trunk_turn(struct xtr_agent *agent);
+/* The map shows a local port, a child or not. */
+void xtr_agent_trunk_seen(struct xtr_agent *agent, struct xtr_port *port,
+                          const struct em_port *record);
+/* After all other ports of an earlier run. */
+void xtr_agent_trunk_restore(struct xtr_agent *agent, const struct xtr_saved *saved);
 
 /* agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
 void xtr_agent_ovs_new(struct xtr_agent *agent);
