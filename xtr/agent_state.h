@@ -174,6 +174,10 @@ void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id);
 void xtr_agent_unsubscribe(struct xtr_agent *agent, int64_t *request);
 void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
 
+/* agent_plane.c: the data plane as configured, and the map-cache for what it can do; the own RLOCs. */
+int xtr_agent_open_plane(struct xtr_agent *agent, char **ret_why);
+void xtr_agent_close_plane(struct xtr_agent *agent);
+
 /* agent_store.c: reads the file of an earlier run, network 0 at once; what it has of a network
  * that has just been opened, and returns where its feed goes on; all networks are open. */
 void xtr_store_init(struct xtr_agent *agent);
