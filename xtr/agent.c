@@ -73,6 +73,7 @@ static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
         struct xtr_port *port = xtr_ports_find(&agent->ports, &change->port->id);
         if (!port)
             continue;
+        xtr_agent_ovs_seen(agent, change->port);
         bool is_here = xtr_port_activated(port, change->port, agent->config->node_id, em_now_us());
         if (is_here)
             em_info("port %s: activated by the map", xtr_agent_id_text(&port->id));
@@ -197,6 +198,12 @@ void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port)
     port->plane_network = 0;
 }
 
+/* Somebody else has plugged its device, and will unplug it. */
+static bool is_borrowed(const struct xtr_port *port)
+{
+    return port->source == XTR_SOURCE_WATCH || port->source == XTR_SOURCE_OVS;
+}
+
 static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
 {
     if (port->plane_network == port->network_id && port->plane_version == port->version)
@@ -205,10 +212,10 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
         xtr_agent_leave_plane(agent, port);
     xtr_agent_open_network(agent, port->network_id,
                            xtr_config_segment(agent->config, port->network));
-    (port->is_pending                   ? xtr_mapcache_attach_pending
-     : port->source == XTR_SOURCE_WATCH ? xtr_mapcache_attach_borrowed
-                                        : xtr_mapcache_attach)(
-        agent->cache, &port->id, port->network_id, port->device, port->eids, port->n_eids);
+    (port->is_pending    ? xtr_mapcache_attach_pending
+     : is_borrowed(port) ? xtr_mapcache_attach_borrowed
+                         : xtr_mapcache_attach)(agent->cache, &port->id, port->network_id,
+                                                port->device, port->eids, port->n_eids);
     xtr_misses_attach(agent, port);
     port->plane_network = port->network_id;
     port->plane_version = port->version;
@@ -274,6 +281,13 @@ static void log_port(const struct xtr_port *port)
         em_debug("port %s: %s", xtr_agent_id_text(&port->id), xtr_phase_name(port->phase));
 }
 
+void xtr_agent_tell(struct xtr_agent *agent, const struct em_port_id *id,
+                    const struct xtr_port *port)
+{
+    EM_FOREACH (listener, &agent->listeners, struct xtr_listener, item)
+        listener->on_port(listener->aux, id, port);
+}
+
 static void update_ports(struct xtr_agent *agent)
 {
     struct xtr_facts facts = {
@@ -293,8 +307,7 @@ static void update_ports(struct xtr_agent *agent)
         if (!xtr_port_update(port, &facts))
             continue;
         log_port(port);
-        if (agent->on_port)
-            agent->on_port(agent->aux, &port->id, port);
+        xtr_agent_tell(agent, &port->id, port);
         if (port->phase == XTR_REFUSED)
             xtr_agent_watch_refused(agent, port);
     }
@@ -481,6 +494,7 @@ static void turn(struct xtr_agent *agent)
 {
     save_beside(agent);
     xtr_agent_watch_turn(agent);
+    xtr_agent_ovs_turn(agent);
     place_ports(agent);
     bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
     xtr_misses_turn(agent);
@@ -537,14 +551,27 @@ static void start_watchers(struct xtr_agent *agent)
 
 static const struct dp_class *plane_class(const struct xtr_config *config)
 {
-    return config->plane == XTR_PLANE_NULL ? &dp_null : &dp_kernel;
+    switch ((enum xtr_plane)config->plane) {
+    case XTR_PLANE_KERNEL:
+        return &dp_kernel;
+    case XTR_PLANE_NULL:
+        return &dp_null;
+    case XTR_PLANE_OVS:
+        return &dp_ovs;
+    }
+    return NULL;
 }
 
 static int open_plane(const struct xtr_config *config, struct dp_config *ret_conf,
                       struct dataplane **ret_plane, char **ret_why)
 {
     size_t n = 0;
-    *ret_conf = (struct dp_config){.udp_port = config->udp_port};
+    *ret_conf = (struct dp_config){.udp_port = config->udp_port,
+                                   .node_id = config->node_id,
+                                   .bridge = config->ovs_bridge,
+                                   .database = config->ovs_db,
+                                   .run_dir = config->ovs_run_dir,
+                                   .datapath_type = config->ovs_datapath_type};
     int r = xtr_rloc_find(config, ret_conf->rlocs, &n, ret_why);
     return r ? r : dataplane_open(plane_class(config), ret_conf, ret_plane, ret_why);
 }
@@ -613,6 +640,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     agent->start_ms = agent->down_ms = em_now_ms();
     em_list_init(&agent->subs);
     em_list_init(&agent->arrivals);
+    em_list_init(&agent->listeners);
     xtr_ports_init(&agent->ports);
     xtr_registrar_init(&agent->registrar);
     start_watchers(agent);
@@ -628,6 +656,8 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     r = xtr_agent_watch_new(agent, ret_why);
     if (!r)
         r = open_client(agent, ret_why);
+    if (!r)
+        xtr_agent_ovs_new(agent);
     if (!r) {
         xtr_agent_attach_configured(agent, config, &saved);
         xtr_agent_restore_attached(agent, &saved);
@@ -661,6 +691,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     free(agent->rloc_why);
     xtr_agent_reconcile_fini(agent);
     xtr_misses_free(agent);
+    xtr_agent_ovs_free(agent);
     em_client_free(agent->client);
     xtr_agent_watch_free(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
@@ -678,10 +709,9 @@ void xtr_agent_free(struct xtr_agent *agent)
     free(agent);
 }
 
-void xtr_agent_watch(struct xtr_agent *agent, xtr_agent_port_fn *on_port, void *aux)
+void xtr_agent_listen(struct xtr_agent *agent, struct xtr_listener *listener)
 {
-    agent->on_port = on_port;
-    agent->aux = aux;
+    em_list_append(&agent->listeners, &listener->item);
 }
 
 int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why)

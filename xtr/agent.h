@@ -20,6 +20,7 @@
 #ifndef XTR_AGENT_H
 #define XTR_AGENT_H
 
+#include "base/list.h"
 #include "config.h"
 #include "dataplane/dataplane.h"
 #include "mapcache.h"
@@ -35,6 +36,13 @@ struct xtr_check;
  * detached. */
 typedef void xtr_agent_port_fn(void *aux, const struct em_port_id *id, const struct xtr_port *port);
 
+/* Who wants to know; it may take itself off within its call. */
+struct xtr_listener {
+    struct em_list item;
+    xtr_agent_port_fn *on_port;
+    void *aux;
+};
+
 /* Adopts what stands in the data plane, restores the ports of an earlier run, attaches
  * those of the configuration, and begins to connect.  The configuration is lent until
  * xtr_agent_free().  On failure *ret_why is a sentence (free() it). */
@@ -48,7 +56,8 @@ void xtr_agent_free(struct xtr_agent *agent);
  * are attached, those that are gone are detached. */
 void xtr_agent_reload(struct xtr_agent *agent, const struct xtr_config *config);
 
-void xtr_agent_watch(struct xtr_agent *agent, xtr_agent_port_fn *on_port, void *aux);
+/* 'listener' is kept until its item is removed. */
+void xtr_agent_listen(struct xtr_agent *agent, struct xtr_listener *listener);
 
 /* As xtr_ports_check() and xtr_ports_attach(); *ret_port is lent until it is detached. */
 int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
@@ -73,9 +82,9 @@ struct xtr_agent_status {
     uint64_t reconciled_ms;     /* since the end of the last one, or since the start */
     uint64_t reconcile_took_ms; /* the last one; 0: none yet */
     uint64_t uptime_ms;
-    uint64_t n_kept;         /* ports, nodes and networks that the map no longer shows */
-    uint64_t n_passes;       /* full passes of a feed that were begun since the start */
-    uint64_t saved_revision; /* of the map-cache on disk; 0: none */
+    uint64_t n_kept;           /* ports, nodes and networks that the map no longer shows */
+    uint64_t n_passes;         /* full passes of a feed that were begun since the start */
+    uint64_t saved_revision;   /* of the map-cache on disk; 0: none */
     size_t n_probed, n_silent; /* nodes */
     struct xtr_resolver_counts misses;
     const char *const *problems;

@@ -35,8 +35,7 @@ static void detach(struct xtr_agent *agent, struct xtr_port *port)
         xtr_registrar_withdraw(&agent->registrar, &id, port->is_acked ? port->epoch : 0);
     em_info("port %s: detached", xtr_agent_id_text(&id));
     xtr_ports_remove(&agent->ports, port);
-    if (agent->on_port)
-        agent->on_port(agent->aux, &id, NULL);
+    xtr_agent_tell(agent, &id, NULL);
     xtr_agent_save_soon(agent);
     xtr_agent_kick(agent);
 }
@@ -105,12 +104,15 @@ void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved 
             continue;
         if (from->wish.source == XTR_SOURCE_WATCH && !xtr_agent_watch_restore(agent, &from->wish))
             continue;
+        if (from->wish.source == XTR_SOURCE_OVS && !xtr_agent_ovs_restore(agent))
+            continue;
         if (xtr_agent_attach(agent, &from->wish, &port, why)) {
             em_error("port %s of an earlier run: %s", xtr_agent_id_text(&from->wish.id), why);
             continue;
         }
         xtr_port_restore(xtr_ports_find(&agent->ports, &from->wish.id), from->epoch);
         xtr_agent_watch_restored(agent, port);
+        xtr_agent_ovs_restored(agent, port);
     }
 }
 

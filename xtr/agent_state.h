@@ -1,9 +1,10 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
  * agent_ports.c what comes and goes by request, agent_watch.c what guests do on watched bridges,
  * agent_feeds.c which feeds are asked for, agent_misses.c and agent_adopt.c networks that are
- * resolved, agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, arrival.c
- * listens for guests that migrate, agent_probe.c which nodes answer, agent_underlay.c the host's
- * own addresses, agent_check.c checks and repairs, agent_view.c what is shown. */
+ * resolved, agent_ovs.c what is plugged into Open vSwitch, agent_store.c the map-cache on disk,
+ * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
+ * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
+ * agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -88,12 +89,12 @@ struct xtr_reconcile {
 };
 
 struct xtr_watcher;
+struct xtr_plugs;
 
 struct xtr_agent {
     struct ev_loop *loop;
     const struct xtr_config *config;
-    xtr_agent_port_fn *on_port;
-    void *aux;
+    struct em_list listeners;
 
     struct em_rloc rlocs[2];
     size_t n_rlocs;
@@ -106,6 +107,7 @@ struct xtr_agent {
     struct xtr_registrar registrar;
     struct xtr_pump pump;
     struct xtr_watcher *watcher; /* NULL: no network is watched */
+    struct xtr_plugs *plugs;     /* of Open vSwitch; NULL: not asked for */
     struct em_list subs;
     struct em_list arrivals; /* arrival.c: an ear for each pending port */
     int64_t zero;            /* the subscription of network 0 */
@@ -147,6 +149,10 @@ void xtr_agent_save_soon(struct xtr_agent *agent);
 void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port);
 /* Follows the network's feed and has it made in the data plane, if that is not so already. */
 void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id);
+
+/* agent.c: something happened to a port, see xtr_agent_port_fn. */
+void xtr_agent_tell(struct xtr_agent *agent, const struct em_port_id *id,
+                    const struct xtr_port *port);
 
 /* agent_ports.c: 'saved' may be NULL, then this is a reload and every port that is new is an
  * attach. */
@@ -219,6 +225,18 @@ void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *por
 /* Is an automatic port of an earlier run still one?  Then, when it has been attached: */
 bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
 void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
+
+/* agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
+void xtr_agent_ovs_new(struct xtr_agent *agent);
+void xtr_agent_ovs_free(struct xtr_agent *agent);
+void xtr_agent_ovs_turn(struct xtr_agent *agent);
+/* The map shows a port. */
+void xtr_agent_ovs_seen(struct xtr_agent *agent, const struct em_port *port);
+/* A port of that source, left by an earlier run, has been attached; false: the source is off. */
+bool xtr_agent_ovs_restore(const struct xtr_agent *agent);
+void xtr_agent_ovs_restored(struct xtr_agent *agent, const struct xtr_port *port);
+/* The i-th sentence about what is wrong there, for the caller to free; NULL: there are no more. */
+char *xtr_agent_ovs_problem(const struct xtr_agent *agent, size_t i);
 
 /* arrival.c: listens on the devices of the ports that are pending now, and of no others. */
 void xtr_arrivals_update(struct xtr_agent *agent);

@@ -40,9 +40,11 @@ static void find_problems(struct xtr_agent *agent)
     if (agent->save_err)
         add_problem(agent, em_asprintf("ports cannot be saved in %s: %s", agent->config->state_dir,
                                        em_strerror(agent->save_err)));
-    char *doubt;
-    for (size_t i = 0; (doubt = xtr_agent_doubt_text(agent, i)); i++)
-        add_problem(agent, doubt);
+    char *text;
+    for (size_t i = 0; (text = xtr_agent_doubt_text(agent, i)); i++)
+        add_problem(agent, text);
+    for (size_t i = 0; (text = xtr_agent_ovs_problem(agent, i)); i++)
+        add_problem(agent, text);
     if (agent->store.err)
         add_problem(agent, em_asprintf("the map-cache cannot be saved in %s: %s", agent->store.dir,
                                        em_strerror(agent->store.err)));

@@ -24,6 +24,7 @@ static const struct em_config_choice log_levels[] = {
 
 static const struct em_config_choice planes[] = {
     {"kernel", XTR_PLANE_KERNEL},
+    {"ovs", XTR_PLANE_OVS},
     {"null", XTR_PLANE_NULL},
     {0},
 };
@@ -49,6 +50,25 @@ static int check_rloc(const char *text, char *why)
         r = -EINVAL;
     }
     return r;
+}
+
+static int check_ovs_db(const char *text, char *why)
+{
+    struct em_address address;
+    int r = em_address_parse(text, &address, why);
+    if (!r && address.transport != EM_UNIX) {
+        snprintf(why, EM_CONFIG_WHY, "expected unix:PATH, got \"%.80s\"", text);
+        r = -EINVAL;
+    }
+    return r;
+}
+
+static int check_datapath_type(const char *text, char *why)
+{
+    if (!*text || !strcmp(text, "system") || !strcmp(text, "netdev"))
+        return 0;
+    snprintf(why, EM_CONFIG_WHY, "expected system or netdev, got \"%.80s\"", text);
+    return -EINVAL;
 }
 
 static int check_port_id(const char *text, char *why)
@@ -140,8 +160,22 @@ static const struct em_config_option options[] = {
     {"udp_port", EM_CONFIG_UINT, CONF(udp_port), .fallback = "4789", .min = 1, .max = 65535,
      .help = "UDP port of VXLAN on this node."},
     {"dataplane", EM_CONFIG_CHOICE, CONF(plane), .choices = planes,
-     .help = "What forwards on this host: the Linux kernel; or null, which installs nothing, for "
-             "monitoring and for measuring."},
+     .help = "What forwards on this host: the Linux kernel; ovs, Open vSwitch; or null, which "
+             "installs nothing, for monitoring and for measuring."},
+    {"ovs.bridge", EM_CONFIG_STRING, CONF(ovs_bridge), .fallback = "br-int", .max = 15,
+     .help = "The bridge that ports are plugged into; it is made if it is not there."},
+    {"ovs.db", EM_CONFIG_STRING, CONF(ovs_db), .fallback = "unix:/run/openvswitch/db.sock",
+     .max = 112, .check = check_ovs_db, .help = "Where Open vSwitch's database is served."},
+    {"ovs.run_dir", EM_CONFIG_STRING, CONF(ovs_run_dir), .fallback = "/run/openvswitch", .max = 80,
+     .help = "Where Open vSwitch has the bridge's socket, BRIDGE.mgmt."},
+    {"ovs.datapath_type", EM_CONFIG_STRING, CONF(ovs_datapath_type), .fallback = "",
+     .check = check_datapath_type,
+     .help = "Of the bridge: system, that of Linux, or netdev, in userspace; by default as it is, "
+             "and system for a new one."},
+    {"ovs.ports", EM_CONFIG_BOOL, CONF(has_ovs_ports),
+     .help =
+         "Interfaces of the bridge with external_ids:iface-id become ports even where something "
+         "else forwards; with dataplane: ovs they do in any case."},
     {"probe_port", EM_CONFIG_UINT, CONF(probe_port), .fallback = "4783", .min = 1, .max = 65535,
      .help = "UDP port of probes, the same on every node; it is answered in any case, and used "
              "for networks that ask for probes."},

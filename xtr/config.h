@@ -27,7 +27,7 @@ struct xtr_config_port {
     bool is_multihomed;
 };
 
-enum xtr_plane { XTR_PLANE_KERNEL, XTR_PLANE_NULL };
+enum xtr_plane { XTR_PLANE_KERNEL, XTR_PLANE_NULL, XTR_PLANE_OVS };
 
 struct xtr_config_watch {
     char *network;
@@ -45,7 +45,10 @@ struct xtr_config {
     char **rlocs;
     size_t n_rlocs;
     uint16_t udp_port;
-    int plane; /* enum xtr_plane */
+    int plane;          /* enum xtr_plane */
+    bool has_ovs_ports; /* interfaces of the OVS bridge become ports, whatever forwards */
+    char *ovs_bridge, *ovs_db, *ovs_run_dir;
+    char *ovs_datapath_type; /* "": as the bridge is */
     uint16_t probe_port;
     char *control_path;
     mode_t control_mode;

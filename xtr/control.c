@@ -55,6 +55,7 @@ struct xtr_control {
     struct em_net *net;
     struct xtr_agent *agent;
     struct em_listener *listener;
+    struct xtr_listener ports;
     struct em_list peers;
     size_t n_peers;
     struct em_arena in, out;
@@ -645,6 +646,9 @@ int xtr_control_new(struct em_net *net, struct xtr_agent *agent, const struct xt
     control->net = net;
     control->agent = agent;
     em_list_init(&control->peers);
+    em_list_init(&control->ports.item);
+    control->ports.on_port = on_port;
+    control->ports.aux = control;
     em_arena_init(&control->in, 0);
     em_arena_init(&control->out, 0);
     make_parent(config->control_path);
@@ -657,7 +661,7 @@ int xtr_control_new(struct em_net *net, struct xtr_agent *agent, const struct xt
         xtr_control_free(control);
         return r;
     }
-    xtr_agent_watch(agent, on_port, control);
+    xtr_agent_listen(agent, &control->ports);
     *ret_control = control;
     return 0;
 }
@@ -672,7 +676,7 @@ void xtr_control_free(struct xtr_control *control)
         em_conn_close(peer->conn, 0, "the agent ends");
     }
     assert(!control->n_peers);
-    xtr_agent_watch(control->agent, NULL, NULL);
+    em_list_remove(&control->ports.item);
     em_arena_fini(&control->in);
     em_arena_fini(&control->out);
     free(control);

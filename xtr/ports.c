@@ -54,6 +54,7 @@ static const char *const source_names[] = {
     [XTR_SOURCE_CONFIG] = "config",
     [XTR_SOURCE_SOCKET] = "socket",
     [XTR_SOURCE_WATCH] = "watch",
+    [XTR_SOURCE_OVS] = "ovs",
 };
 
 const char *xtr_source_name(enum xtr_source source)

@@ -31,7 +31,7 @@ enum xtr_phase {
     XTR_PENDING = 6,
 };
 
-enum xtr_source { XTR_SOURCE_CONFIG, XTR_SOURCE_SOCKET, XTR_SOURCE_WATCH };
+enum xtr_source { XTR_SOURCE_CONFIG, XTR_SOURCE_SOCKET, XTR_SOURCE_WATCH, XTR_SOURCE_OVS };
 
 /* What somebody asks for. */
 struct xtr_wish {
@@ -167,7 +167,7 @@ bool xtr_port_update(struct xtr_port *port, const struct xtr_facts *facts);
 
 const char *xtr_phase_name(enum xtr_phase phase);
 
-/* "config", "socket", "watch"; any other name is the socket's. */
+/* "config", "socket", "watch", "ovs"; any other name is the socket's. */
 const char *xtr_source_name(enum xtr_source source);
 enum xtr_source xtr_source_parse(const char *name);
 

@@ -190,7 +190,7 @@ const struct ovs_rows *ovs_client_rows(const struct ovs_client *client)
 
 /* Life */
 
-static void on_interface(void *aux, const struct ovs_interface *interface, bool is_there)
+static void on_interface(void *aux, struct ovs_interface *interface, bool is_there)
 {
     struct ovs_client *client = aux;
     client->events->on_interface(client->aux, interface, is_there);

@@ -32,14 +32,16 @@ struct ovs_interface {
     struct ovs_pair *ids;     /* external_ids */
     size_t n_ids;
     uint64_t age; /* of the update that brought it, in their order: more is newer */
+    void *owner;  /* of whoever is shown it; NULL at first */
 };
 
 /* The value, NULL if there is no such key; lent. */
 const char *ovs_interface_id(const struct ovs_interface *interface, const char *key);
 
-/* An interface has come to the bridge or is another now; or ('is_there' false) has left it.  Lent
- * for the call, which must not change the rows. */
-typedef void ovs_rows_fn(void *aux, const struct ovs_interface *interface, bool is_there);
+/* An interface has come to the bridge or is another now; or ('is_there' false) has left it.  It is
+ * lent until it has left, and only its 'owner' may be changed; the call must not change the rows.
+ */
+typedef void ovs_rows_fn(void *aux, struct ovs_interface *interface, bool is_there);
 
 struct ovs_rows *ovs_rows_new(const char *bridge, ovs_rows_fn *on_interface, void *aux);
 void ovs_rows_free(struct ovs_rows *rows);

@@ -19,7 +19,7 @@ static struct ovs_client *client;
 static int n_synced, n_down, n_there, n_left, reply_err;
 static bool has_reply;
 
-static void on_interface(void *aux, const struct ovs_interface *interface, bool is_there)
+static void on_interface(void *aux, struct ovs_interface *interface, bool is_there)
 {
     is_there ? n_there++ : n_left++;
 }

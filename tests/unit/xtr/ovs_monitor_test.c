@@ -23,7 +23,7 @@ static json_t *request; /* the last that is to be sent */
 static char seen[512];  /* what was shown since the last look */
 static char *why;
 
-static void on_interface(void *aux, const struct ovs_interface *interface, bool is_there)
+static void on_interface(void *aux, struct ovs_interface *interface, bool is_there)
 {
     size_t n = strlen(seen);
     snprintf(seen + n, sizeof seen - n, "%s%s ", is_there ? "+" : "-", interface->name);
