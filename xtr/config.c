@@ -74,7 +74,7 @@ static int check_ovs_db(const char *text, char *why)
 
 static int check_datapath_type(const char *text, char *why)
 {
-    if (!*text || !strcmp(text, "system") || !strcmp(text, "netdev"))
+    if (!strcmp(text, "system") || !strcmp(text, "netdev"))
         return 0;
     snprintf(why, EM_CONFIG_WHY, "expected system or netdev, got \"%.80s\"", text);
     return -EINVAL;
@@ -179,7 +179,7 @@ static const struct em_config_option options[] = {
      .max = 112, .check = check_ovs_db, .help = "Where Open vSwitch's database is served."},
     {"ovs.run_dir", EM_CONFIG_STRING, CONF(ovs_run_dir), .fallback = "/run/openvswitch", .max = 80,
      .help = "Where Open vSwitch has the bridge's socket, BRIDGE.mgmt."},
-    {"ovs.datapath_type", EM_CONFIG_STRING, CONF(ovs_datapath_type), .fallback = "",
+    {"ovs.datapath_type", EM_CONFIG_STRING, CONF(ovs_datapath_type),
      .check = check_datapath_type,
      .help = "Of the bridge: system, that of Linux, or netdev, in userspace; by default as it is, "
              "and system for a new one."},
