@@ -8,6 +8,8 @@
 #                         │ t-NAME (veth end; the "tap")
 #                        NAME           a "VM": eth0 with its own MAC and addresses
 #
+# PLANE=ovs gives every hypervisor an Open vSwitch (ovs.sh) in place of the kernel's bridges.
+#
 # Sourced with MAPSERVER, XTR and MAPCTL naming the programs.  Namespaces are called
 # $T<host>; files live in $DIR.  Everything waits on conditions, never on time.  Where
 # PAUSE=1, a scene stays until Enter is pressed.
@@ -21,7 +23,12 @@
 # A story calls it some hundred times, and an instrumented one takes ten times as long.
 MAPCTL=${EIDMAP_MAPCTL:-$MAPCTL}
 : "${BITS:=24}" # of the IPv4 underlay
+: "${PLANE:=kernel}"
 : "${SERVERS:=}" # that xTRs are given, where it is not the one
+
+if [ "$PLANE" = ovs ]; then
+    . "$(dirname "$0")/../support/net/ovs.sh"
+fi
 
 # ------------------------------------------------------------------ small words
 
@@ -94,6 +101,7 @@ require() {
 
 scene_open() {
     require
+    [ "$PLANE" = kernel ] || ovs_require
     DIR=$(mktemp -d "/tmp/$T.XXXXXX")
     trap scene_close EXIT
     trap 'exit 130' INT TERM HUP
@@ -213,6 +221,7 @@ underlay_host() {
     ip -n "$T$1" link set eth0 up
     ip -n "$T$1" address add "10.0.0.$2/$BITS" dev eth0
     ip -n "$T$1" address add "fd00::$2/64" dev eth0 nodad
+    [ "$PLANE" = kernel ] || no_offload "$1" eth0
     : >"$DIR/$1.log"
 }
 
@@ -336,6 +345,10 @@ lives_at() {
 # NAME N [LINES]: makes hypervisor NAME with 10.0.0.N and fd00::N and starts its xTR.
 # LINES are further configuration; FAMILY=6 puts RLOC and map server on IPv6.
 xtr_open() {
+    if [ "$PLANE" = ovs ]; then
+        ovs_xtr_open "$@"
+        return
+    fi
     "$MAPCTL" --pki "$DIR/pki" pki node "$1" >/dev/null
     underlay_host "$1" "$2"
     xtr_configure "$@"
@@ -440,6 +453,7 @@ vm_address() {
     echo "--mac $2" >"$DIR/$name.vm"
     shift 2
     ip -n "$T$name" link set eth0 addrgenmode none mtu "${VM_MTU:-1450}" up
+    [ "$PLANE" = kernel ] || no_offload "$name" eth0
     for a; do
         echo "--ip $a" >>"$DIR/$name.vm"
         case $a in
