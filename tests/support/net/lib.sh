@@ -496,13 +496,25 @@ vm_twin() {
 cached() { xtr_json "$1" '[.[] | select(.kind == "port")] | length' cache; }
 
 # HV ADDRESS: its kernel answers for the address.
-knows() { on "$1" ip neigh show "$2" proto 225 | grep -q lladdr; }
+knows() {
+    if [ "$PLANE" = ovs ]; then
+        ofctl "$1" dump-flows table=110 | grep -qE "(arp_tpa|nd_target)=$2,.*xreg1"
+    else
+        on "$1" ip neigh show "$2" proto 225 | grep -q lladdr
+    fi
+}
 
 # HV NAME: of the counter "n_NAME" in its status.
 misses() { xtr_json "$1" ".n_$2" status; }
 
 # HV VM: the agent reads what the VM's network does not know.
-has_miss_port() { on "$1" ip link show master "$(bridge_of "$1" "$2")" | grep -q ': emt.*LOWER_UP'; }
+has_miss_port() {
+    if [ "$PLANE" = ovs ]; then
+        ofctl "$1" dump-flows table=120 | grep -q CONTROLLER
+    else
+        on "$1" ip link show master "$(bridge_of "$1" "$2")" | grep -q ': emt.*LOWER_UP'
+    fi
+}
 
 # FROM ADDRESS: one ping, which must not be lost; its time in ms.
 first_ping() {
