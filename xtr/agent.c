@@ -549,84 +549,19 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     turn(agent);
 }
 
-/* What the data plane has to tell is looked at now, not with the next tick: after a restart of
- * Open vSwitch nothing is forwarded until then. */
-static void on_news(struct ev_loop *loop, ev_io *w, int revents)
-{
-    struct xtr_agent *agent = w->data;
-    dataplane_serve(agent->plane);
-    xtr_agent_reconcile_tick(agent);
-}
-
-static void watch_plane(struct xtr_agent *agent)
-{
-    int fd = dataplane_fd(agent->plane);
-    if (fd < 0)
-        return;
-    ev_io_set(&agent->news, fd, EV_READ);
-    ev_io_start(agent->loop, &agent->news);
-}
-
 /* Life */
 
 static void start_watchers(struct xtr_agent *agent)
 {
     ev_prepare_init(&agent->kick, on_kick);
-    ev_init(&agent->news, on_news);
     ev_timer_init(&agent->more, on_more, 0, 0);
     ev_timer_init(&agent->beat, on_beat, 0, 0);
     ev_timer_init(&agent->tick, on_tick, TICK_S, TICK_S);
-    agent->kick.data = agent->news.data = agent->more.data = agent->beat.data = agent->tick.data =
-        agent;
+    agent->kick.data = agent->more.data = agent->beat.data = agent->tick.data = agent;
     xtr_saver_init(&agent->saver, agent->loop, xtr_save_put, agent->config->state_dir, on_saved,
                    agent);
     xtr_store_init(agent);
     ev_timer_start(agent->loop, &agent->tick);
-}
-
-static const struct dp_class *plane_class(const struct xtr_config *config)
-{
-    switch ((enum xtr_plane)config->plane) {
-    case XTR_PLANE_KERNEL:
-        return &dp_kernel;
-    case XTR_PLANE_NULL:
-        return &dp_null;
-    case XTR_PLANE_OVS:
-        break;
-    }
-    return NULL;
-}
-
-static int open_plane(const struct xtr_config *config, struct dp_config *ret_conf,
-                      struct dataplane **ret_plane, char **ret_why)
-{
-    size_t n = 0;
-    *ret_conf = (struct dp_config){.udp_port = config->udp_port};
-    if (!plane_class(config)) {
-        *ret_why = em_strdup("dataplane: ovs is not there yet");
-        return -ENOSYS;
-    }
-    int r = xtr_rloc_find(config, ret_conf->rlocs, &n, ret_why);
-    return r ? r : dataplane_open(plane_class(config), ret_conf, ret_plane, ret_why);
-}
-
-/* The kernel's vxlan devices speak one family, and IPv4 where there is a choice. */
-static void open_cache(struct xtr_agent *agent, const struct dp_config *conf)
-{
-    struct xtr_mapcache_config config = {
-        .node_id = agent->config->node_id,
-        .has_ipv4 = conf->rlocs[0].size == 4,
-        .has_ipv6 = conf->rlocs[0].size == 16,
-        .udp_port = conf->udp_port,
-        .shrink_percent = agent->config->shrink_percent,
-    };
-    agent->cache = xtr_mapcache_new(&config);
-    for (size_t i = 0; i < 2; i++)
-        if (conf->rlocs[i].size)
-            agent->rlocs[agent->n_rlocs++] = (struct em_rloc){
-                .ip = conf->rlocs[i],
-                .encap = EM_ENCAP_VXLAN,
-                .udp_port = conf->udp_port == EM_VXLAN_UDP_PORT ? 0 : conf->udp_port};
 }
 
 static int open_client(struct xtr_agent *agent, char **ret_why)
@@ -668,7 +603,6 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
 {
     struct xtr_agent *agent = em_calloc(1, sizeof *agent);
     struct xtr_saved saved;
-    struct dp_config conf;
     agent->loop = loop;
     agent->config = config;
     agent->start_ms = agent->down_ms = em_now_ms();
@@ -680,11 +614,9 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     start_watchers(agent);
     xtr_agent_reconcile_init(agent);
     xtr_misses_new(agent);
-    int r = open_plane(config, &conf, &agent->plane, ret_why);
+    int r = xtr_agent_open_plane(agent, ret_why);
     if (r)
         goto fail;
-    watch_plane(agent);
-    open_cache(agent, &conf);
     xtr_pump_init(&agent->pump, agent->plane, agent->cache, &agent->ports);
     read_saved(agent, &saved);
     xtr_store_open(agent);
@@ -720,7 +652,6 @@ void xtr_agent_free(struct xtr_agent *agent)
         save_now(agent);
     xtr_store_close(agent);
     ev_clear_pending(agent->loop, &agent->kick);
-    ev_io_stop(agent->loop, &agent->news);
     ev_timer_stop(agent->loop, &agent->more);
     ev_timer_stop(agent->loop, &agent->beat);
     ev_timer_stop(agent->loop, &agent->tick);
@@ -738,7 +669,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     xtr_registrar_fini(&agent->registrar);
     xtr_ports_fini(&agent->ports);
     xtr_mapcache_free(agent->cache);
-    dataplane_close(agent->plane);
+    xtr_agent_close_plane(agent);
     for (size_t i = 0; i < XTR_MAX_PROBLEMS; i++)
         free(agent->problems[i]);
     free(agent->server);
@@ -749,19 +680,4 @@ void xtr_agent_free(struct xtr_agent *agent)
 void xtr_agent_listen(struct xtr_agent *agent, struct xtr_listener *listener)
 {
     em_list_append(&agent->listeners, &listener->item);
-}
-
-int xtr_agent_cleanup(const struct xtr_config *config, char **ret_why)
-{
-    struct dp_config conf;
-    struct dataplane *plane = NULL;
-    int r = open_plane(config, &conf, &plane, ret_why);
-    if (r)
-        return r;
-    while ((r = dataplane_sweep(plane, 0)) > 0)
-        continue;
-    if (r < 0)
-        *ret_why = em_asprintf("cleaning up: %s", em_strerror(r));
-    dataplane_close(plane);
-    return r < 0 ? r : 0;
 }

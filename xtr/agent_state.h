@@ -178,6 +178,10 @@ void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
 void xtr_agent_port_shown(struct xtr_agent *agent, struct xtr_port *port,
                           const struct em_port *record);
 
+/* agent_plane.c: the data plane as configured, and the map-cache for what it can do; the own RLOCs. */
+int xtr_agent_open_plane(struct xtr_agent *agent, char **ret_why);
+void xtr_agent_close_plane(struct xtr_agent *agent);
+
 /* agent_store.c: reads the file of an earlier run, network 0 at once; what it has of a network
  * that has just been opened, and returns where its feed goes on; all networks are open. */
 void xtr_store_init(struct xtr_agent *agent);

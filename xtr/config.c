@@ -29,6 +29,15 @@ static const struct em_config_choice planes[] = {
     {0},
 };
 
+static const struct em_config_choice encaps[] = {
+    {"vxlan", EM_ENCAP_VXLAN},
+    {"geneve", EM_ENCAP_GENEVE},
+    {"gre", EM_ENCAP_GRE},
+    {0},
+};
+
+static const struct em_config_choice port_securities[] = {{"on", 0}, {"off", 1}, {0}};
+
 static int check_ident(const char *text, char *why)
 {
     return em_ident_check(text, why);
@@ -65,7 +74,7 @@ static int check_ovs_db(const char *text, char *why)
 
 static int check_datapath_type(const char *text, char *why)
 {
-    if (!*text || !strcmp(text, "system") || !strcmp(text, "netdev"))
+    if (!strcmp(text, "system") || !strcmp(text, "netdev"))
         return 0;
     snprintf(why, EM_CONFIG_WHY, "expected system or netdev, got \"%.80s\"", text);
     return -EINVAL;
@@ -162,16 +171,21 @@ static const struct em_config_option options[] = {
     {"dataplane", EM_CONFIG_CHOICE, CONF(plane), .choices = planes,
      .help = "What forwards on this host: the Linux kernel; ovs, Open vSwitch; or null, which "
              "installs nothing, for monitoring and for measuring."},
+    {"encapsulation", EM_CONFIG_CHOICE, CONF(encap), .choices = encaps,
+     .help = "That frames to this node are to be sent in; geneve and gre with dataplane: ovs."},
     {"ovs.bridge", EM_CONFIG_STRING, CONF(ovs_bridge), .fallback = "br-int", .max = 15,
      .help = "The bridge that ports are plugged into; it is made if it is not there."},
     {"ovs.db", EM_CONFIG_STRING, CONF(ovs_db), .fallback = "unix:/run/openvswitch/db.sock",
      .max = 112, .check = check_ovs_db, .help = "Where Open vSwitch's database is served."},
     {"ovs.run_dir", EM_CONFIG_STRING, CONF(ovs_run_dir), .fallback = "/run/openvswitch", .max = 80,
      .help = "Where Open vSwitch has the bridge's socket, BRIDGE.mgmt."},
-    {"ovs.datapath_type", EM_CONFIG_STRING, CONF(ovs_datapath_type), .fallback = "",
+    {"ovs.datapath_type", EM_CONFIG_STRING, CONF(ovs_datapath_type),
      .check = check_datapath_type,
      .help = "Of the bridge: system, that of Linux, or netdev, in userspace; by default as it is, "
              "and system for a new one."},
+    {"ovs.port_security", EM_CONFIG_CHOICE, CONF(is_ovs_open), .choices = port_securities,
+     .help = "on: a guest sends from the MAC of its port, and if that has addresses, from these; "
+             "off: from any."},
     {"ovs.ports", EM_CONFIG_BOOL, CONF(has_ovs_ports),
      .help =
          "Interfaces of the bridge with external_ids:iface-id become ports even where something "
@@ -237,6 +251,8 @@ static int check_config(const void *conf, char *key, char *why)
         snprintf(why, EM_CONFIG_WHY, "expected all of tls.ca, tls.cert and tls.key, or none");
         return -EINVAL;
     }
+    if (c->encap != EM_ENCAP_VXLAN && c->plane != XTR_PLANE_OVS)
+        return complain(key, why, "expected vxlan, or dataplane: ovs", "encapsulation", 0);
     struct em_ip a, b;
     if (c->n_rlocs == 2 && !em_ip_parse(c->rlocs[0], &a, NULL) &&
         !em_ip_parse(c->rlocs[1], &b, NULL) && a.size == b.size)

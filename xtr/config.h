@@ -46,6 +46,8 @@ struct xtr_config {
     size_t n_rlocs;
     uint16_t udp_port;
     int plane;          /* enum xtr_plane */
+    int encap;       /* enum em_encap */
+    int is_ovs_open; /* no port security */
     bool has_ovs_ports; /* interfaces of the OVS bridge become ports, whatever forwards */
     char *ovs_bridge, *ovs_db, *ovs_run_dir;
     char *ovs_datapath_type; /* "": as the bridge is */

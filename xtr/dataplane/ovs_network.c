@@ -313,6 +313,21 @@ static bool is_underlay(const struct dp *dp, const char *device)
     return false;
 }
 
+/* A port that is down loses what is sent to it; one that cannot be set up is shown by its
+ * carrier. */
+static void set_device_up(const char *device)
+{
+    struct ifreq request = {0};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", device);
+    if (ioctl(fd, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP)) {
+        request.ifr_flags |= IFF_UP;
+        (void)ioctl(fd, SIOCSIFFLAGS, &request);
+    }
+    close(fd);
+}
+
 /* Onto the bridge, if it is not there yet; 'ret_is_ours' says whether it goes with the port. */
 static int plug(struct dp *dp, const struct dp_op *op, bool *ret_is_ours)
 {
@@ -320,17 +335,19 @@ static int plug(struct dp *dp, const struct dp_op *op, bool *ret_is_ours)
     char *why = NULL;
 
     *ret_is_ours = false;
-    if (ovs_number(dp, op->device))
-        return 0;
+    int r = dp->has_port_news ? ovs_read_ports(dp) : 0;
+    if (r || ovs_number(dp, op->device))
+        return r;
     if (op->is_borrowed || !if_nametoindex(op->device))
         return -ENODEV;
     if (has_master(op->device) || is_underlay(dp, op->device))
         return -EBUSY;
-    int r = add_ports(dp, &port, 1, &why);
+    r = add_ports(dp, &port, 1, &why);
     free(why);
     if (r)
         return r == -EEXIST ? -EBUSY : r;
     *ret_is_ours = port.is_ours;
+    set_device_up(op->device);
     return port.ofport ? ovs_read_ports(dp) : -ENODEV;
 }
 
@@ -392,6 +409,7 @@ static int unplug(struct dp *dp, const char *device)
         r = ovs_bridge_del_ports(db, dp->bridge, &device, 1, &why);
     ovsdb_close(db);
     free(why);
+    dp->has_port_news = true;
     return r;
 }
 

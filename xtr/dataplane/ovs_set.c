@@ -2,10 +2,13 @@
 #include "ovs.h"
 
 #include "base/mem.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define MOST_TARGETS 64
 
@@ -32,6 +35,18 @@ static void delete_group(struct dp *dp, uint32_t group_id)
                      0);
 }
 
+/* A tunnel in userspace drops packets until the switch has seen the underlay's ARP or ND for their
+ * way: this host's own question for it is made before the first guest's packet comes. */
+static void ask_for_way(const struct dp_target *target)
+{
+    enum { DISCARD = 9 }; /* RFC 863 */
+    struct sockaddr_storage name;
+    socklen_t size = em_socket_name(&target->ip, DISCARD, &name);
+    int fd = socket(name.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    (void)!sendto(fd, NULL, 0, MSG_DONTWAIT, (struct sockaddr *)&name, size);
+    close(fd);
+}
+
 static int make_buckets(struct dp *dp, const struct dp_set *set, struct em_buf *ret_buckets)
 {
     struct em_buf actions;
@@ -45,6 +60,7 @@ static int make_buckets(struct dp *dp, const struct dp_set *set, struct em_buf *
         free(why);
         em_buf_take(&actions, em_buf_size(&actions));
         ovs_to_target(dp, &actions, target);
+        ask_for_way(target);
         of_put_bucket(ret_buckets, set->n_targets > 1 ? target->weight : 0, &actions);
     }
     em_buf_fini(&actions);

@@ -30,7 +30,9 @@ struct claim {
     uint64_t given;     /* hash of the wish that the agent was given; 0: none */
 
     enum record_state record_state;
-    uint64_t ask_ms; /* how long until it is asked for again */
+    uint64_t
+        again_ms; /* there is none: it is asked for again then, since somebody may register it, */
+    uint64_t ask_ms; /* and next time after so long */
     struct xtr_ovs_record record;
 
     bool is_attached;  /* by us */
@@ -333,6 +335,8 @@ void xtr_ovs_record(struct xtr_ovs *ovs, const struct em_port_id *id, const stru
     xtr_ovs_record_fini(&claim->record);
     if (record)
         xtr_ovs_record_init(&claim->record, record, network);
+    claim->again_ms = now_ms + claim->ask_ms;
+    claim->ask_ms = claim->ask_ms * 2 < MAX_ASK_MS ? claim->ask_ms * 2 : MAX_ASK_MS;
     claim->record_state = ANSWERED;
     set_due(ovs, claim);
 }
@@ -397,17 +401,14 @@ void xtr_ovs_refused(struct xtr_ovs *ovs, const struct em_port_id *id, const cha
 
 /* Steps */
 
+static bool is_record_missing(const struct claim *claim)
+{
+    return !claim->record.network && xtr_ovs_needs_record(claim->winner->interface);
+}
+
 static char *no_ofport(const struct ovs_interface *interface)
 {
     return em_strdup(interface->error ? interface->error : "no OpenFlow port yet");
-}
-
-/* Somebody may register it yet. */
-static void ask_later(struct xtr_ovs *ovs, struct claim *claim, uint64_t now_ms)
-{
-    claim->record_state = NOT_ASKED;
-    set_due_at(ovs, claim, now_ms + claim->ask_ms);
-    claim->ask_ms = claim->ask_ms * 2 < MAX_ASK_MS ? claim->ask_ms * 2 : MAX_ASK_MS;
 }
 
 static enum xtr_ovs_step attach(struct xtr_ovs *ovs, struct claim *claim, uint64_t now_ms,
@@ -421,8 +422,8 @@ static enum xtr_ovs_step attach(struct xtr_ovs *ovs, struct claim *claim, uint64
         set_problem(claim,
                     em_asprintf("port %s on %.64s: %s", id_text(claim), interface->name, problem));
         free(problem);
-        if (!claim->record.network && xtr_ovs_needs_record(interface))
-            ask_later(ovs, claim, now_ms);
+        if (is_record_missing(claim))
+            set_due_at(ovs, claim, claim->again_ms);
         return XTR_OVS_NONE;
     }
     uint64_t hash = xtr_ovs_wish_hash(&action->wish);
@@ -456,12 +457,13 @@ static enum xtr_ovs_step look_at(struct xtr_ovs *ovs, struct claim *claim, uint6
         return leave(ovs, claim, action);
     if (claim->is_foreign || (claim->is_detached && claim->winner->is_spent))
         return XTR_OVS_NONE;
+    if (is_record_missing(claim) && now_ms >= claim->again_ms && claim->record_state == ANSWERED)
+        claim->record_state = NOT_ASKED;
     if (xtr_ovs_needs_record(claim->winner->interface) && claim->record_state != ANSWERED) {
+        bool is_asked = claim->record_state == ASKED;
         action->wish = (struct xtr_wish){.id = claim->id};
-        if (claim->record_state == ASKED)
-            return XTR_OVS_NONE;
         claim->record_state = ASKED;
-        return XTR_OVS_ASK;
+        return is_asked ? XTR_OVS_NONE : XTR_OVS_ASK;
     }
     return attach(ovs, claim, now_ms, action);
 }

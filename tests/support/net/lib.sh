@@ -8,6 +8,8 @@
 #                         │ t-NAME (veth end; the "tap")
 #                        NAME           a "VM": eth0 with its own MAC and addresses
 #
+# PLANE=ovs gives every hypervisor an Open vSwitch (ovs.sh) in place of the kernel's bridges.
+#
 # Sourced with MAPSERVER, XTR and MAPCTL naming the programs.  Namespaces are called
 # $T<host>; files live in $DIR.  Everything waits on conditions, never on time.  Where
 # PAUSE=1, a scene stays until Enter is pressed.
@@ -21,7 +23,12 @@
 # A story calls it some hundred times, and an instrumented one takes ten times as long.
 MAPCTL=${EIDMAP_MAPCTL:-$MAPCTL}
 : "${BITS:=24}" # of the IPv4 underlay
+: "${PLANE:=kernel}"
 : "${SERVERS:=}" # that xTRs are given, where it is not the one
+
+if [ "$PLANE" = ovs ]; then
+    . "$(dirname "$0")/../support/net/ovs.sh"
+fi
 
 # ------------------------------------------------------------------ small words
 
@@ -94,6 +101,7 @@ require() {
 
 scene_open() {
     require
+    [ "$PLANE" = kernel ] || ovs_require
     DIR=$(mktemp -d "/tmp/$T.XXXXXX")
     trap scene_close EXIT
     trap 'exit 130' INT TERM HUP
@@ -193,7 +201,7 @@ daemons_end() {
         code=0
         daemon_end "$name" TERM || code=$?
         case $name:$code in
-        cap-*:* | ping*:* | *:0) ;;
+        cap-*:* | ping*:* | ovsdb-*:143 | vswitchd-*:143 | *:0) ;;
         *) echo "FAILED: $name ended with $code" >&2 && bad=1 ;;
         esac
     done
@@ -213,6 +221,7 @@ underlay_host() {
     ip -n "$T$1" link set eth0 up
     ip -n "$T$1" address add "10.0.0.$2/$BITS" dev eth0
     ip -n "$T$1" address add "fd00::$2/64" dev eth0 nodad
+    [ "$PLANE" = kernel ] || no_offload "$1" eth0
     : >"$DIR/$1.log"
 }
 
@@ -336,6 +345,10 @@ lives_at() {
 # NAME N [LINES]: makes hypervisor NAME with 10.0.0.N and fd00::N and starts its xTR.
 # LINES are further configuration; FAMILY=6 puts RLOC and map server on IPv6.
 xtr_open() {
+    if [ "$PLANE" = ovs ]; then
+        ovs_xtr_open "$@"
+        return
+    fi
     "$MAPCTL" --pki "$DIR/pki" pki node "$1" >/dev/null
     underlay_host "$1" "$2"
     xtr_configure "$@"
@@ -440,6 +453,7 @@ vm_address() {
     echo "--mac $2" >"$DIR/$name.vm"
     shift 2
     ip -n "$T$name" link set eth0 addrgenmode none mtu "${VM_MTU:-1450}" up
+    [ "$PLANE" = kernel ] || no_offload "$name" eth0
     for a; do
         echo "--ip $a" >>"$DIR/$name.vm"
         case $a in
@@ -482,13 +496,25 @@ vm_twin() {
 cached() { xtr_json "$1" '[.[] | select(.kind == "port")] | length' cache; }
 
 # HV ADDRESS: its kernel answers for the address.
-knows() { on "$1" ip neigh show "$2" proto 225 | grep -q lladdr; }
+knows() {
+    if [ "$PLANE" = ovs ]; then
+        ofctl "$1" dump-flows table=110 | grep -qE "(arp_tpa|nd_target)=$2,.*xreg1"
+    else
+        on "$1" ip neigh show "$2" proto 225 | grep -q lladdr
+    fi
+}
 
 # HV NAME: of the counter "n_NAME" in its status.
 misses() { xtr_json "$1" ".n_$2" status; }
 
 # HV VM: the agent reads what the VM's network does not know.
-has_miss_port() { on "$1" ip link show master "$(bridge_of "$1" "$2")" | grep -q ': emt.*LOWER_UP'; }
+has_miss_port() {
+    if [ "$PLANE" = ovs ]; then
+        ofctl "$1" dump-flows table=120 | grep -q CONTROLLER
+    else
+        on "$1" ip link show master "$(bridge_of "$1" "$2")" | grep -q ': emt.*LOWER_UP'
+    fi
+}
 
 # FROM ADDRESS: one ping, which must not be lost; its time in ms.
 first_ping() {
