@@ -74,12 +74,24 @@ not ctl port remove vm || fail "a port with children was removed"
 xtr hv2 detach c >/dev/null
 not port_has_phase hv1 c refused || fail "hv1 lost the child"
 
-# The log's index, when nobody writes.
+# What status shows of the log is some milliseconds old: N is its last index, and stays it.
 applied() { ctl_json .applied status; }
+has_applied() { [ "$(applied)" = "$1" ]; }
+is_settled() {
+    before=$(applied)
+    sleep 0.3
+    has_applied "$before"
+}
+one_entry() {
+    soon "$1 is an entry of the log" has_applied $((before + 1))
+    ping_more 30
+    has_applied $((before + 1)) || fail "$1 took $(($(applied) - before)) entries of the log"
+}
+
 ping_start a $IP4 0.01
-before=$(applied)
+soon "nobody writes" is_settled
 vm_attach vm hv2 blue
-[ "$(applied)" = $((before + 1)) ] || fail "the move took $(($(applied) - before)) entries of the log"
+one_entry "the move"
 must "the VM is at hv2" lives_at blue 192.168.7.2 hv2
 must "its child is, too" lives_at red $IP4 hv2
 soon "hv2 has the child" port_has_phase hv2 c installed
@@ -89,6 +101,22 @@ soon "hv1 has let go" not takes_tag hv1 101
 [ -z "$(port_phase hv1 c)" ] || fail "hv1 still has the child: $(xtr hv1 ports)"
 reached
 xtrs_agree hv1 hv2 hv3
+
+ctl port move vm --to hv1 --prepare >/dev/null
+vm_attach vm hv1 blue --pending
+soon "the child is pending, too" port_has_phase hv1 c pending
+must "and still at hv2" port_has_phase hv2 c installed
+ping_start a $IP4 0.01
+soon "nobody writes" is_settled
+ctl port move vm --activate >/dev/null
+one_entry "the activation"
+soon "hv1 has the child" port_has_phase hv1 c installed
+ping_stop
+shown "a live migration takes the container along; $lost of $((answered + lost)) pings lost"
+soon "hv2 has let go" not takes_tag hv2 101
+vm_attach vm hv2 blue
+soon "hv2 has the child" port_has_phase hv2 c installed
+reached
 
 for signal in TERM KILL; do
     ping_start a $IP4 0.01
