@@ -23,6 +23,7 @@ struct xtr_found {
     struct em_eid ip;  /* that was asked for, or the port's first; kind EM_EID_NONE: none */
     bool is_local;
     char device[IFNAMSIZ]; /* local */
+    uint16_t vlan;         /* of a child, else 0 */
     bool is_any_local;     /* and no instance of it is attached here, or it is_local */
     size_t n_places;
     struct xtr_found_place places[XTR_SET_LOCATIONS];

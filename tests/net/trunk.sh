@@ -66,6 +66,10 @@ soon "tcpdump listens" grep -q 'listening on' "$DIR/cap-tag.log"
 ping_well a $IP4
 soon "the container's frames are tagged" grep -qE 'vlan 101.* echo reply' "$DIR/cap-tag.log"
 capture_stop tag
+xtr hv1 trace red 192.168.8.1 --from c >"$DIR/trace.out" ||
+    fail "the way of the container's frames is wrong: $(cat "$DIR/trace.out")"
+xtr hv1 trace red $IP4 >"$DIR/trace.out" || fail "the way to it is wrong: $(cat "$DIR/trace.out")"
+grep -q 'receiver.*tag 101' "$DIR/trace.out" || fail "no tag: $(cat "$DIR/trace.out")"
 shown "a container behind tag 101 of a VM is reached over IPv4 and IPv6"
 
 not ctl port move c --to hv2 || fail "a child was moved alone"
