@@ -90,9 +90,8 @@ static void tell_stranded(const struct xtr_agent *agent, const struct em_feed *p
         const struct em_change *change = &page->changes[i];
         if (change->object == EM_OBJECT_NODE && !change->is_gone &&
             xtr_mapcache_is_stranded(agent->cache, change->node->id))
-            em_warn_limited(
-                "node %s has no %s RLOC for vxlan: its ports are out of reach from here",
-                change->node->id, xtr_agent_family(agent));
+            em_warn_limited("node %s has no %s: its ports are out of reach from here",
+                            change->node->id, xtr_agent_reach(agent));
     }
 }
 

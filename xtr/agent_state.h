@@ -249,6 +249,6 @@ void xtr_arrivals_close(struct xtr_agent *agent);
 
 /* agent_view.c: for messages; the text in static storage. */
 const char *xtr_agent_id_text(const struct em_port_id *id);
-const char *xtr_agent_family(const struct xtr_agent *agent);
+const char *xtr_agent_reach(const struct xtr_agent *agent);
 
 #endif

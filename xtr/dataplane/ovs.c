@@ -171,7 +171,7 @@ static int set_up(struct dp *dp, const struct dp_config *config, char **ret_why)
         return r;
     r = dial(dp);
     if (r == 0)
-        r = ovs_make_tunnel(dp, config->encap, config->udp_port, ret_why);
+        r = ovs_make_tunnel(dp, config->encap, 0, ret_why);
     if (r == 0)
         r = ovs_adopt(dp);
     if (r == 0) {
