@@ -136,6 +136,7 @@ static void look_again(struct xtr_agent *agent, struct xtr_port *port, const str
     if (!xtr_port_is_as_wished(port, wish) || port->is_refused)
         return;
     xtr_agent_leave_plane(agent, port);
+    xtr_port_replugged(port);
     xtr_agent_kick(agent);
 }
 
@@ -145,18 +146,21 @@ static void attach(struct xtr_plugs *plugs, const struct xtr_ovs_action *action)
     const struct xtr_port *port;
     char why[EM_ADDR_WHY] = "";
     struct xtr_port *old = xtr_ports_find(&agent->ports, &action->wish.id);
-    if (old && (is_anothers(old) || (old->is_refused && !action->is_fresh))) {
+    if (old && is_anothers(old)) {
         xtr_ovs_port(plugs->source, &old->id, old);
         return;
     }
     if (old && action->is_fresh)
         look_again(agent, old, &action->wish);
     int r = xtr_agent_attach(agent, &action->wish, &port, why);
-    if (r)
+    if (r) {
         xtr_ovs_refused(plugs->source, &action->wish.id, why[0] ? why : em_strerror(r),
                         em_now_ms());
-    else
-        xtr_ovs_port(plugs->source, &port->id, port);
+        return;
+    }
+    if (old && !action->is_fresh) /* another wish, but what this node holds is what it held */
+        xtr_port_restore(old, old->epoch);
+    xtr_ovs_port(plugs->source, &port->id, port);
 }
 
 static void on_port(void *aux, const struct em_port_id *id, const struct xtr_port *port)

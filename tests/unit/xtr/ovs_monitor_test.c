@@ -168,6 +168,16 @@ Test(ovs_monitor, ports_come_and_go_by_differences)
     shows("");
 }
 
+Test(ovs_monitor, a_port_of_several_interfaces_loses_one)
+{
+    show_all();
+    shows("+tapA ");
+    cr_assert_eq(update("\"Port\":{" ROW_PORT(PORT_A, "modify", ONE(TAP_B)) "}"), 0);
+    shows("+tapB ");
+    cr_assert_eq(update("\"Port\":{" ROW_PORT(PORT_A, "modify", ONE(TAP_A)) "}"), 0);
+    shows("-tapA ");
+}
+
 Test(ovs_monitor, an_interface_that_is_deleted_has_left_with_its_name)
 {
     show_all();
@@ -186,11 +196,11 @@ Test(ovs_monitor, a_bridge_may_go_and_come_again)
     cr_assert_eq(update("\"Bridge\":{\"" BRIDGE "\":{\"delete\":null}}"), 0);
     shows("-tapA ");
     cr_assert(!ovs_rows_has_bridge(ovs_monitor_rows(monitor)));
-    cr_assert_eq(update(
-                     "\"Bridge\":{\"" UUID(9) "\":{\"insert\":{\"name\":\"br-int\",\"ports\":" ONE(
-                         PORT_B) "}},\"" UUID(8) "\":{\"insert\":{\"name\":\"br-ex\","
-                                                 "\"ports\":" ONE(PORT_A) "}}}"),
-                 0);
+    cr_assert_eq(
+        update("\"Bridge\":{\"" UUID(9) "\":{\"insert\":{\"name\":\"br-int\",\"ports\":" ONE(
+            PORT_B) "}},\"" UUID(8) "\":{\"insert\":{\"name\":\"br-ex\","
+                                    "\"ports\":" ONE(PORT_A) "}}}"),
+        0);
     shows("+tapB ");
 }
 
