@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "eidmap/error.h"
 #include "net/socket.h"
+#include "ovs/rpc.h"
 #include "ovs/stream.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 #define OUT_LIMIT   (64u << 20) /* a server that takes nothing is left */
 #define PAUSE_S     0.1
 #define MAX_PAUSE_S 3.2
+#define PATIENCE_S  5.0
 
 struct ovs_client {
     struct ev_loop *loop;
@@ -27,6 +29,8 @@ struct ovs_client {
     ev_io in, out;
     ev_timer again;
     double pause_s;
+    ev_timer silence; /* begins anew with all that comes */
+    bool is_asked;    /* whether it is there */
     struct ovs_stream stream;
     struct em_buf bytes; /* to be sent */
 };
@@ -37,6 +41,8 @@ static void disconnect(struct ovs_client *client)
 {
     ev_io_stop(client->loop, &client->in);
     ev_io_stop(client->loop, &client->out);
+    ev_timer_stop(client->loop, &client->silence);
+    client->is_asked = false;
     if (client->fd >= 0)
         close(client->fd);
     client->fd = -1;
@@ -88,12 +94,24 @@ static void connect_now(struct ovs_client *client)
     ev_io_set(&client->in, client->fd, EV_READ);
     ev_io_set(&client->out, client->fd, EV_WRITE);
     ev_io_start(client->loop, &client->in);
+    ev_timer_again(client->loop, &client->silence);
     send_message(client, ovs_monitor_up(client->monitor));
 }
 
 static void on_again(struct ev_loop *loop, ev_timer *w, int revents)
 {
     connect_now(w->data);
+}
+
+static void on_silence(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct ovs_client *client = w->data;
+    if (client->is_asked) {
+        break_off(client, "ovsdb-server does not answer");
+        return;
+    }
+    client->is_asked = true;
+    send_message(client, ovs_rpc_request("echo", 0, json_array()));
 }
 
 /* Messages */
@@ -143,6 +161,8 @@ static void on_readable(struct ev_loop *loop, ev_io *w, int revents)
         break_off(client, n ? em_strerror(-errno) : "ovsdb-server has closed the connection");
         return;
     }
+    client->is_asked = false;
+    ev_timer_again(loop, &client->silence);
     ovs_stream_append(&client->stream, bytes, (size_t)n);
     take_messages(client);
 }
@@ -210,9 +230,18 @@ struct ovs_client *ovs_client_new(struct ev_loop *loop, const char *remote, cons
     ev_init(&client->in, on_readable);
     ev_init(&client->out, on_writable);
     ev_timer_init(&client->again, on_again, 0, 0);
-    client->in.data = client->out.data = client->again.data = client;
+    ev_init(&client->silence, on_silence);
+    client->silence.repeat = PATIENCE_S;
+    client->in.data = client->out.data = client->again.data = client->silence.data = client;
     ev_timer_start(loop, &client->again);
     return client;
+}
+
+void ovs_client_set_patience(struct ovs_client *client, double seconds)
+{
+    client->silence.repeat = seconds;
+    if (ev_is_active(&client->silence))
+        ev_timer_again(client->loop, &client->silence);
 }
 
 void ovs_client_free(struct ovs_client *client)
