@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TURN_STEPS 256
+#define TURN_STEPS 64
 #define MAX_ASKED  256 /* port-ids in one request */
 #define MAX_MARKS  64  /* in one transaction */
 
@@ -150,9 +150,13 @@ static void attach(struct xtr_plugs *plugs, const struct xtr_ovs_action *action)
         xtr_ovs_port(plugs->source, &old->id, old);
         return;
     }
-    if (old && action->is_fresh)
-        look_again(agent, old, &action->wish);
-    int r = xtr_agent_attach(agent, &action->wish, &port, why);
+    struct xtr_wish wish = action->wish;
+    if (old &&
+        !action->is_fresh) /* a guest that has arrived is here, whatever still says pending */
+        wish.is_pending &= old->is_pending;
+    else if (old)
+        look_again(agent, old, &wish);
+    int r = xtr_agent_attach(agent, &wish, &port, why);
     if (r) {
         xtr_ovs_refused(plugs->source, &action->wish.id, why[0] ? why : em_strerror(r),
                         em_now_ms());

@@ -120,6 +120,27 @@ soon "hv1 still knows" port_has_phase hv1 a refused
 must "a is on hv2" at hv2 192.168.7.1
 shown "a tap that was left behind does not bring the port back"
 
+# d migrates live: its interface at hv2 is there before the guest.
+vm d2 hv2 02:00:00:00:00:04 192.168.7.4
+ovs_plug d2 hv2 iface-id=d eidmap-network=red eidmap-ips=192.168.7.4 eidmap-pending=true
+soon "d is pending at hv2" port_has_phase hv2 d pending
+must "d is at hv1 as before" at hv1 192.168.7.4
+must "the new interface is not marked" not is_marked hv2 d2
+on d2 sysctl -qw net.ipv4.conf.eth0.arp_notify=1
+# Gratuitous ARP, as Linux says it when a device comes up; it may come before the agent listens.
+announces_until() {
+    ip -n "${T}d2" link set eth0 down
+    ip -n "${T}d2" link set eth0 up
+    "$@"
+}
+soon "when the guest announces itself it is there" announces_until at hv2 192.168.7.4
+soon "and marked" is_marked hv2 d2
+soon "hv1 knows" port_has_phase hv1 d refused
+vsctl hv2 set Interface t-d2 'external_ids:eidmap-ips="192.168.7.4 192.168.7.44"'
+soon "an address more does not make it pending again" at hv2 192.168.7.44
+must "it is installed" port_has_phase hv2 d installed
+shown "a live migration ends when the guest is heard"
+
 ovs_unplug a hv1
 soon "it goes" not has_port hv1 a
 must "a is on hv2" at hv2 192.168.7.1
