@@ -1,13 +1,14 @@
 #!/bin/sh
 # What is plugged into Open vSwitch is on the map, without anybody who says so to the agent.
 #
-#      hv1                     hv2
+#      hv1                     hv2, dataplane: null
 #     br-int: t-a t-b         br-int: t-c         192.168.7.1 and so on
 # shellcheck shell=dash source=../support/net/lib.sh source=../support/net/ovs.sh
 . "$(dirname "$0")/../support/net/lib.sh"
 . "$(dirname "$0")/../support/net/ovs.sh"
 set -eu
-OVS_PLANE=null
+
+has_flow() { ofctl "$1" dump-flows --names --no-stats | grep -q "in_port=\"\?t-$2\"\?[ ,]"; }
 
 at() { [ "$(where red "$2" 2>/dev/null | cut -d: -f1)" = "$1" ]; }
 nowhere() { ! where red "$1" 2>/dev/null | grep -q hv; }
@@ -21,15 +22,21 @@ server_open
 no_offload ms eth0
 ctl network add red --subnet 192.168.7.0/24 >/dev/null
 for n in 1 2; do
-    ovs_xtr_open hv$n $n
-    vsctl hv$n --may-exist add-br br-int -- set Bridge br-int datapath_type=netdev
+    plane=ovs
+    [ $n = 1 ] || plane=null
+    OVS_PLANE=$plane ovs_xtr_open hv$n $n
 done
+must "hv1 has made the bridge" [ "$(vsctl hv1 get Bridge br-int external_ids:eidmap)" = hv1 ]
+soon "hv2 says that it has none" has_problem hv2 'has no bridge br-int'
+vsctl hv2 add-br br-int -- set Bridge br-int datapath_type=netdev
+soon "and when it has one, no more" not has_problem hv2 'has no bridge'
 
 vm a hv1 02:00:00:00:00:01 192.168.7.1
 ovs_plug a hv1 eidmap-network=red eidmap-ips=192.168.7.1
 soon "a is on the map" at hv1 192.168.7.1
 soon "a is installed" port_has_phase hv1 a installed
 soon "that is marked on its interface" is_marked hv1 a
+must "its flows stand then" has_flow hv1 a
 must "with the time" [ "$(external_id hv1 a eidmap-installed-ts)" -gt 1600000000000 ]
 must "its source is said" [ "$(xtr_json hv1 '.[] | select(.id == "a") | .source' ports)" = ovs ]
 shown "an interface with iface-id, network and addresses is a port"
@@ -76,6 +83,7 @@ n_before=$(n_installed)
 ovs_plug a hv1 eidmap-network=red eidmap-ips=192.168.7.1
 soon "it is installed again" is_installed_again
 soon "a is marked, now that it is" is_marked hv1 a
+must "and its flows are those of the new port" has_flow hv1 a
 must "without being detached" not told hv1 'port a: detached'
 shown "what is plugged anew is installed anew"
 
