@@ -131,7 +131,7 @@ static void clear(struct ovs_interface *interface)
     clear_ids(interface);
     free(interface->error);
     interface->error = NULL;
-    interface->has_mac = interface->is_up = false;
+    interface->has_mac = false;
     interface->ofport = 0;
 }
 
@@ -286,18 +286,14 @@ static void take_ids(struct ovs_interface *interface, const json_t *map)
         change_id(interface, key, value);
 }
 
-static void take_link_state(struct ovs_interface *interface, const json_t *value)
-{
-    const char *text = ovs_datum_text(value);
-    interface->is_up = text && !strcmp(text, "up");
-}
-
 static const struct {
     const char *name;
     void (*take)(struct ovs_interface *interface, const json_t *value);
 } columns[] = {
-    {"ofport", take_ofport},         {"mac_in_use", take_mac},   {"error", take_error},
-    {"link_state", take_link_state}, {"external_ids", take_ids},
+    {"ofport", take_ofport},
+    {"mac_in_use", take_mac},
+    {"error", take_error},
+    {"external_ids", take_ids},
 };
 #define N_COLUMNS (sizeof columns / sizeof columns[0])
 

@@ -27,7 +27,6 @@ struct ovs_interface {
     uint16_t ofport; /* 0: none yet, or none to be had, or the bridge's own */
     bool has_mac;
     uint8_t mac[EM_MAC_SIZE]; /* mac_in_use */
-    bool is_up;               /* link_state */
     char *error;              /* NULL: none */
     struct ovs_pair *ids;     /* external_ids */
     size_t n_ids;

@@ -131,6 +131,32 @@ Test(ovs_client, a_port_is_seen_as_it_is_plugged_and_unplugged)
     cr_assert_eq(n_left, 1);
 }
 
+/* Of the key; a value that makes any message with it a large one. */
+static bool pad(const char *key)
+{
+    return ovs_vsctl_ok(
+        ovs, "set Interface tap0 external_ids:%s=$(head -c 70000 /dev/zero | tr '\\0' x)", key);
+}
+
+static bool has_news(void)
+{
+    const struct ovs_interface *tap = tap0();
+    return tap && ovs_interface_id(tap, "news");
+}
+
+Test(ovs_client, large_messages_come_in_their_order)
+{
+    plug();
+    cr_assert(pad("old"));
+    until(is_synced, "synced");
+    cr_assert_eq(strlen(ovs_interface_id(tap0(), "old")), 70000);
+    cr_assert(pad("new"));
+    cr_assert(ovs_vsctl_ok(ovs, "set Interface tap0 external_ids:news=1"));
+    until(has_news, "small news behind large ones");
+    cr_assert_eq(strlen(ovs_interface_id(tap0(), "new")), 70000);
+    cr_assert_eq(n_down, 0);
+}
+
 Test(ovs_client, what_stands_is_shown_before_it_is_synced)
 {
     plug();
