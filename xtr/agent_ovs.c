@@ -151,11 +151,10 @@ static void attach(struct xtr_plugs *plugs, const struct xtr_ovs_action *action)
         return;
     }
     struct xtr_wish wish = action->wish;
-    if (old &&
-        !action->is_fresh) /* a guest that has arrived is here, whatever still says pending */
-        wish.is_pending &= old->is_pending;
-    else if (old)
+    if (old && action->is_fresh)
         look_again(agent, old, &wish);
+    else if (old) /* a guest that has arrived is here, whatever still says pending */
+        wish.is_pending &= old->is_pending;
     int r = xtr_agent_attach(agent, &wish, &port, why);
     if (r) {
         xtr_ovs_refused(plugs->source, &action->wish.id, why[0] ? why : em_strerror(r),
@@ -209,13 +208,22 @@ static json_t *mark_op(const struct xtr_ovs_mark *mark)
     return ovs_op_mutate("Interface", where, mutations);
 }
 
+static bool has_changed_any(const json_t *results)
+{
+    json_int_t n = 0;
+    for (size_t i = 0; i < json_array_size(results); i++)
+        n += json_integer_value(json_object_get(json_array_get(results, i), "count"));
+    return n > 0;
+}
+
+/* Without an effect it is tried again with the next tick, not at once. */
 static void on_marked(void *aux, int err, const json_t *results, const char *why)
 {
     struct xtr_plugs *plugs = aux;
     plugs->is_marking = false;
     if (err && err != -ECONNRESET)
         em_warn_limited("what is installed cannot be marked in Open vSwitch's database: %s", why);
-    else
+    else if (!err && has_changed_any(results))
         xtr_agent_kick(plugs->agent);
 }
 

@@ -478,7 +478,8 @@ int ovs_rows_update(struct ovs_rows *rows, const json_t *updates, bool is_all)
     }
     if (is_all && !r)
         drop_stale(rows);
-    show_dirty(rows);
+    if (!r)
+        show_dirty(rows);
     return r;
 }
 

@@ -321,6 +321,23 @@ Test(ovs_monitor, probes_are_answered_at_any_time)
     cr_assert(json_is_array(json_object_get(request, "result")));
 }
 
+Test(ovs_monitor, half_of_a_malformed_pass_takes_nothing_away)
+{
+    show_all();
+    shows("+tapA ");
+    ovs_monitor_down(monitor);
+    json_decref(request);
+    request = ovs_monitor_up(monitor);
+    cr_assert_eq(take_all(false, ROW_BRIDGE("initial", ONE(PORT_B)) ",\"Port\":7"), -EBADMSG);
+    shows("");
+    cr_assert(tap_a());
+    ovs_monitor_down(monitor);
+    json_decref(request);
+    request = ovs_monitor_up(monitor);
+    show_all();
+    shows("+tapA ");
+}
+
 Test(ovs_monitor, malformed_updates_are_refused_and_all_is_asked_for_again)
 {
     static const char *const bad[] = {
@@ -337,7 +354,9 @@ Test(ovs_monitor, malformed_updates_are_refused_and_all_is_asked_for_again)
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         show_all();
+        seen[0] = '\0';
         cr_assert_eq(update(bad[i]), -EBADMSG, "%s", bad[i]);
+        shows("");
         ovs_monitor_down(monitor);
         json_decref(request);
         request = ovs_monitor_up(monitor);
