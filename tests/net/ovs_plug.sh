@@ -49,6 +49,11 @@ ctl port register b --network red --mac 02:00:00:00:00:02 --ip 192.168.7.2 >/dev
 soon "b is on the map when it has been registered" at hv1 192.168.7.2
 soon "b is marked" is_marked hv1 b
 must "and the problem is over" not has_problem hv1 'port b'
+has_eid() { xtr_json "$1" ".[] | select(.id == \"$2\") | .eids" ports | grep -qF "$3"; }
+ctl port register b --network red --mac 02:00:00:00:00:02 --ip 192.168.7.2 --ip 192.168.7.22 \
+    >/dev/null
+soon "a change of the record changes the port" has_eid hv1 b 192.168.7.22
+must "without a new attach" not told hv1 'port b: detached'
 shown "what the interface does not say is taken from the port's record"
 
 vm c hv2 02:00:00:00:00:03 192.168.7.3
