@@ -241,18 +241,26 @@ static void open_tap(struct xtr_miss_net *net)
 
 /* This node's ports */
 
+static void see_own(struct xtr_agent *agent, const struct em_port *seen)
+{
+    struct xtr_port *port = xtr_ports_find(&agent->ports, &seen->id);
+    if (!port)
+        return;
+    xtr_agent_ovs_seen(agent, seen);
+    if (xtr_port_seen(port, seen, agent->config->node_id))
+        xtr_agent_save_soon(agent);
+}
+
 static void on_own(void *aux, const struct em_reply *reply)
 {
     struct own *own = aux;
     struct xtr_agent *agent = own->agent;
-    struct xtr_port *port = xtr_ports_find(&agent->ports, &own->id);
     if (reply->err)
         own->request = 0; /* asked again with the next tick */
     else if (agent->other.is_met)
         return;
-    else if (port && reply->n_answers && reply->answers[0].port &&
-             xtr_port_seen(port, reply->answers[0].port, agent->config->node_id))
-        xtr_agent_save_soon(agent);
+    else if (reply->n_answers && reply->answers[0].port)
+        see_own(agent, reply->answers[0].port);
     xtr_agent_kick(agent);
 }
 

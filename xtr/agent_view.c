@@ -46,8 +46,6 @@ static void find_problems(struct xtr_agent *agent)
     char *text;
     for (size_t i = 0; (text = xtr_agent_doubt_text(agent, i)); i++)
         add_problem(agent, text);
-    for (size_t i = 0; (text = xtr_agent_ovs_problem(agent, i)); i++)
-        add_problem(agent, text);
     if (agent->store.err)
         add_problem(agent, em_asprintf("the map-cache cannot be saved in %s: %s", agent->store.dir,
                                        em_strerror(agent->store.err)));
@@ -72,6 +70,8 @@ static void find_problems(struct xtr_agent *agent)
     for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
         add_problem(agent, em_asprintf("node %s has no %s: its ports are out of reach", node,
                                        xtr_agent_reach(agent)));
+    for (size_t i = 0; (text = xtr_agent_ovs_problem(agent, i)); i++)
+        add_problem(agent, text);
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
         const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
         if (port && port->problem[0])

@@ -50,7 +50,7 @@ struct xtr_config {
     int is_ovs_open; /* no port security */
     bool has_ovs_ports; /* interfaces of the OVS bridge become ports, whatever forwards */
     char *ovs_bridge, *ovs_db, *ovs_run_dir;
-    char *ovs_datapath_type; /* "": as the bridge is */
+    char *ovs_datapath_type; /* NULL: as the bridge is */
     uint16_t probe_port;
     char *control_path;
     mode_t control_mode;
