@@ -4,7 +4,7 @@
  * resolved, agent_ovs.c what is plugged into Open vSwitch, agent_store.c the map-cache on disk,
  * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
  * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
- * agent_view.c what is shown. */
+ * agent_ask.c asks the map, agent_view.c what is shown. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
