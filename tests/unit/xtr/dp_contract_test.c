@@ -269,6 +269,60 @@ CLAIM(port_takes_its_macs_along)
     cr_assert_eq(count(plane), n);
 }
 
+/* Who owns the device puts it into the network's bridge. */
+static void plug(const struct plane *plane, const char *device)
+{
+    if (plane->class == &dp_fake)
+        dp_fake_plug(1, device);
+    else
+        cr_assert(netns_ok("ip link set %s master emb1", device));
+}
+
+CLAIM(borrowed_port_is_there_before_and_stays_there_afterwards)
+{
+    put_basics(plane);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), -ENODEV, "it is in no bridge");
+    plug(plane, "p1");
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(apply(plane, op_borrowed(1, "p1")), 0);
+        cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M1)), 0);
+        cr_assert_eq(count(plane), n + 2);
+        cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p1")), 0);
+        cr_assert_eq(count(plane), n, "its MAC goes with it, and it could be borrowed again");
+    }
+}
+
+CLAIM(borrowed_port_that_becomes_an_owned_one_goes_with_its_delete)
+{
+    put_basics(plane);
+    plug(plane, "p1");
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p1")), 0);
+    cr_assert_eq(count(plane), n + 1);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p1")), 0);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), -ENODEV, "it has been taken out");
+}
+
+CLAIM(borrowed_port_of_an_earlier_run_can_be_borrowed_again)
+{
+    put_basics(plane);
+    plug(plane, "p1");
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M1)), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M2)), 0);
+    uint64_t n = count(plane);
+    reopen(plane);
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M1)), 0);
+    cr_assert_eq(count(plane), n);
+    cr_assert_eq(sweep_all(plane->class, plane->dp, 1), 1, "the other MAC");
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p1")), 0);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), 0, "it is still there");
+}
+
 CLAIM(ops_of_one_call_are_applied_in_order)
 {
     struct dp_target target = test_target("192.0.2.2", 100, 1);
