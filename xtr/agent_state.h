@@ -154,6 +154,9 @@ void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32
 /* agent.c: something happened to a port, see xtr_agent_port_fn. */
 void xtr_agent_tell(struct xtr_agent *agent, const struct em_port_id *id,
                     const struct xtr_port *port);
+/* agent.c: the map's record of a port; of one that is attached here it may say that it has moved
+ * away, or arrived. */
+void xtr_agent_port_seen(struct xtr_agent *agent, const struct em_port *seen);
 
 /* agent_ports.c: 'saved' may be NULL, then this is a reload and every port that is new is an
  * attach. */
