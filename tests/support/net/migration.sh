@@ -55,7 +55,7 @@ is_overloaded() {
 }
 
 verdict() {
-    local what=$1 most=5
+    local what=$1 most=${MOST_LOST:-5}
     ping_stop
     shown "$what: $lost of $((answered + lost)) pings lost, $(n_twice) twice," \
         "longest silence $silence ms"
