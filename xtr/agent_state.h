@@ -50,6 +50,7 @@ struct xtr_store {
     const char *dir;
     bool has_news; /* the file is behind */
     uint64_t due_ms;
+    uint64_t later_ms; /* it is behind in the feeds' positions alone, not: 0 */
     bool is_packing;
     struct xtr_cachepack pack;
     bool is_void;      /* what is being written cannot be read back as what is there now */
@@ -187,8 +188,10 @@ void xtr_store_init(struct xtr_agent *agent);
 void xtr_store_open(struct xtr_agent *agent);
 struct xtr_place xtr_store_recall(struct xtr_agent *agent, uint32_t network_id);
 void xtr_store_recalled(struct xtr_agent *agent);
-/* The map-cache has changed; so much that what is being written is of no use. */
+/* The map-cache has changed; only its place in the feeds has, which is worth a write after some
+ * minutes; so much that what is being written is of no use. */
 void xtr_store_news(struct xtr_agent *agent);
+void xtr_store_later(struct xtr_agent *agent);
 void xtr_store_void(struct xtr_agent *agent);
 /* Writes a piece, when it is time; the next when the disk has that. */
 void xtr_store_turn(struct xtr_agent *agent);
