@@ -1,10 +1,11 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
- * agent_ports.c what comes and goes by request, agent_watch.c what guests do on watched bridges,
- * agent_feeds.c which feeds are asked for, agent_misses.c and agent_adopt.c networks that are
- * resolved, agent_ovs.c what is plugged into Open vSwitch, agent_store.c the map-cache on disk,
+ * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
+ * agent_misses.c and agent_adopt.c networks that are resolved, agent_store.c the map-cache on disk,
  * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
  * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
- * agent_ask.c asks the map, agent_view.c what is shown. */
+ * agent_ask.c asks the map, agent_view.c what is shown.  And in sources/, which nothing here
+ * includes: agent_watch.c what guests do on watched bridges, agent_ovs.c what is plugged into Open
+ * vSwitch. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -221,7 +222,7 @@ void xtr_agent_watch_underlay(struct xtr_agent *agent);
 void xtr_agent_probe_tick(struct xtr_agent *agent);
 void xtr_agent_probe_close(struct xtr_agent *agent);
 
-/* agent_watch.c: the bridge watch, if the configuration asks for it. */
+/* sources/agent_watch.c: the bridge watch, if the configuration asks for it. */
 int xtr_agent_watch_new(struct xtr_agent *agent, char **ret_why);
 void xtr_agent_watch_free(struct xtr_agent *agent);
 void xtr_agent_watch_turn(struct xtr_agent *agent);
@@ -237,7 +238,7 @@ void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *por
 bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
 void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
 
-/* agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
+/* sources/agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
 void xtr_agent_ovs_new(struct xtr_agent *agent);
 void xtr_agent_ovs_free(struct xtr_agent *agent);
 void xtr_agent_ovs_turn(struct xtr_agent *agent);

@@ -21,8 +21,7 @@
 
 struct xtr_watch;
 
-#define XTR_WATCH_IPS  16 /* addresses of one MAC */
-#define XTR_WATCH_NODE 31 /* most bytes of a node-id, so that a port-id has room for it */
+#define XTR_WATCH_IPS 16 /* addresses of one MAC */
 
 /* A sentence for the log, about what a guest does. */
 typedef void xtr_watch_tell_fn(void *aux, const char *text);
