@@ -29,6 +29,9 @@ struct xtr_config_port {
 
 enum xtr_plane { XTR_PLANE_KERNEL, XTR_PLANE_NULL, XTR_PLANE_OVS };
 
+/* Most bytes of a node-id, so that the port-id of a guest has room for it. */
+#define XTR_WATCH_NODE 31
+
 struct xtr_config_watch {
     char *network;
     char *devices; /* pattern of glob(7) */
