@@ -1,18 +1,18 @@
-/* Printing what an xTR says, apart from the connection that it came on. */
+/* The commands of "xtr", by subject: xtr_status.c, xtr_ports.c, xtr_map.c, xtr_check.c,
+ * xtr_trace.c; their table is in xtr.c. */
 #ifndef CTL_XTR_H
 #define CTL_XTR_H
 
 #include "command.h"
 
-#include "wire/msg.h"
-
-void ctl_xtr_print_status(struct ctl *ctl, const Eidmap__XtrStatusReply *status);
-
-/* How an attach went; CTL_REFUSED, with the reason told, if it was refused. */
-enum ctl_exit ctl_xtr_print_port(struct ctl *ctl, const Eidmap__LocalPort *port);
-
-/* "xtr trace": the command, and printing its answer. */
+enum ctl_exit ctl_xtr_run_status(struct ctl *ctl);
+enum ctl_exit ctl_xtr_run_ports(struct ctl *ctl);
+enum ctl_exit ctl_xtr_run_attach(struct ctl *ctl);
+enum ctl_exit ctl_xtr_run_detach(struct ctl *ctl);
+enum ctl_exit ctl_xtr_run_cache(struct ctl *ctl);
+enum ctl_exit ctl_xtr_run_nodes(struct ctl *ctl);
+enum ctl_exit ctl_xtr_run_accept(struct ctl *ctl);
+enum ctl_exit ctl_xtr_run_check(struct ctl *ctl);
 enum ctl_exit ctl_xtr_run_trace(struct ctl *ctl);
-enum ctl_exit ctl_xtr_print_trace(struct ctl *ctl, const Eidmap__XtrTraceReply *reply);
 
 #endif

@@ -3,55 +3,38 @@
 
 #include "call.h"
 #include "steps.h"
+#include "talk.h"
 
 #include "base/mem.h"
-#include "client/request.h"
 #include "wire/convert.h"
 
 #include <string.h>
 
-enum ctl_exit ctl_xtr_print_trace(struct ctl *ctl, const Eidmap__XtrTraceReply *reply)
+static bool show_trace(struct ctl_talk *talk, const Eidmap__Envelope *reply)
 {
+    const Eidmap__XtrTraceReply *trace = reply->xtr_trace_reply;
     struct ctl_steps steps;
-    ctl_steps_begin(&steps, ctl);
-    ctl_steps_title(&steps, "%s, on this host:", ctl->subject);
-    for (size_t i = 0; i < reply->n_steps; i++) {
-        const Eidmap__XtrTraceStep *step = reply->steps[i];
+    ctl_steps_begin(&steps, talk->ctl);
+    ctl_steps_title(&steps, "%s, on this host:", talk->ctl->subject);
+    for (size_t i = 0; i < trace->n_steps; i++) {
+        const Eidmap__XtrTraceStep *step = trace->steps[i];
         ctl_steps_add(&steps, "", step->name, step->wrong, step->found, step->advice);
     }
-    return ctl_steps_end(&steps);
-}
-
-static void on_reply(void *aux, int err, const Eidmap__Envelope *reply)
-{
-    struct ctl *ctl = aux;
-    if (err)
-        ctl_refused_with(ctl, err, NULL);
-    else if (reply->body_case == EIDMAP__ENVELOPE__BODY_ERROR)
-        ctl_refused_with(ctl, em_error_from_wire((int)reply->error->code), reply->error->message);
-    else if (reply->body_case == EIDMAP__ENVELOPE__BODY_XTR_TRACE_REPLY)
-        ctl_finish(ctl, ctl_xtr_print_trace(ctl, reply->xtr_trace_reply));
-    else
-        ctl_refused_with(ctl, EM_E_UNSUPPORTED, "the answer is none that mapctl knows");
+    talk->verdict = ctl_steps_end(&steps);
+    return true;
 }
 
 static enum ctl_exit ask(struct ctl *ctl, const struct em_eid *eid, const struct em_port_id *from)
 {
     struct em_arena arena;
-    Eidmap__Envelope request = EIDMAP__ENVELOPE__INIT;
-    Eidmap__XtrTrace trace = EIDMAP__XTR_TRACE__INIT;
-    enum ctl_exit code = ctl_open_xtr(ctl);
-    if (code)
-        return code;
+    Eidmap__XtrTrace body = EIDMAP__XTR_TRACE__INIT;
+    struct ctl_talk talk = CTL_TALK(ctl, XTR_TRACE, &body, XTR_TRACE_REPLY, show_trace);
     em_arena_init(&arena, 0);
-    trace.network_name = ctl->words[0];
-    trace.eid = em_eid_to_msg(&arena, eid);
-    trace.from = (ProtobufCBinaryData){from->size, (uint8_t *)from->bytes};
-    request.body_case = EIDMAP__ENVELOPE__BODY_XTR_TRACE;
-    request.xtr_trace = &trace;
-    code = ctl_wait(ctl, em_client_send(em_call_client(ctl->call), &request, true, on_reply, ctl));
+    body.network_name = ctl->words[0];
+    body.eid = em_eid_to_msg(&arena, eid);
+    body.from = (ProtobufCBinaryData){from->size, (uint8_t *)from->bytes};
+    enum ctl_exit code = ctl_talk_run(&talk);
     em_arena_fini(&arena);
-    ctl_close(ctl);
     return code;
 }
 

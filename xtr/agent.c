@@ -65,31 +65,27 @@ static void save_beside(struct xtr_agent *agent)
 
 /* Feeds */
 
-void xtr_agent_port_shown(struct xtr_agent *agent, struct xtr_port *port,
-                          const struct em_port *record)
+void xtr_agent_port_seen(struct xtr_agent *agent, const struct em_port *seen)
 {
-    xtr_agent_trunk_seen(agent, port, record);
+    struct xtr_port *port = xtr_ports_find(&agent->ports, &seen->id);
+    if (!port)
+        return;
+    xtr_agent_ovs_seen(agent, seen);
+    xtr_agent_trunk_seen(agent, port, seen);
     if (xtr_port_is_child(port))
         return;
-    bool is_here = xtr_port_activated(port, record, agent->config->node_id, em_now_us());
+    bool is_here = xtr_port_activated(port, seen, agent->config->node_id, em_now_us());
     if (is_here)
         em_info("port %s: activated by the map", xtr_agent_id_text(&port->id));
-    if (is_here || xtr_port_seen(port, record, agent->config->node_id))
+    if (is_here || xtr_port_seen(port, seen, agent->config->node_id))
         xtr_agent_save_soon(agent);
 }
 
 static void look_for_moves(struct xtr_agent *agent, const struct em_feed *page)
 {
-    for (size_t i = 0; i < page->n_changes; i++) {
-        const struct em_change *change = &page->changes[i];
-        if (change->object != EM_OBJECT_PORT || change->is_gone)
-            continue;
-        struct xtr_port *port = xtr_ports_find(&agent->ports, &change->port->id);
-        if (!port)
-            continue;
-        xtr_agent_ovs_seen(agent, change->port);
-        xtr_agent_port_shown(agent, port, change->port);
-    }
+    for (size_t i = 0; i < page->n_changes; i++)
+        if (page->changes[i].object == EM_OBJECT_PORT && !page->changes[i].is_gone)
+            xtr_agent_port_seen(agent, page->changes[i].port);
 }
 
 /* Once for each change of such a node's record. */
@@ -99,9 +95,8 @@ static void tell_stranded(const struct xtr_agent *agent, const struct em_feed *p
         const struct em_change *change = &page->changes[i];
         if (change->object == EM_OBJECT_NODE && !change->is_gone &&
             xtr_mapcache_is_stranded(agent->cache, change->node->id))
-            em_warn_limited(
-                "node %s has no %s RLOC for vxlan: its ports are out of reach from here",
-                change->node->id, xtr_agent_family(agent));
+            em_warn_limited("node %s has no %s: its ports are out of reach from here",
+                            change->node->id, xtr_agent_reach(agent));
     }
 }
 

@@ -30,6 +30,8 @@
 
 struct ev_loop;
 struct xtr_agent;
+struct xtr_ask;
+struct xtr_asked;
 struct xtr_check;
 
 /* Something happened to a port: its phase or its problem is another; 'port' NULL: it was
@@ -110,6 +112,15 @@ void xtr_agent_check_cancel(struct xtr_check *check);
 /* As dp_class.look. */
 void xtr_agent_look(struct xtr_agent *agent, const struct dp_path *path, dp_step_fn *visit,
                     void *aux);
+
+/* Asks the map server of the session who has the EID; what it says is told once, from the loop,
+ * and the question is gone then; unless it was cancelled (NULL is fine).  NULL: nobody can be
+ * asked, for the reason in *ret_why. */
+typedef void xtr_agent_asked_fn(void *aux, const struct xtr_asked *asked);
+struct xtr_ask *xtr_agent_ask(struct xtr_agent *agent, uint32_t network_id,
+                              const struct em_eid *eid, xtr_agent_asked_fn *on_asked, void *aux,
+                              const char **ret_why);
+void xtr_agent_ask_cancel(struct xtr_ask *ask);
 
 /* A watch of the configuration, one by one: false after the last. */
 struct xtr_watch_view {

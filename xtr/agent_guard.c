@@ -34,8 +34,10 @@ bool xtr_agent_note_page(struct xtr_agent *agent, struct xtr_place *place,
     place->revision = place->is_in_pass ? 0 : page->revision;
     if (page->is_start_over || is_end)
         xtr_store_void(agent);
-    else
+    else if (page->n_changes)
         xtr_store_news(agent);
+    else
+        xtr_store_later(agent);
     return is_end;
 }
 

@@ -15,8 +15,10 @@
 struct own {
     struct em_list item;
     struct xtr_agent *agent;
+    uint32_t network_id;
     struct em_port_id id;
     int64_t request;
+    bool is_migrating; /* the map-cache has the map's record of it, for copies to the target */
 };
 
 static struct xtr_agent *agent_of(const struct xtr_target *target)
@@ -59,9 +61,22 @@ static void put_port(struct xtr_agent *agent, uint32_t network_id, const struct 
     feed(agent, network_id, &change);
 }
 
+static struct own *find_own(const struct xtr_miss_net *net, const struct em_port_id *id)
+{
+    EM_FOREACH (own, &net->owns, struct own, item)
+        if (own->id.size == id->size && !memcmp(own->id.bytes, id->bytes, id->size))
+            return own;
+    return NULL;
+}
+
+/* The last who names the port has gone; one that migrates from here is named, too. */
 void xtr_misses_remove_port(struct xtr_agent *agent, uint32_t network_id,
                             const struct em_port_id *id)
 {
+    const struct xtr_miss_net *net = xtr_misses_find(agent, network_id);
+    const struct own *own = net ? find_own(net, id) : NULL;
+    if (own && own->is_migrating)
+        return;
     struct em_change change = {.object = EM_OBJECT_PORT, .is_gone = true, .gone_port = *id};
     feed(agent, network_id, &change);
 }
@@ -241,41 +256,51 @@ static void open_tap(struct xtr_miss_net *net)
 
 /* This node's ports */
 
+/* While it migrates, what other guests here send to it has to go to the target, too. */
+static void follow_migration(struct own *own, const struct em_port *seen)
+{
+    bool was_migrating = own->is_migrating;
+    own->is_migrating = false;
+    for (size_t i = 0; seen && i < seen->n_locations; i++)
+        own->is_migrating |= seen->locations[i].is_pending;
+    if (own->is_migrating)
+        put_port(own->agent, own->network_id, seen);
+    else if (was_migrating &&
+             !xtr_resolver_names(&own->agent->misses->resolver, own->network_id, &own->id))
+        xtr_misses_remove_port(own->agent, own->network_id, &own->id);
+}
+
 static void on_own(void *aux, const struct em_reply *reply)
 {
     struct own *own = aux;
     struct xtr_agent *agent = own->agent;
-    struct xtr_port *port = xtr_ports_find(&agent->ports, &own->id);
-    if (reply->err)
+    if (reply->err) {
         own->request = 0; /* asked again with the next tick */
-    else if (agent->other.is_met)
+    } else if (agent->other.is_met) {
         return;
-    else if (port && reply->n_answers && reply->answers[0].port)
-        xtr_agent_port_shown(agent, port, reply->answers[0].port);
+    } else if (reply->n_answers) {
+        const struct em_port *seen = reply->answers[0].port;
+        follow_migration(own, seen);
+        if (seen)
+            xtr_agent_port_seen(agent, seen);
+    }
     xtr_agent_kick(agent);
 }
 
-static void watch_own(struct own *own, uint32_t network_id)
+static void watch_own(struct own *own)
 {
     struct em_eid eid = {
         .kind = EM_EID_PORT_ID, .size = own->id.size, .name = (const char *)own->id.bytes};
-    int64_t id = em_client_resolve(own->agent->client, network_id, NULL, &eid, 1, EM_RESOLVE_WATCH,
-                                   on_own, own);
+    int64_t id = em_client_resolve(own->agent->client, own->network_id, NULL, &eid, 1,
+                                   EM_RESOLVE_WATCH, on_own, own);
     own->request = id > 0 ? id : 0;
-}
-
-static struct own *find_own(const struct xtr_miss_net *net, const struct em_port_id *id)
-{
-    EM_FOREACH (own, &net->owns, struct own, item)
-        if (own->id.size == id->size && !memcmp(own->id.bytes, id->bytes, id->size))
-            return own;
-    return NULL;
 }
 
 static void own_free(struct own *own)
 {
     if (own->request)
         em_client_cancel(own->agent->client, own->request);
+    follow_migration(own, NULL);
     em_list_remove(&own->item);
     free(own);
 }
@@ -287,9 +312,10 @@ void xtr_misses_attach(struct xtr_agent *agent, const struct xtr_port *port)
         return;
     struct own *own = em_calloc(1, sizeof *own);
     own->agent = agent;
+    own->network_id = net->network_id;
     own->id = port->id;
     em_list_append(&net->owns, &own->item);
-    watch_own(own, net->network_id);
+    watch_own(own);
 }
 
 void xtr_misses_detach(struct xtr_agent *agent, const struct xtr_port *port)
@@ -409,7 +435,7 @@ void xtr_misses_tick(struct xtr_agent *agent)
             open_tap(net);
         EM_FOREACH (own, &net->owns, struct own, item)
             if (!own->request)
-                watch_own(own, net->network_id);
+                watch_own(own);
     }
 }
 
@@ -438,7 +464,7 @@ void xtr_misses_restart(struct xtr_agent *agent, bool is_believed)
         EM_FOREACH (own, &net->owns, struct own, item) {
             if (own->request)
                 em_client_cancel(agent->client, own->request);
-            watch_own(own, net->network_id);
+            watch_own(own);
         }
     }
 }

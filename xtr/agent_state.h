@@ -1,10 +1,11 @@
 /* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
- * agent_ports.c what comes and goes by request, agent_trunk.c children of ports, agent_watch.c what
- * guests do on watched bridges, agent_feeds.c which feeds are asked for, agent_misses.c and
- * agent_adopt.c networks that are resolved, agent_ovs.c what is plugged into Open vSwitch,
- * agent_store.c the map-cache on disk, agent_guard.c servers that are doubted, arrival.c listens
- * for guests that migrate, agent_probe.c which nodes answer, agent_underlay.c the host's own
- * addresses, agent_check.c checks and repairs, agent_view.c what is shown. */
+ * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
+ * agent_misses.c and agent_adopt.c networks that are resolved, agent_store.c the map-cache on disk,
+ * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
+ * which nodes answer, agent_trunk.c children of ports, agent_underlay.c the host's own addresses,
+ * agent_check.c checks and repairs, agent_ask.c asks the map, agent_view.c what is shown.  And in
+ * sources/, which nothing here includes: agent_watch.c what guests do on watched bridges,
+ * agent_ovs.c what is plugged into Open vSwitch. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -50,6 +51,7 @@ struct xtr_store {
     const char *dir;
     bool has_news; /* the file is behind */
     uint64_t due_ms;
+    uint64_t later_ms; /* it is behind in the feeds' positions alone, not: 0 */
     bool is_packing;
     struct xtr_cachepack pack;
     bool is_void;      /* what is being written cannot be read back as what is there now */
@@ -154,6 +156,9 @@ void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32
 /* agent.c: something happened to a port, see xtr_agent_port_fn. */
 void xtr_agent_tell(struct xtr_agent *agent, const struct em_port_id *id,
                     const struct xtr_port *port);
+/* agent.c: the map's record of a port; of one that is attached here it may say that it has moved
+ * away, or arrived. */
+void xtr_agent_port_seen(struct xtr_agent *agent, const struct em_port *seen);
 
 /* agent_ports.c: 'saved' may be NULL, then this is a reload and every port that is new is an
  * attach. */
@@ -174,10 +179,6 @@ void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id);
 void xtr_agent_unsubscribe(struct xtr_agent *agent, int64_t *request);
 void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
 
-/* agent.c: the map shows a port of this node. */
-void xtr_agent_port_shown(struct xtr_agent *agent, struct xtr_port *port,
-                          const struct em_port *record);
-
 /* agent_plane.c: the data plane as configured, and the map-cache for what it can do; the own RLOCs. */
 int xtr_agent_open_plane(struct xtr_agent *agent, char **ret_why);
 void xtr_agent_close_plane(struct xtr_agent *agent);
@@ -188,8 +189,10 @@ void xtr_store_init(struct xtr_agent *agent);
 void xtr_store_open(struct xtr_agent *agent);
 struct xtr_place xtr_store_recall(struct xtr_agent *agent, uint32_t network_id);
 void xtr_store_recalled(struct xtr_agent *agent);
-/* The map-cache has changed; so much that what is being written is of no use. */
+/* The map-cache has changed; only its place in the feeds has, which is worth a write after some
+ * minutes; so much that what is being written is of no use. */
 void xtr_store_news(struct xtr_agent *agent);
+void xtr_store_later(struct xtr_agent *agent);
 void xtr_store_void(struct xtr_agent *agent);
 /* Writes a piece, when it is time; the next when the disk has that. */
 void xtr_store_turn(struct xtr_agent *agent);
@@ -219,7 +222,7 @@ void xtr_agent_watch_underlay(struct xtr_agent *agent);
 void xtr_agent_probe_tick(struct xtr_agent *agent);
 void xtr_agent_probe_close(struct xtr_agent *agent);
 
-/* agent_watch.c: the bridge watch, if the configuration asks for it. */
+/* sources/agent_watch.c: the bridge watch, if the configuration asks for it. */
 int xtr_agent_watch_new(struct xtr_agent *agent, char **ret_why);
 void xtr_agent_watch_free(struct xtr_agent *agent);
 void xtr_agent_watch_turn(struct xtr_agent *agent);
@@ -243,7 +246,7 @@ void xtr_agent_trunk_seen(struct xtr_agent *agent, struct xtr_port *port,
 /* After all other ports of an earlier run. */
 void xtr_agent_trunk_restore(struct xtr_agent *agent, const struct xtr_saved *saved);
 
-/* agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
+/* sources/agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
 void xtr_agent_ovs_new(struct xtr_agent *agent);
 void xtr_agent_ovs_free(struct xtr_agent *agent);
 void xtr_agent_ovs_turn(struct xtr_agent *agent);
@@ -261,6 +264,6 @@ void xtr_arrivals_close(struct xtr_agent *agent);
 
 /* agent_view.c: for messages; the text in static storage. */
 const char *xtr_agent_id_text(const struct em_port_id *id);
-const char *xtr_agent_family(const struct xtr_agent *agent);
+const char *xtr_agent_reach(const struct xtr_agent *agent);
 
 #endif

@@ -19,6 +19,7 @@
 #define DELAY_MS   500  /* changes that come together are written together */
 #define PAUSE_MS   5000 /* at least, between two writes, ... */
 #define SHARE      100  /* ... and so many times as long as the last one took */
+#define LATER_MS   (5 * 60000u)
 
 /* Reading */
 
@@ -110,6 +111,7 @@ static void pack_begin(struct xtr_agent *agent)
     free(points);
     store->is_packing = true;
     store->has_news = store->is_void = store->is_last = false;
+    store->later_ms = 0;
     store->pack_us = 0;
     store->revision = xtr_mapcache_revision(agent->cache);
     store->fd = -1;
@@ -185,6 +187,18 @@ void xtr_store_news(struct xtr_agent *agent)
     store->has_news = true;
 }
 
+void xtr_store_later(struct xtr_agent *agent)
+{
+    if (!agent->store.later_ms)
+        agent->store.later_ms = em_now_ms() + LATER_MS;
+}
+
+static bool is_due(const struct xtr_store *store, uint64_t now_ms)
+{
+    return (store->has_news && now_ms >= store->due_ms) ||
+           (store->later_ms && now_ms >= store->later_ms);
+}
+
 void xtr_store_void(struct xtr_agent *agent)
 {
     xtr_store_news(agent);
@@ -208,7 +222,7 @@ void xtr_store_turn(struct xtr_agent *agent)
     if (store->saver.is_busy)
         return;
     if (!store->is_packing) {
-        if (!store->has_news || em_now_ms() < store->due_ms || is_in_pass(agent))
+        if (!is_due(store, em_now_ms()) || is_in_pass(agent))
             return;
         pack_begin(agent);
     }
@@ -235,7 +249,7 @@ void xtr_store_close(struct xtr_agent *agent)
 {
     struct xtr_store *store = &agent->store;
     xtr_saver_fini(&store->saver);
-    bool is_behind = store->has_news || store->is_packing;
+    bool is_behind = store->has_news || store->later_ms || store->is_packing;
     if (store->is_packing)
         pack_end(store);
     if (is_behind && agent->cache && !is_in_pass(agent))

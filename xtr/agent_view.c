@@ -13,9 +13,12 @@ const char *xtr_agent_id_text(const struct em_port_id *id)
     return em_port_id_format(id->bytes, id->size, text);
 }
 
-const char *xtr_agent_family(const struct xtr_agent *agent)
+const char *xtr_agent_reach(const struct xtr_agent *agent)
 {
-    return agent->rlocs[0].ip.size == 16 ? "IPv6" : "IPv4";
+    bool is_v6 = agent->rlocs[0].ip.size == 16;
+    if (agent->config->plane == XTR_PLANE_OVS)
+        return agent->n_rlocs == 2 ? "RLOC" : is_v6 ? "IPv6 RLOC" : "IPv4 RLOC";
+    return is_v6 ? "IPv6 RLOC for VXLAN" : "IPv4 RLOC for VXLAN";
 }
 
 static void add_problem(struct xtr_agent *agent, char *text_take)
@@ -43,8 +46,6 @@ static void find_problems(struct xtr_agent *agent)
     char *text;
     for (size_t i = 0; (text = xtr_agent_doubt_text(agent, i)); i++)
         add_problem(agent, text);
-    for (size_t i = 0; (text = xtr_agent_ovs_problem(agent, i)); i++)
-        add_problem(agent, text);
     if (agent->store.err)
         add_problem(agent, em_asprintf("the map-cache cannot be saved in %s: %s", agent->store.dir,
                                        em_strerror(agent->store.err)));
@@ -67,8 +68,10 @@ static void find_problems(struct xtr_agent *agent)
                                        network_id, em_strerror(err)));
     const char *node;
     for (uint32_t at = 0; (node = xtr_mapcache_next_stranded(agent->cache, &at));)
-        add_problem(agent, em_asprintf("node %s has no %s RLOC: its ports are out of reach", node,
-                                       xtr_agent_family(agent)));
+        add_problem(agent, em_asprintf("node %s has no %s: its ports are out of reach", node,
+                                       xtr_agent_reach(agent)));
+    for (size_t i = 0; (text = xtr_agent_ovs_problem(agent, i)); i++)
+        add_problem(agent, text);
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
         const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
         if (port && port->problem[0])

@@ -6,23 +6,23 @@
 #include <stdlib.h>
 
 /* The server has one pending location of a port at a time. */
-const struct xtr_candidate *xtr_choose_pending(const struct xtr_candidate *candidates, size_t n)
+const struct xtr_contender *xtr_choose_pending(const struct xtr_contender *contenders, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (candidates[i].is_pending && candidates[i].is_usable &&
-            candidates[i].view != EM_VIEW_OTHERS)
-            return &candidates[i];
+        if (contenders[i].is_pending && contenders[i].is_usable &&
+            contenders[i].view != EM_VIEW_OTHERS)
+            return &contenders[i];
     return NULL;
 }
 
-static bool counts(const struct xtr_candidate *c)
+static bool counts(const struct xtr_contender *c)
 {
     return c->is_usable && !c->is_pending && c->priority != EM_PRIORITY_NEVER &&
            c->view != EM_VIEW_OTHERS;
 }
 
 /* < 0: 'a' is the better place, 0: they share. */
-static int rank(const struct xtr_candidate *a, const struct xtr_candidate *b)
+static int rank(const struct xtr_contender *a, const struct xtr_contender *b)
 {
     if (a->view != b->view)
         return a->view > b->view ? -1 : 1;
@@ -40,13 +40,13 @@ static int compare(const void *a, const void *b)
 }
 
 /* NULL: none counts.  *ret_has_weight: one that is as good as it has a weight. */
-static const struct xtr_candidate *find_best(const struct xtr_candidate *candidates, size_t n,
+static const struct xtr_contender *find_best(const struct xtr_contender *contenders, size_t n,
                                              bool *ret_has_weight)
 {
-    const struct xtr_candidate *best = NULL;
+    const struct xtr_contender *best = NULL;
     bool has_weight = false;
     for (size_t i = 0; i < n; i++) {
-        const struct xtr_candidate *c = &candidates[i];
+        const struct xtr_contender *c = &contenders[i];
         if (!counts(c))
             continue;
         int order = best ? rank(c, best) : -1;
@@ -61,13 +61,13 @@ static const struct xtr_candidate *find_best(const struct xtr_candidate *candida
     return best;
 }
 
-size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_choice *ret_choices)
+size_t xtr_choose(const struct xtr_contender *contenders, size_t n, struct xtr_choice *ret_choices)
 {
     bool has_weight;
-    const struct xtr_candidate *best = find_best(candidates, n, &has_weight);
+    const struct xtr_contender *best = find_best(contenders, n, &has_weight);
     size_t n_choices = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct xtr_candidate *c = &candidates[i];
+        const struct xtr_contender *c = &contenders[i];
         if (!counts(c) || rank(c, best) || (has_weight && !c->weight))
             continue;
         ret_choices[n_choices++] =
@@ -79,11 +79,11 @@ size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_c
     return n_choices;
 }
 
-enum xtr_why xtr_choose_why(const struct xtr_candidate *candidates, size_t n, size_t i)
+enum xtr_why xtr_choose_why(const struct xtr_contender *contenders, size_t n, size_t i)
 {
-    const struct xtr_candidate *c = &candidates[i];
+    const struct xtr_contender *c = &contenders[i];
     bool has_weight;
-    const struct xtr_candidate *best = find_best(candidates, n, &has_weight);
+    const struct xtr_contender *best = find_best(contenders, n, &has_weight);
     if (c->view == EM_VIEW_OTHERS)
         return XTR_WHY_OTHERS;
     if (c->is_pending)

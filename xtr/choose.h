@@ -6,7 +6,7 @@
 #include "eidmap/model.h"
 #include "why.h"
 
-struct xtr_candidate {
+struct xtr_contender {
     uint32_t node; /* any number that stands for the node */
     uint32_t segmentation_id;
     uint8_t priority;
@@ -28,13 +28,13 @@ struct xtr_choice {
  * have priority 255 do not count; of the rest the most specific view wins, then the
  * reachable, then the lowest priority.  Weight 0 beside other weights takes no share;
  * where all are 0 the shares are equal. */
-size_t xtr_choose(const struct xtr_candidate *candidates, size_t n, struct xtr_choice *ret_choices);
+size_t xtr_choose(const struct xtr_contender *contenders, size_t n, struct xtr_choice *ret_choices);
 
-/* What decided about candidate 'i'. */
-enum xtr_why xtr_choose_why(const struct xtr_candidate *candidates, size_t n, size_t i);
+/* What decided about contender 'i'. */
+enum xtr_why xtr_choose_why(const struct xtr_contender *contenders, size_t n, size_t i);
 
 /* Of those that a live migration has as its target and that can be used, the one that a copy of
  * each frame goes to; it takes no share of the traffic.  NULL: there is none. */
-const struct xtr_candidate *xtr_choose_pending(const struct xtr_candidate *candidates, size_t n);
+const struct xtr_contender *xtr_choose_pending(const struct xtr_contender *contenders, size_t n);
 
 #endif

@@ -7,7 +7,6 @@
 #include "eidmap/addr.h"
 #include "net/socket.h"
 #include "resolver.h"
-#include "sources/watch.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -29,6 +29,9 @@ struct xtr_config_port {
 
 enum xtr_plane { XTR_PLANE_KERNEL, XTR_PLANE_NULL, XTR_PLANE_OVS };
 
+/* Most bytes of a node-id, so that the port-id of a guest has room for it. */
+#define XTR_WATCH_NODE 31
+
 struct xtr_config_watch {
     char *network;
     char *devices; /* pattern of glob(7) */
@@ -50,7 +53,7 @@ struct xtr_config {
     int is_ovs_open; /* no port security */
     bool has_ovs_ports; /* interfaces of the OVS bridge become ports, whatever forwards */
     char *ovs_bridge, *ovs_db, *ovs_run_dir;
-    char *ovs_datapath_type; /* "": as the bridge is */
+    char *ovs_datapath_type; /* NULL: as the bridge is */
     uint16_t probe_port;
     char *control_path;
     mode_t control_mode;

@@ -1,7 +1,7 @@
-/* A request is answered in the callback that brings it, but for three: an attach that waits is
- * answered when the agent reports its port, a check when the agent is through with it, and the
- * cache goes out in parts of 192 KiB, the next when the last has been taken, so that a slow
- * reader costs one part of memory.
+/* A request is answered in the callback that brings it, but for some: an attach that waits is
+ * answered when the agent reports its port, checks and traces by later.c, and the cache goes out in
+ * parts of 192 KiB, the next when the last has been taken, so that a slow reader costs one part of
+ * memory.
  *
  * A frame that is no Envelope closes the connection; a body that is not for an xTR, or says
  * something impossible, is answered with an Error. */
@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "later.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "net/net.h"
@@ -26,11 +27,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_PEERS       64
-#define MAX_WAITS       256 /* attaches that one peer waits for */
-#define PART_SIZE       (192u << 10)
-#define MAX_DIFFERENCES 10000
-#define IDLE_MS         (3600u * 1000)
+#define MAX_PEERS 64
+#define MAX_WAITS 256 /* attaches that one peer waits for */
+#define PART_SIZE (192u << 10)
+#define IDLE_MS   (3600u * 1000)
 
 /* An attach that is answered when the port is installed or refused. */
 struct wait {
@@ -48,7 +48,7 @@ struct peer {
     size_t n_waits;
     uint64_t cache_id; /* request whose answer is being sent, 0: none */
     struct xtr_show_cursor cursor;
-    struct checking *checking; /* a check under way; NULL: none */
+    struct xtr_later later;
 };
 
 struct xtr_control {
@@ -78,6 +78,13 @@ static void answer_error(struct peer *peer, uint64_t id, int code, const char *m
     Eidmap__Error error = EIDMAP__ERROR__INIT;
     em_msg_error(&envelope, &error, id, code, message);
     answer(peer, &envelope, id);
+}
+
+static bool on_later(void *aux, Eidmap__Envelope *envelope, uint64_t id)
+{
+    struct peer *peer = aux;
+    answer(peer, envelope, id);
+    return !peer->is_closed;
 }
 
 static void answer_port(struct peer *peer, uint64_t id, const struct xtr_port *port)
@@ -367,108 +374,6 @@ static void cache(struct peer *peer, uint64_t id, const Eidmap__XtrCacheRequest 
     send_cache(peer);
 }
 
-/* Check: the differences are kept until it is through */
-
-struct checking {
-    struct peer *peer;
-    uint64_t id;
-    struct xtr_check *check;
-    struct em_arena arena;
-    Eidmap__XtrDifference **items;
-    size_t n;
-    uint64_t n_omitted;
-};
-
-static char *arena_text(struct em_arena *arena, const char *text)
-{
-    char *copy = xtr_show_text(arena, text);
-    return copy ? copy : (char *)(uintptr_t) "";
-}
-
-static const char *network_name(const struct xtr_control *control, uint32_t network_id)
-{
-    const struct em_network *network =
-        xtr_mapcache_network_by_id(xtr_agent_cache(control->agent), network_id);
-    return network ? network->name : "";
-}
-
-static void on_difference(void *aux, const struct dp_difference *difference)
-{
-    struct checking *checking = aux;
-    struct em_arena *arena = &checking->arena;
-    if (checking->n == MAX_DIFFERENCES) {
-        checking->n_omitted++;
-        return;
-    }
-    Eidmap__XtrDifference *msg = em_arena_alloc(arena, sizeof *msg);
-    if (!msg)
-        return;
-    eidmap__xtr_difference__init(msg);
-    msg->network_name =
-        arena_text(arena, network_name(checking->peer->control, difference->network_id));
-    msg->table = arena_text(arena, difference->table);
-    msg->kind = arena_text(arena, difference->kind);
-    msg->entry = arena_text(arena, difference->entry);
-    checking->items[checking->n++] = msg;
-}
-
-static void send_differences(const struct checking *checking, const struct dp_check_result *result)
-{
-    size_t at = 0;
-    do {
-        Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
-        Eidmap__XtrCheckReply reply = EIDMAP__XTR_CHECK_REPLY__INIT;
-        reply.checked = at ? 0 : result->n_compared; /* parts are added up */
-        reply.differences = checking->items + at;
-        for (size_t size = 0; at < checking->n && size < PART_SIZE; at++, reply.n_differences++)
-            size += protobuf_c_message_get_packed_size(&checking->items[at]->base);
-        reply.more = at < checking->n;
-        reply.omitted = reply.more ? 0 : checking->n_omitted;
-        reply.undumped = reply.more ? 0 : result->n_undumped;
-        envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_CHECK_REPLY;
-        envelope.xtr_check_reply = &reply;
-        answer(checking->peer, &envelope, checking->id);
-    } while (at < checking->n && !checking->peer->is_closed);
-}
-
-static void checking_free(struct peer *peer)
-{
-    struct checking *checking = peer->checking;
-    peer->checking = NULL;
-    em_arena_fini(&checking->arena);
-    free(checking->items);
-    free(checking);
-}
-
-/* Sending may close the peer, which finds nothing to cancel then. */
-static void on_checked(void *aux, const struct dp_check_result *result)
-{
-    struct checking *checking = aux;
-    struct peer *peer = checking->peer;
-    checking->check = NULL;
-    if (result->err)
-        answer_error(peer, checking->id, result->err, em_strerror(result->err));
-    else
-        send_differences(checking, result);
-    checking_free(peer);
-}
-
-static void check(struct peer *peer, uint64_t id, const Eidmap__XtrCheckRequest *request)
-{
-    if (peer->checking) {
-        answer_error(peer, id, EM_E_BUSY, "a check that was asked for before is under way");
-        return;
-    }
-    struct checking *checking = em_calloc(1, sizeof *checking);
-    checking->peer = peer;
-    checking->id = id;
-    checking->items = em_calloc(MAX_DIFFERENCES, sizeof *checking->items);
-    em_arena_init(&checking->arena, 0);
-    peer->checking = checking;
-    checking->check = xtr_agent_check_start(peer->control->agent, request->repair, on_difference,
-                                            on_checked, checking);
-}
-
 static void accept_map(struct peer *peer, uint64_t id, const Eidmap__XtrAccept *request)
 {
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
@@ -483,33 +388,6 @@ static void accept_map(struct peer *peer, uint64_t id, const Eidmap__XtrAccept *
         envelope.xtr_accept_reply = &reply;
         answer(peer, &envelope, id);
     }
-}
-
-/* Trace */
-
-static void trace(struct peer *peer, uint64_t id, const Eidmap__XtrTrace *request)
-{
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
-    struct em_eid eid;
-    struct em_port_id from = {.size = (uint8_t)request->from.len};
-    bool is_right = request->eid && request->from.len <= EM_PORT_ID_SIZE &&
-                    !em_eid_from_msg(request->eid, &eid) &&
-                    (xtr_eid_is_entry(&eid) || eid.kind == EM_EID_PORT_ID);
-    if (!is_right) {
-        answer_error(peer, id, EM_E_MALFORMED,
-                     "expected a MAC, a host address or port:ID, and a port-id to send from");
-        return;
-    }
-    if (from.size)
-        memcpy(from.bytes, request->from.data, from.size);
-    envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_TRACE_REPLY;
-    envelope.xtr_trace_reply =
-        xtr_show_trace(&peer->control->out, peer->control->agent, request->network_name, &eid,
-                       from.size ? &from : NULL);
-    if (envelope.xtr_trace_reply)
-        answer(peer, &envelope, id);
-    else
-        answer_error(peer, id, EM_E_LIMIT, "the trace is too large for one answer");
 }
 
 /* Connections */
@@ -539,13 +417,13 @@ static void dispatch(struct peer *peer, const Eidmap__Envelope *request)
         cache(peer, request->id, request->xtr_cache);
         return;
     case EIDMAP__ENVELOPE__BODY_XTR_CHECK:
-        check(peer, request->id, request->xtr_check);
+        xtr_later_check(&peer->later, request->id, request->xtr_check);
         return;
     case EIDMAP__ENVELOPE__BODY_XTR_ACCEPT:
         accept_map(peer, request->id, request->xtr_accept);
         return;
     case EIDMAP__ENVELOPE__BODY_XTR_TRACE:
-        trace(peer, request->id, request->xtr_trace);
+        xtr_later_trace(&peer->later, request->id, request->xtr_trace);
         return;
     case EIDMAP__ENVELOPE__BODY_XTR_NODES:
         list_nodes(peer, request->id);
@@ -589,10 +467,7 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
     EM_FOREACH (wait, &peer->waits, struct wait, item)
         wait_free(peer, wait);
     cache_done(peer);
-    if (peer->checking && peer->checking->check) {
-        xtr_agent_check_cancel(peer->checking->check);
-        checking_free(peer);
-    }
+    xtr_later_cancel(&peer->later);
     em_list_remove(&peer->item);
     peer->control->n_peers--;
     em_net_reap(peer->control->net, peer, peer_free);
@@ -611,6 +486,7 @@ static void on_accept(void *aux, const struct em_address *address, int fd_take)
     }
     struct peer *peer = em_calloc(1, sizeof *peer);
     peer->control = control;
+    peer->later = (struct xtr_later){control->agent, &control->out, on_later, peer, NULL, NULL};
     em_list_init(&peer->waits);
     em_list_append(&control->peers, &peer->item);
     control->n_peers++;

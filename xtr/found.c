@@ -66,6 +66,7 @@ static bool find_remote(const struct xtr_mapcache *cache, uint32_t slot, const s
         return false;
     const struct xtr_set *set = xtr_sets_get(&cache->sets, xtr_table_at(table, index)->set);
     found->id = xtr_table_id(table, index);
+    found->is_kept = xtr_cache_keeps_port(cache->nets[slot], index);
     keep_eids(eids, xtr_table_eids(table, index, eids), eid, found);
     if (set)
         keep_places(cache, set, found);

@@ -318,7 +318,8 @@ void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t i
     struct em_port_id id = xtr_table_id(&net->table, index);
     size_t n = xtr_table_eids(&net->table, index, eids);
     uint32_t set = xtr_table_at(&net->table, index)->set;
-    xtr_trunks_put(&net->trunks, &id, NULL, 0);
+    if (!(xtr_table_at(&net->table, index)->flags & XTR_RECORD_IS_LOCAL))
+        xtr_trunks_put(&net->trunks, &id, NULL, 0); /* else only another record has a say */
     xtr_notes_eids(cache, slot, eids, n);
     xtr_notes_hiding(cache, slot, index);
     xtr_table_remove(&net->table, index);

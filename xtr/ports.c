@@ -525,6 +525,13 @@ static void move(struct xtr_port *port, enum xtr_phase phase)
     port->phase = phase;
 }
 
+void xtr_port_replugged(struct xtr_port *port)
+{
+    xtr_port_unplugged(port);
+    if (port->phase == XTR_INSTALLED)
+        move(port, XTR_INSTALLING);
+}
+
 bool xtr_port_update(struct xtr_port *port, const struct xtr_facts *facts)
 {
     char why[EM_ADDR_WHY];

@@ -148,6 +148,8 @@ void xtr_port_plugged(struct xtr_port *port, int err);
 void xtr_port_failed(struct xtr_port *port, int err);
 /* It is out of the data plane. */
 void xtr_port_unplugged(struct xtr_port *port);
+/* That, and its device was plugged anew: it is installed when the data plane has seen so. */
+void xtr_port_replugged(struct xtr_port *port);
 void xtr_port_acked(struct xtr_port *port, uint64_t epoch);
 void xtr_port_refuse(struct xtr_port *port, const char *why);
 /* Refused for what an operator lets this node do; what he thinks by the next session is for

@@ -185,11 +185,11 @@ struct em_location xtr_setloc_show(const struct xtr_setloc *loc, const struct xt
                                 .view_label = loc->label};
 }
 
-static struct xtr_candidate candidate(const struct xtr_setloc *loc, const struct xtr_nodes *nodes)
+static struct xtr_contender contender(const struct xtr_setloc *loc, const struct xtr_nodes *nodes)
 {
     struct em_location shown = xtr_setloc_show(loc, nodes);
     const struct em_node *self = nodes->self->record;
-    return (struct xtr_candidate){
+    return (struct xtr_contender){
         .node = loc->node->slot,
         .segmentation_id = loc->segmentation_id,
         .priority = loc->priority,
@@ -217,33 +217,33 @@ static size_t add_target(struct dp_target *targets, size_t n, const struct dp_ta
     return n + 1;
 }
 
-static void list_candidates(const struct xtr_set *set, const struct xtr_nodes *nodes,
-                            struct xtr_candidate candidates[XTR_SET_LOCATIONS])
+static void list_contenders(const struct xtr_set *set, const struct xtr_nodes *nodes,
+                            struct xtr_contender contenders[XTR_SET_LOCATIONS])
 {
     for (size_t i = 0; i < set->n_locations; i++)
-        candidates[i] = candidate(&set->locations[i], nodes);
+        contenders[i] = contender(&set->locations[i], nodes);
 }
 
 void xtr_set_whys(const struct xtr_set *set, const struct xtr_nodes *nodes, enum xtr_why *ret_whys)
 {
-    struct xtr_candidate candidates[XTR_SET_LOCATIONS];
-    list_candidates(set, nodes, candidates);
+    struct xtr_contender contenders[XTR_SET_LOCATIONS];
+    list_contenders(set, nodes, contenders);
     for (size_t i = 0; i < set->n_locations; i++)
-        ret_whys[i] = xtr_choose_why(candidates, set->n_locations, i);
+        ret_whys[i] = xtr_choose_why(contenders, set->n_locations, i);
 }
 
 /* Asked for every MAC that goes to the data plane, and nearly always answered at once. */
 bool xtr_set_pending(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
                      struct dp_target *ret_target)
 {
-    struct xtr_candidate candidates[XTR_SET_LOCATIONS];
+    struct xtr_contender contenders[XTR_SET_LOCATIONS];
     bool has_pending = false;
     for (size_t i = 0; i < set->n_locations; i++)
         has_pending |= set->locations[i].is_pending;
     if (!has_pending)
         return false;
-    list_candidates(set, nodes, candidates);
-    const struct xtr_candidate *pending = xtr_choose_pending(candidates, set->n_locations);
+    list_contenders(set, nodes, contenders);
+    const struct xtr_contender *pending = xtr_choose_pending(contenders, set->n_locations);
     if (!pending)
         return false;
     *ret_target =
@@ -254,10 +254,10 @@ bool xtr_set_pending(const struct xtr_set *set, const struct xtr_nodes *nodes, u
 size_t xtr_set_targets(const struct xtr_set *set, const struct xtr_nodes *nodes, uint16_t own_port,
                        struct dp_target ret_targets[XTR_SET_LOCATIONS])
 {
-    struct xtr_candidate candidates[XTR_SET_LOCATIONS];
+    struct xtr_contender contenders[XTR_SET_LOCATIONS];
     struct xtr_choice choices[XTR_SET_LOCATIONS];
-    list_candidates(set, nodes, candidates);
-    size_t n_choices = xtr_choose(candidates, set->n_locations, choices);
+    list_contenders(set, nodes, contenders);
+    size_t n_choices = xtr_choose(contenders, set->n_locations, choices);
 
     size_t n = 0;
     for (size_t i = 0; i < n_choices; i++) {

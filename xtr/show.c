@@ -307,8 +307,7 @@ static void add_step(void *aux, const struct dp_step *step)
 }
 
 Eidmap__XtrTraceReply *xtr_show_trace(struct em_arena *arena, struct xtr_agent *agent,
-                                      const char *network, const struct em_eid *eid,
-                                      const struct em_port_id *from)
+                                      const struct xtr_trace *what, const struct xtr_asked *asked)
 {
     struct steps steps = {.arena = arena, .reply = em_arena_alloc(arena, sizeof *steps.reply)};
     if (!steps.reply)
@@ -317,6 +316,6 @@ Eidmap__XtrTraceReply *xtr_show_trace(struct em_arena *arena, struct xtr_agent *
     steps.reply->steps = em_arena_alloc(arena, TRACE_STEPS * sizeof *steps.reply->steps);
     if (!steps.reply->steps)
         return NULL;
-    xtr_trace(agent, network, eid, from, add_step, &steps);
+    xtr_trace(agent, what, asked, add_step, &steps);
     return steps.is_full ? NULL : steps.reply;
 }

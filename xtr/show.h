@@ -11,10 +11,12 @@ Eidmap__XtrStatusReply *xtr_show_status(struct em_arena *arena, struct xtr_agent
 
 char *xtr_show_text(struct em_arena *arena, const char *text);
 
-/* 'from' may be NULL. */
+struct xtr_asked;
+struct xtr_trace;
+
+/* As xtr_trace(). */
 Eidmap__XtrTraceReply *xtr_show_trace(struct em_arena *arena, struct xtr_agent *agent,
-                                      const char *network, const struct em_eid *eid,
-                                      const struct em_port_id *from);
+                                      const struct xtr_trace *what, const struct xtr_asked *asked);
 /* Other nodes from '*at' on, which begins with 0. */
 Eidmap__XtrNodesReply *xtr_show_nodes(struct em_arena *arena, const struct xtr_agent *agent,
                                       uint32_t *at);

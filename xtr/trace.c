@@ -2,6 +2,7 @@
  * of location.  The data plane tells the other half, dataplane/look.c. */
 #include "trace.h"
 
+#include "asked.h"
 #include "base/mem.h"
 #include "found.h"
 #include "probe.h"
@@ -17,6 +18,7 @@ struct trace {
     const char *network_name;
     const struct em_network *network;
     const struct em_eid *eid;
+    const struct xtr_asked *asked;
     const struct xtr_port *from; /* NULL: none in particular */
     dp_step_fn *visit;
     void *aux;
@@ -182,6 +184,65 @@ static bool tell_places(struct trace *t, const struct xtr_found *found)
     return false;
 }
 
+/* ---- what the map says, beside that */
+
+static const char *asked_text(const struct em_port *port, char text[TEXT])
+{
+    char id[EM_PORT_ID_TEXT];
+    int at = snprintf(text, TEXT, "port %s, revision %llu", id_text(&port->id, id),
+                      (unsigned long long)port->revision);
+    for (size_t i = 0; i < port->n_locations && at < TEXT; i++) {
+        const struct em_location *l = &port->locations[i];
+        at += snprintf(text + at, TEXT - (size_t)at, "%s %s:%u epoch %llu", i ? "," : ":",
+                       em_location_is_any_local(l) ? "any-local" : l->node_id, l->segmentation_id,
+                       (unsigned long long)l->epoch);
+    }
+    if (!port->n_locations)
+        snprintf(text + at, TEXT - (size_t)at, ": nowhere");
+    return text;
+}
+
+/* A change is on its way for a moment. */
+#define ASK_AGAIN                                                                                  \
+    "changes come within a moment, so trace again; if it stays, mapctl xtr status tells what is "  \
+    "wrong with the feed"
+
+static void tell_asked(struct trace *t, const struct xtr_found *found)
+{
+    const struct xtr_asked *asked = t->asked;
+    char text[TEXT] = "";
+    enum xtr_asked_verdict verdict =
+        xtr_asked_compare(asked, found, xtr_agent_status(t->agent)->node_id);
+    if (asked->is_answered && asked->port)
+        asked_text(asked->port, text);
+    switch (verdict) {
+    case XTR_ASKED_NOTHING:
+        tell(t, "map", NULL, "not asked: %s", asked->why);
+        return;
+    case XTR_ASKED_SAME:
+        tell(t, "map", NULL, "%s", text);
+        return;
+    case XTR_ASKED_KEPT:
+        tell(t, "map", NULL, "shows it no more, and is not believed: mapctl xtr status");
+        return;
+    case XTR_ASKED_ELSEWHERE:
+        tell(t, "map", "mapctl xtr ports shows why it is not registered",
+             "%s; not on this node, where it is attached", text);
+        return;
+    case XTR_ASKED_GONE:
+        tell(t, "map",
+             found->is_local ? "mapctl xtr ports shows what it waits for; if an operator removed "
+                               "it from the map, detach it and attach it anew"
+                             : ASK_AGAIN,
+             "revision %llu has nobody there", (unsigned long long)asked->revision);
+        return;
+    case XTR_ASKED_OTHER:
+    case XTR_ASKED_DIFFERS:
+        tell(t, "map", ASK_AGAIN, "%s; the map-cache has it otherwise", text);
+        return;
+    }
+}
+
 /* False: there is no way to look at. */
 static bool tell_found(struct trace *t, const struct xtr_found *found)
 {
@@ -192,25 +253,49 @@ static bool tell_found(struct trace *t, const struct xtr_found *found)
         return false;
     }
     em_mac_format(found->mac.addr, mac);
-    if (!found->is_local) {
+    if (found->is_local)
+        tell(t, "map-cache", NULL,
+             found->vlan ? "port %s, MAC %s: on this host, device %s, tag %u"
+                         : "port %s, MAC %s: on this host, device %s",
+             id, mac, found->device, found->vlan);
+    else
         tell(t, "map-cache", NULL, "port %s, MAC %s", id, mac);
-        return tell_places(t, found);
-    }
-    tell(t, "map-cache", NULL,
-         found->vlan ? "port %s, MAC %s: on this host, device %s, tag %u"
-                     : "port %s, MAC %s: on this host, device %s",
-         id, mac, found->device, found->vlan);
-    return true;
+    tell_asked(t, found);
+    return found->is_local || tell_places(t, found);
+}
+
+/* Is it a prefix of somebody that the address is in? */
+static bool is_in_prefix(const struct trace *t)
+{
+    for (size_t i = 0; i < t->asked->port->n_eids; i++)
+        if (!em_eid_compare(&t->asked->port->eids[i], t->eid))
+            return false;
+    return t->eid->kind != EM_EID_PORT_ID;
+}
+
+static void tell_nobody(struct trace *t)
+{
+    char eid[EM_EID_TEXT], text[TEXT];
+    em_eid_format(t->eid, eid);
+    if (!t->asked->is_answered || !t->asked->port)
+        tell(t, "map-cache", "mapctl resolve asks the map servers; has the port been attached?",
+             "nobody in network %s has %s", t->network_name, eid);
+    else if (is_in_prefix(t))
+        tell(t, "map-cache", "send to that port's own address, as to a router",
+             "%s is no neighbour but in a prefix: %s", eid, asked_text(t->asked->port, text));
+    else if (t->network->fill == EM_FILL_RESOLVE)
+        tell(t, "map-cache", "it is resolved when a guest here sends to it: ping it, then trace",
+             "%s has not been asked for; the map has %s", eid, asked_text(t->asked->port, text));
+    else
+        tell(t, "map-cache", ASK_AGAIN, "nobody has %s; the map has %s", eid,
+             asked_text(t->asked->port, text));
 }
 
 static bool tell_map(struct trace *t, struct xtr_found *found)
 {
-    char eid[EM_EID_TEXT];
     if (xtr_mapcache_find(xtr_agent_cache(t->agent), t->network->id, t->eid, found))
         return tell_found(t, found);
-    em_eid_format(t->eid, eid);
-    tell(t, "map-cache", "mapctl resolve asks the map servers; has the port been attached?",
-         "nobody in network %s has %s", t->network_name, eid);
+    tell_nobody(t);
     return false;
 }
 
@@ -257,19 +342,20 @@ static void look(struct trace *t, const struct xtr_found *found)
     xtr_agent_look(t->agent, &path, t->visit, t->aux);
 }
 
-void xtr_trace(struct xtr_agent *agent, const char *network, const struct em_eid *eid,
-               const struct em_port_id *from, dp_step_fn *visit, void *aux)
+void xtr_trace(struct xtr_agent *agent, const struct xtr_trace *what, const struct xtr_asked *asked,
+               dp_step_fn *visit, void *aux)
 {
     struct xtr_found found;
     struct trace t = {
         .agent = agent,
-        .network_name = network,
-        .network = xtr_mapcache_network(xtr_agent_cache(agent), network),
-        .eid = eid,
+        .network_name = what->network,
+        .network = xtr_mapcache_network(xtr_agent_cache(agent), what->network),
+        .eid = &what->eid,
+        .asked = asked,
         .visit = visit,
         .aux = aux,
     };
-    if (!tell_network(&t) || (from && !tell_sender(&t, from)))
+    if (!tell_network(&t) || (what->from && !tell_sender(&t, what->from)))
         return;
     tell_feed(&t);
     if (!tell_map(&t, &found))

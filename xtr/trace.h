@@ -8,8 +8,17 @@
 
 #include "agent.h"
 
-/* 'from' may be NULL: no port in particular.  'eid' is a MAC, a host address or a port-id. */
-void xtr_trace(struct xtr_agent *agent, const char *network, const struct em_eid *eid,
-               const struct em_port_id *from, dp_step_fn *visit, void *aux);
+struct xtr_asked;
+
+/* 'eid' is a MAC, a host address or a port-id. */
+struct xtr_trace {
+    const char *network;
+    struct em_eid eid;
+    const struct em_port_id *from; /* NULL: no port in particular */
+};
+
+/* 'asked' is what the map says of the EID (xtr_agent_ask). */
+void xtr_trace(struct xtr_agent *agent, const struct xtr_trace *what, const struct xtr_asked *asked,
+               dp_step_fn *visit, void *aux);
 
 #endif

@@ -23,6 +23,7 @@ struct ms_front {
     uint64_t started_ms; /* since 1970 */
     _Atomic uint64_t revision;
     _Atomic uint32_t lease_ms;
+    _Atomic uint64_t refresh_ms; /* how often a quiet feed's position is told (pump.c) */
     atomic_uint max_connections;
     atomic_uint max_handshakes;
     atomic_uint n_connections;

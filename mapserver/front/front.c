@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define TICK_S           0.25
+#define REFRESHES        10   /* of a quiet feed's position while deletions are kept */
 #define LEADERLESS_MS    3000 /* an agent's session without a leader ends */
 #define CLUSTER_PROBLEMS 8
 #define PROBLEMS_MAX     (CLUSTER_PROBLEMS + 8)
@@ -253,6 +254,7 @@ int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config, s
     front->on_restart = on_restart_fn;
     front->copies = ms_copies_new(front, config->core->dir);
     front->lease_ms = config->lease_ms;
+    front->refresh_ms = config->tombstones_ms / REFRESHES;
     front->max_connections = config->max_connections;
     front->max_handshakes = config->max_handshakes;
     front->started_ms = em_wall_ms();
@@ -316,6 +318,7 @@ void ms_front_set_limits(struct ms_front *front, const struct ms_front_config *c
     front->config.lease_ms = config->lease_ms;
     front->config.tombstones_ms = config->tombstones_ms;
     front->lease_ms = config->lease_ms;
+    front->refresh_ms = config->tombstones_ms / REFRESHES;
     front->max_connections = config->max_connections;
     front->max_handshakes = config->max_handshakes;
     pause_what_is_full(front);

@@ -26,6 +26,8 @@ struct subscription {
     uint32_t network_id;
     uint64_t id; /* envelope id of the Subscribe */
     struct ms_feed_cursor cursor;
+    uint64_t told;      /* the subscriber's own cursor: of the last page */
+    bool is_quiet;      /* a page is due, if only to tell that */
     bool is_start_over; /* to be said with the next page */
     bool is_complete;   /* has been said */
 };
@@ -66,11 +68,12 @@ static void on_entry(void *aux, const struct ms_feed_entry *entry)
 _Static_assert(EM_OBJECT_PORT == 1 && EM_OBJECT_NODE == 2 && EM_OBJECT_NETWORK == 3,
                "field numbers of Change");
 
-static void page_close(struct page *page, const struct subscription *sub, bool is_complete,
+static void page_close(struct page *page, struct subscription *sub, bool is_complete,
                        bool is_removed)
 {
     em_put_uint(page->out, 1, sub->network_id);
     em_put_uint(page->out, 2, sub->cursor.revision);
+    sub->told = sub->cursor.revision;
     em_put_uint(page->out, 4, sub->is_start_over);
     em_put_uint(page->out, 5, is_complete);
     em_put_uint(page->out, 6, is_removed);
@@ -117,7 +120,9 @@ static int send_page(struct subscription *sub)
             em_frame_drop(page.out, page.frame);
         return r;
     }
-    if (sub->is_start_over || (r == 0 && !sub->is_complete))
+    bool is_behind = sub->is_quiet && sub->told < sub->cursor.revision;
+    sub->is_quiet = false;
+    if (sub->is_start_over || (r == 0 && (!sub->is_complete || is_behind)))
         page_open(&page);
     if (page.is_open)
         page_close(&page, sub, r == 0, false);
@@ -182,6 +187,22 @@ static void on_news(struct ms_listener *listener)
         em_list_append(&sub->session->dirty, &sub->in_dirty);
     }
     ms_pump_wake(sub->session);
+}
+
+void ms_pump_refresh(struct ms_session *session, uint64_t now_ms)
+{
+    const struct ms_worker *worker = session->worker;
+    if (now_ms - session->refreshed_ms < worker->front->refresh_ms)
+        return;
+    session->refreshed_ms = now_ms;
+    EM_FOREACH (sub, &session->subscriptions, struct subscription, in_session) {
+        if (!em_list_is_empty(&sub->in_dirty) || sub->told >= worker->front->revision)
+            continue;
+        ms_pump_catch_up(worker, &sub->cursor);
+        sub->is_quiet = true;
+        em_list_append(&session->dirty, &sub->in_dirty);
+    }
+    ms_pump_run(session);
 }
 
 static struct subscription *find(struct ms_session *session, uint32_t network_id)

@@ -27,6 +27,12 @@ void ms_pump_run_hot(struct ms_worker *worker);
  * the deletions of other networks are trimmed. */
 void ms_pump_catch_up(const struct ms_worker *worker, struct ms_feed_cursor *cursor);
 
+/* Tells a subscriber now and then, by an empty page, how far the feeds are that it has read to the
+ * end.  Else who has heard nothing of a quiet network for as long as deletions are kept would get
+ * all of it again when it comes back.  Agents ask by their heartbeats, each at a time of its own.
+ */
+void ms_pump_refresh(struct ms_session *session, uint64_t now_ms);
+
 /* Ends all subscriptions. */
 void ms_pump_close(struct ms_session *session);
 

@@ -485,6 +485,7 @@ static void heartbeat(struct ms_session *session, const Eidmap__Envelope *reques
     envelope.body_case = EIDMAP__ENVELOPE__BODY_HEARTBEAT_REPLY;
     envelope.heartbeat_reply = &body;
     ms_session_send(session, &envelope);
+    ms_pump_refresh(session, em_now_ms());
 }
 
 /* ANYONE: nodes and operators; NOT_NODES: operators and other servers.  That a node touches only

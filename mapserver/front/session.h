@@ -38,6 +38,7 @@ struct ms_session {
     struct em_list in_hot;        /* pump.c: in the worker's list of those to be run */
     struct em_list subscriptions; /* pump.c */
     struct em_list dirty;         /* pump.c: those with something to send */
+    uint64_t refreshed_ms;        /* pump.c */
     struct em_list watch_sets;    /* watch.c */
     uint32_t n_subscriptions;
     uint32_t n_watches;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define LIMIT 65536
+#define LARGE 512
 
 static void check_interface(const struct ovs_interface *interface)
 {
@@ -41,12 +42,27 @@ static void end_session(struct ovs_monitor *monitor, struct ovs_stream *stream)
     ovs_monitor_down(monitor);
 }
 
+/* Large ones as the client does it. */
+static int next_message(struct ovs_stream *stream, json_t **ret_message)
+{
+    struct em_buf bytes;
+    size_t size;
+    int r = ovs_stream_find(stream, &size);
+    if (r || size < LARGE)
+        return r ? r : ovs_stream_next(stream, ret_message);
+    ovs_stream_take(stream, &bytes);
+    FUZZ_CHECK(em_buf_size(&bytes) == size);
+    r = ovs_stream_parse(&bytes, ret_message);
+    em_buf_fini(&bytes);
+    return r;
+}
+
 /* False: the session is over. */
 static bool take_messages(struct ovs_monitor *monitor, struct ovs_stream *stream)
 {
     json_t *message;
     int r;
-    while (!(r = ovs_stream_next(stream, &message))) {
+    while (!(r = next_message(stream, &message))) {
         json_t *answer = NULL;
         char *why = NULL;
         r = ovs_monitor_take(monitor, message, &answer, &why);
@@ -63,10 +79,8 @@ static bool take_messages(struct ovs_monitor *monitor, struct ovs_stream *stream
 static void check_rows(const struct ovs_rows *rows)
 {
     const struct ovs_interface *interface;
-    for (uint32_t at = 0; (interface = ovs_rows_next(rows, &at));) {
-        FUZZ_CHECK(ovs_rows_has_bridge(rows));
+    for (uint32_t at = 0; (interface = ovs_rows_next(rows, &at));)
         check_interface(interface);
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -57,13 +57,34 @@ for to in 192.168.7.2 fd07::2 02:00:00:00:00:02 port:b 192.168.7.3; do
     soon "the path to $to is good" trace_is_good "$to" --from a
 done
 trace 192.168.7.2 --from a
-for step in network local-port feed map-cache location bridge sender neighbour bridge-fdb tunnel \
+for step in network local-port feed map-cache map location bridge sender neighbour bridge-fdb tunnel \
     vxlan-fdb nexthops route underlay; do
     grep -q "^  ok     $step " "$DIR/trace.out" || fail "no step $step: $(cat "$DIR/trace.out")"
 done
 xtr_json hv1 'map(.step) | join(" ")' trace red 192.168.7.2 | grep -q 'vxlan-fdb' || fail "JSON has no steps"
 cat "$DIR/trace.out"
 shown "a good path has no wrong step"
+
+# The map's own word stands beside the map-cache: revision and epoch of the entry.
+revision=$(ctl_json .revision port show b)
+epoch=$(ctl_json '.locations[0].epoch' port show b)
+vni=$(ctl_json '.locations[0].segmentation_id' port show b)
+grep -q " map  .* port b, revision $revision: hv2:$vni epoch $epoch\$" "$DIR/trace.out" ||
+    fail "the entry's revision and epoch: $revision, $epoch: $(cat "$DIR/trace.out")"
+trace 192.168.7.3 --from a
+grep -Eq " map  .* port c, revision [0-9]+: hv1:$vni epoch [0-9]+\$" "$DIR/trace.out" ||
+    fail "a local port has its entry, too: $(cat "$DIR/trace.out")"
+shown "revision and epoch of the entry are told"
+
+# And tells what the map-cache cannot: an operator has removed a port that is attached here.
+ctl port remove c >/dev/null
+trace 192.168.7.3 && fail "the map has no c any more"
+grep -Eq 'WRONG  map  .*revision [0-9]+ has nobody there' "$DIR/trace.out" ||
+    fail "c is not in the map: $(cat "$DIR/trace.out")"
+shown "removed from the map: $(cat "$DIR/trace.err")"
+xtr hv1 detach c >/dev/null
+vm_attach c hv1 red
+soon "c is in the map again" trace_is_good 192.168.7.3
 
 [ "$(xtr_json hv1 '[.[] | select(.wrong)][0].step' trace red 192.168.7.77)" = map-cache ] ||
     fail "an address that nobody has"
@@ -117,3 +138,24 @@ soon "and that it is back" trace_is_good 192.168.7.2 --from a
 xtr hv2 detach b >/dev/null
 soon "an endpoint that went is told" wrong_at map-cache nobody
 shown "the endpoint is gone: $(cat "$DIR/trace.err")"
+
+# Who is resolved on a miss is not known before; the map is, and a ping makes it good.
+xtr hv2 attach b --network red --mac 02:00:00:00:00:02 --ip 192.168.7.2 --ip fd07::2 --dev t-b >/dev/null
+soon "b is back" trace_is_good 192.168.7.2 --from a
+ctl network set red --fill resolve >/dev/null
+soon "hv1 resolves now" has_miss_port hv1 a
+ctl port register d --network red --mac 02:00:00:00:00:04 --ip 192.168.7.4 >/dev/null
+ctl port locate d hv2 >/dev/null
+trace 192.168.7.4 && fail "nobody here has sent to it"
+grep -q 'map-cache .*has not been asked for; the map has port d, revision .*: hv2:' "$DIR/trace.out" ||
+    fail "what has not been resolved yet: $(cat "$DIR/trace.out")"
+shown "not resolved yet: $(cat "$DIR/trace.err")"
+ping_well a 192.168.7.2
+soon "and what was resolved is good" trace_is_good 192.168.7.2 --from a
+
+server_stop
+soon "without a server the map-cache is all there is" trace_is_good 192.168.7.2 --from a
+grep -q ' map  .* not asked: there is no map server to ask' "$DIR/trace.out" ||
+    fail "it is not told that the map was not asked: $(cat "$DIR/trace.out")"
+grep -q ' feed .*no map server for' "$DIR/trace.out" || fail "how old the map-cache is"
+shown "without a map server: $(grep ' map  ' "$DIR/trace.out")"

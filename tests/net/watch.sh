@@ -135,3 +135,12 @@ soon "hv2 has no port of it" not has_port hv2 "$(auto hv2 d)"
 for h in hv1 hv2; do soon "$h has the whole map" xtr_is_synced $h; done
 xtrs_agree hv1 hv2
 shown "a guest that moves is where it speaks"
+
+# A second guest with d's MAC, while d's device is still there: the newer sighting wins.
+vm e hv2 02:00:00:00:00:04 10.1.0.4
+plug e hv2
+moved_out() { at hv2 10.1.0.4; }
+soon "the MAC is at hv2, where it spoke last" speaks_until e moved_out
+soon "hv1 has given it up" not has_port hv1 "$(auto hv1 d)"
+soon "and at hv1, when it speaks there" speaks_until d moved_in
+shown "one MAC at two hosts is where it has spoken last"

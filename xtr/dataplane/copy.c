@@ -92,6 +92,17 @@ static int make_device(struct dp *dp, struct dp_network_rec *network)
     return 0;
 }
 
+int dp_copy_rehome(struct dp *dp)
+{
+    int r = 0;
+    for (uint32_t i = 0; i < dp->shadow.networks.len; i++) {
+        const struct dp_network_rec *network = dp_table_at(&dp->shadow.networks, i);
+        int err = network->copy ? dp_link_set_local(dp->nl, network->copy, &dp->rloc) : 0;
+        r = r ? r : err;
+    }
+    return r;
+}
+
 static int drop_device(struct dp *dp, struct dp_network_rec *network)
 {
     int r = network->copy ? dp_link_delete(dp->nl, network->copy) : 0;
@@ -351,6 +362,7 @@ bool dp_copy_stands(struct dp *dp, const struct dp_copy_rec *rec)
     uint16_t prefs[2 * PREFS];
 
     if (!network->copy || dp_link_get_index(dp->nl, network->copy, &device) || !device.is_up ||
+        !em_ip_equal(&device.local, &dp->rloc) ||
         dp_fdb_lookup(dp, network->copy, rec->mac, NTF_SELF, &stands) || stands.vni != want.vni ||
         stands.port != want.port || stands.dst.size != want.dst.size ||
         memcmp(stands.dst.addr, want.dst.addr, want.dst.size) != 0)
@@ -365,12 +377,14 @@ bool dp_copy_stands(struct dp *dp, const struct dp_copy_rec *rec)
 int dp_copy_repair(struct dp *dp, struct dp_copy_rec *rec)
 {
     struct dp_network_rec *network = dp_shadow_network(&dp->shadow, rec->network_id);
-    struct dp_link device;
+    struct dp_link device = {0};
 
     (void)dp_tc_mirror_delete(dp->nl, rec->ifindex, rec->pref);
     if (network->copy && dp_link_get_index(dp->nl, network->copy, &device) == -ENODEV) {
         dp_shadow_drop_device(&dp->shadow, network->copy);
         network->copy = 0;
+    } else if (network->copy && !em_ip_equal(&device.local, &dp->rloc)) {
+        (void)dp_link_set_local(dp->nl, network->copy, &dp->rloc);
     }
     int r = send_all(dp, rec);
     rec->flags = r ? DP_DIRTY : 0;

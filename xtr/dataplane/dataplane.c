@@ -16,6 +16,7 @@ struct dataplane {
     const struct dp_class *class;
     struct dp *dp;
     uint64_t n_ops, n_failed, apply_us;
+    bool has_told_copies; /* that the kernel cannot make them */
 };
 
 const char *dataplane_verb(enum dp_verb verb)
@@ -152,9 +153,14 @@ static const char *advice(const struct dp_op *op)
     return em_strerror(op->err);
 }
 
-static void log_failure(const struct dp_op *op)
+/* What a kernel cannot do it does not learn: that is said once, and not with each migration. */
+static void log_failure(struct dataplane *plane, const struct dp_op *op)
 {
     char text[DATAPLANE_TEXT];
+    bool is_for_good = op->verb == DP_COPY_PUT && op->err == -EOPNOTSUPP;
+    if (is_for_good && plane->has_told_copies)
+        return;
+    plane->has_told_copies |= is_for_good;
     em_warn_limited("%s refused object=\"%s\" error=%s why=\"%s\"", dataplane_verb(op->verb),
                     dataplane_describe(op, text), em_errname(op->err), advice(op));
 }
@@ -170,7 +176,7 @@ size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n)
         if (ops[i].err == 0)
             continue;
         n_failed++;
-        log_failure(&ops[i]);
+        log_failure(plane, &ops[i]);
     }
     plane->n_ops += n;
     plane->n_failed += n_failed;

@@ -150,6 +150,8 @@ void dp_copy_forget_network(struct dp *dp, struct dp_network_rec *network);
 void dp_copy_forget_port(struct dp *dp, uint32_t ifindex);
 /* The device of the network that was 'was' is 'ifindex' now. */
 int dp_copy_resend(struct dp *dp, uint32_t network_id, uint32_t was, uint32_t ifindex);
+/* dp->rloc is another one. */
+int dp_copy_rehome(struct dp *dp);
 /* At open, with the networks and ports adopted: removes what an earlier run has left. */
 int dp_copy_clean(struct dp *dp);
 bool dp_copy_stands(struct dp *dp, const struct dp_copy_rec *rec);

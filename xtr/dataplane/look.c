@@ -5,40 +5,23 @@
  * are of single entries, so that a table of a million costs no more than one of ten. */
 #include "kernel.h"
 
-#include "route.h"
+#include "looking.h"
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define REPAIR "mapctl xtr check --repair puts right what differs"
-#define TEXT   512
+#define REPAIR DP_LOOK_REPAIR
+#define TEXT   DP_LOOK_TEXT
 
 struct look {
     struct dp *dp;
     const struct dp_path *path;
-    dp_step_fn *visit;
-    void *aux;
+    struct dp_teller teller;
     struct dp_link bridge, vxlan;
 };
-
-/* 'advice' NULL: all is well. */
-__attribute__((format(printf, 4, 5))) static void tell(struct look *l, const char *name,
-                                                       const char *advice, const char *format, ...)
-{
-    char found[TEXT];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(found, sizeof(found), format, args);
-    va_end(args);
-    l->visit(l->aux, &(struct dp_step){.name = name,
-                                       .is_wrong = advice != NULL,
-                                       .found = found,
-                                       .advice = advice ? advice : ""});
-}
+#define tell(l, ...) dp_tell(&(l)->teller, __VA_ARGS__)
 
 /* ---- this host's half */
 
@@ -304,67 +287,9 @@ static void look_vxlan_fdb(struct look *l)
         look_nexthops(l, fdb.nhid);
 }
 
-/* ---- the underlay */
-
-/* What goes into the tunnel must come out of the device in one piece. */
-static void look_mtu(struct look *l, const struct dp_link *device, uint32_t mtu)
-{
-    uint32_t needed = l->vxlan.mtu + dp_overhead(&l->dp->rloc);
-
-    if (mtu >= needed || device->is_loopback)
-        tell(l, "underlay", NULL, "%s: up, mtu %u; packets of %u need %u", device->name, mtu,
-             l->vxlan.mtu, needed);
-    else
-        tell(l, "underlay", "raise the underlay's mtu, or lower the network's",
-             "%s: mtu %u, but packets of %u need %u", device->name, mtu, l->vxlan.mtu, needed);
-}
-
-static void look_device(struct look *l, const struct dp_route *route)
-{
-    struct dp_link device = {0};
-
-    int r = dp_link_get_index(l->dp->nl, route->ifindex, &device);
-    if (r)
-        tell(l, "underlay", "bring the device of the underlay back", "device %u: %s",
-             route->ifindex, strerror(-r));
-    else if (!device.is_up || !device.is_running)
-        tell(l, "underlay", "set the device of the underlay up, and look at its cable", "%s: %s",
-             device.name, device.is_up ? "no carrier" : "down");
-    else
-        look_mtu(l, &device, route->mtu && route->mtu < device.mtu ? route->mtu : device.mtu);
-}
-
-static const char *route_advice(int err)
-{
-    return err == -EINVAL ? "the source is none of this host's addresses: give it back, or change "
-                            "rloc"
-                          : "add a route to the RLOC";
-}
-
-static void look_route(struct look *l, const struct em_ip *to)
-{
-    struct dp_route route;
-    struct dp_link device = {0};
-    char ip[EM_IP_TEXT], gateway[EM_IP_TEXT];
-
-    em_ip_format(to->addr, to->size, ip);
-    int r = dp_route_get(l->dp->nl, to, &l->dp->rloc, &route);
-    if (r) {
-        tell(l, "route", route_advice(r), "%s: %s", ip, strerror(-r));
-        return;
-    }
-    (void)dp_link_get_index(l->dp->nl, route.ifindex, &device);
-    if (route.gateway.size)
-        tell(l, "route", NULL, "%s via %s dev %s", ip,
-             em_ip_format(route.gateway.addr, route.gateway.size, gateway), device.name);
-    else
-        tell(l, "route", NULL, "%s dev %s", ip, device.name);
-    look_device(l, &route);
-}
-
 void dp_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux)
 {
-    struct look l = {.dp = dp, .path = path, .visit = visit, .aux = aux};
+    struct look l = {.dp = dp, .path = path, .teller = {visit, aux}};
 
     if (!look_bridge(&l))
         return;
@@ -385,5 +310,5 @@ void dp_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void 
         return;
     look_vxlan_fdb(&l);
     for (size_t i = 0; i < path->n_targets; i++)
-        look_route(&l, &path->targets[i].ip);
+        dp_look_underlay(&l.teller, dp->nl, &dp->rloc, &path->targets[i].ip, l.vxlan.mtu);
 }

@@ -532,6 +532,8 @@ int dp_network_set_rloc(struct dp *dp, const struct em_ip *rloc)
         int err = rec->flags & DP_ADOPTED ? 0 : dp_network_repair(dp, rec->network_id);
         r = r ? r : err;
     }
-    int err = dp_set_rehome(dp);
+    int err = dp_copy_rehome(dp);
+    r = r ? r : err;
+    err = dp_set_rehome(dp);
     return r ? r : err;
 }

@@ -137,12 +137,12 @@ static struct dp *new_dp(const struct dp_config *config)
 
 static void ovs_close(struct dp *dp)
 {
+    if (!dp)
+        return;
     struct dp_table *tables[] = {&dp->networks, &dp->ports, &dp->floods, &dp->locals,
                                  &dp->copies,   &dp->uses,  &dp->macs,   &dp->neighs4,
                                  &dp->neighs6,  &dp->sets,  &dp->groups, &dp->group_ids,
                                  &dp->strangers};
-    if (!dp)
-        return;
     for (uint32_t i = 0; i < dp->networks.len; i++)
         ovs_miss_forget(dp, dp_table_at(&dp->networks, i));
     for (uint32_t i = 0; i < dp->sets.len; i++)
@@ -171,7 +171,7 @@ static int set_up(struct dp *dp, const struct dp_config *config, char **ret_why)
         return r;
     r = dial(dp);
     if (r == 0)
-        r = ovs_make_tunnel(dp, config->encap, config->udp_port, ret_why);
+        r = ovs_make_tunnel(dp, config->encap, 0, ret_why);
     if (r == 0)
         r = ovs_adopt(dp);
     if (r == 0) {

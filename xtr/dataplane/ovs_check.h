@@ -27,7 +27,7 @@ void ovs_on_parts(struct dp *dp, const struct of_message *message);
 /* ovs_miss.c: an answer about one flow. */
 void ovs_on_single(struct dp *dp, struct of_parts *parts);
 
-/* Is told of each flow and group of a dump, before the mirror is. */
+/* Is told of each flow and group of a dump, before the mirror is; 'aux' is the check. */
 typedef void ovs_seen_flow_fn(struct dp *dp, void *aux, const struct of_seen_flow *flow);
 typedef void ovs_seen_group_fn(struct dp *dp, void *aux, const struct of_seen_group *group);
 

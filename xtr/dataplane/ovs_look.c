@@ -1,38 +1,30 @@
 /* What a frame meets on its way through the switch, asked of the switch. */
 #include "ovs.h"
 
+#include "looking.h"
+#include "netlink.h"
+
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT   256
-#define REPAIR "mapctl xtr check --repair"
+#define TEXT   DP_LOOK_TEXT
+#define REPAIR DP_LOOK_REPAIR
 
 struct look {
     struct dp *dp;
     const struct dp_path *path;
-    dp_step_fn *visit;
-    void *aux;
+    struct dp_teller teller;
 };
-
-/* 'advice' NULL: all is well. */
-static void __attribute__((format(printf, 4, 5)))
-tell(const struct look *l, const char *name, const char *advice, const char *format, ...)
-{
-    char found[TEXT];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(found, sizeof found, format, args);
-    va_end(args);
-    struct dp_step step = {
-        .name = name, .is_wrong = advice, .found = found, .advice = advice ? advice : ""};
-    l->visit(l->aux, &step);
-}
+#define tell(l, ...) dp_tell(&(l)->teller, __VA_ARGS__)
 
 static void nothing(struct dp *dp, void *aux, struct of_flow *flow)
 {
+}
+
+static const char *missing(int err)
+{
+    return err == -ENOENT ? "the switch has no such flow" : strerror(-err);
 }
 
 static void look_responder(const struct look *l)
@@ -46,7 +38,7 @@ static void look_responder(const struct look *l)
     uint64_t wanted = dp->flow.cookie;
     int r = ovs_ask(dp);
     if (r)
-        tell(l, "responder", REPAIR, "%s: not answered for: %s", ip, strerror(-r));
+        tell(l, "responder", REPAIR, "%s: not answered for: %s", ip, missing(r));
     else if (dp->single.cookie != wanted)
         tell(l, "responder", REPAIR, "%s: answered with another MAC than %s", ip, mac);
     else
@@ -118,7 +110,7 @@ static bool look_forward(const struct look *l, const struct dp_mac_rec *rec)
     uint64_t wanted = l->dp->flow.cookie;
     int r = ovs_ask(l->dp);
     if (r || l->dp->single.cookie != wanted)
-        tell(l, "forward", REPAIR, "%s: %s", mac, r ? strerror(-r) : "leads elsewhere");
+        tell(l, "forward", REPAIR, "%s: %s", mac, r ? missing(r) : "leads elsewhere");
     else
         tell(l, "forward", NULL, "%s: group 0x%x, %llu packets", mac, ovs_group_of(l->dp, rec),
              (unsigned long long)l->dp->single.n_packets);
@@ -140,9 +132,24 @@ static void look_tunnels(const struct look *l)
     }
 }
 
+static void look_underlay(const struct look *l, uint32_t mtu)
+{
+    struct dp_nl *nl;
+
+    if (dp_nl_open(&nl))
+        return;
+    for (size_t i = 0; i < l->path->n_targets; i++) {
+        const struct em_ip *to = &l->path->targets[i].ip;
+        const struct em_ip *own =
+            l->dp->rlocs[0].size == to->size ? &l->dp->rlocs[0] : &l->dp->rlocs[1];
+        dp_look_underlay(&l->teller, nl, own, to, mtu);
+    }
+    dp_nl_close(nl);
+}
+
 void ovs_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux)
 {
-    struct look l = {dp, path, visit, aux};
+    struct look l = {dp, path, {visit, aux}};
     const struct ovs_network_rec *network = ovs_network(dp, path->network.id);
 
     if (!dp->conn) {
@@ -167,4 +174,5 @@ void ovs_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void
     }
     look_group(&l, rec);
     look_tunnels(&l);
+    look_underlay(&l, network->want.mtu);
 }

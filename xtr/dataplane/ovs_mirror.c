@@ -41,7 +41,7 @@ static void read_flows(struct dp_check *check, struct of_parts *parts)
         uint64_t key = ovs_flow_key(flow.table, flow.priority, flow.match, flow.match_size);
         bool is_ours = (flow.cookie & OVS_COOKIE_MASK) == OVS_COOKIE;
         if (check->on_flow)
-            check->on_flow(check->dp, check->aux, &flow);
+            check->on_flow(check->dp, check, &flow);
         if (key)
             note(&check->flows, key, ovs_seen_value(&flow), is_ours ? OVS_SEEN_OURS : 0);
     }
@@ -53,7 +53,7 @@ static void read_groups(struct dp_check *check, struct of_parts *parts)
 
     while (of_next_group(parts, &group)) {
         if (check->on_group)
-            check->on_group(check->dp, check->aux, &group);
+            check->on_group(check->dp, check, &group);
         note(&check->groups, group.group_id, em_hash(group.buckets, group.size), 0);
     }
 }

@@ -3,7 +3,9 @@
 #include "base/mem.h"
 #include "eidmap/error.h"
 #include "net/socket.h"
+#include "ovs/rpc.h"
 #include "ovs/stream.h"
+#include "saver.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -14,8 +16,10 @@
 
 #define READ_SIZE   65536
 #define OUT_LIMIT   (64u << 20) /* a server that takes nothing is left */
+#define LARGE       (64u << 10) /* a message that takes milliseconds to parse */
 #define PAUSE_S     0.1
 #define MAX_PAUSE_S 3.2
+#define PATIENCE_S  5.0
 
 struct ovs_client {
     struct ev_loop *loop;
@@ -27,6 +31,10 @@ struct ovs_client {
     ev_io in, out;
     ev_timer again;
     double pause_s;
+    ev_timer silence;        /* begins anew with all that comes */
+    bool is_asked;           /* whether it is there */
+    struct xtr_saver parser; /* of a large message, */
+    json_t *parsed;          /* which becomes this */
     struct ovs_stream stream;
     struct em_buf bytes; /* to be sent */
 };
@@ -37,9 +45,14 @@ static void disconnect(struct ovs_client *client)
 {
     ev_io_stop(client->loop, &client->in);
     ev_io_stop(client->loop, &client->out);
+    ev_timer_stop(client->loop, &client->silence);
+    client->is_asked = false;
     if (client->fd >= 0)
         close(client->fd);
     client->fd = -1;
+    xtr_saver_fini(&client->parser);
+    json_decref(client->parsed);
+    client->parsed = NULL;
     ovs_stream_fini(&client->stream);
     em_buf_fini(&client->bytes);
 }
@@ -73,27 +86,15 @@ static void send_message(struct ovs_client *client, json_t *message)
     ev_io_start(client->loop, &client->out);
 }
 
-static void connect_now(struct ovs_client *client)
+static void on_silence(struct ev_loop *loop, ev_timer *w, int revents)
 {
-    char *why;
-    ovs_stream_init(&client->stream, 0);
-    em_buf_init(&client->bytes);
-    client->fd = open_socket(client);
-    if (client->fd < 0) {
-        why = em_asprintf("%s: %s", client->remote, em_strerror(client->fd));
-        break_off(client, why);
-        free(why);
+    struct ovs_client *client = w->data;
+    if (client->is_asked) {
+        break_off(client, "ovsdb-server does not answer");
         return;
     }
-    ev_io_set(&client->in, client->fd, EV_READ);
-    ev_io_set(&client->out, client->fd, EV_WRITE);
-    ev_io_start(client->loop, &client->in);
-    send_message(client, ovs_monitor_up(client->monitor));
-}
-
-static void on_again(struct ev_loop *loop, ev_timer *w, int revents)
-{
-    connect_now(w->data);
+    client->is_asked = true;
+    send_message(client, ovs_rpc_request("echo", 0, json_array()));
 }
 
 /* Messages */
@@ -114,22 +115,70 @@ static int take_message(struct ovs_client *client, const json_t *message, char *
     return 0;
 }
 
-static void take_messages(struct ovs_client *client)
+/* Nothing is read meanwhile, and so nothing overtakes it. */
+static void parse_beside(struct ovs_client *client)
+{
+    struct em_buf bytes;
+    ovs_stream_take(&client->stream, &bytes);
+    ev_io_stop(client->loop, &client->in);
+    ev_timer_stop(client->loop, &client->silence);
+    xtr_saver_start_take(&client->parser, &bytes);
+}
+
+/* Takes the message. */
+static int take_and_free(struct ovs_client *client, json_t *message, char **ret_why)
+{
+    int r = take_message(client, message, ret_why);
+    json_decref(message);
+    return r;
+}
+
+static int take_next(struct ovs_client *client, char **ret_why)
 {
     json_t *message;
-    char *why = NULL;
-    int r;
-    while (!(r = ovs_stream_next(&client->stream, &message))) {
-        r = take_message(client, message, &why);
-        json_decref(message);
-        if (r)
-            break;
+    size_t size;
+    int r = ovs_stream_find(&client->stream, &size);
+    if (!r && size >= LARGE) {
+        parse_beside(client);
+        return -EAGAIN;
     }
+    if (!r)
+        r = ovs_stream_next(&client->stream, &message);
+    return r ? r : take_and_free(client, message, ret_why);
+}
+
+/* After 'r'. */
+static void take_messages(struct ovs_client *client, int r, char *why_take)
+{
+    while (!r)
+        r = take_next(client, &why_take);
     if (r != -EAGAIN)
-        break_off(client, why              ? why
+        break_off(client, why_take         ? why_take
                           : r == -EMSGSIZE ? "ovsdb-server sends a message that is too long"
                                            : "ovsdb-server sends what is no JSON");
-    free(why);
+    free(why_take);
+}
+
+/* In a thread; no callback runs at that time. */
+static int parse(void *to, const struct em_buf *bytes)
+{
+    return ovs_stream_parse(bytes, to);
+}
+
+static void on_parsed(void *aux, int err)
+{
+    struct ovs_client *client = aux;
+    json_t *message = client->parsed;
+    char *why = NULL;
+    client->parsed = NULL;
+    ev_io_start(client->loop, &client->in);
+    ev_timer_again(client->loop, &client->silence);
+    take_messages(client, err ? err : take_and_free(client, message, &why), why);
+}
+
+static void init_parser(struct ovs_client *client)
+{
+    xtr_saver_init(&client->parser, client->loop, parse, &client->parsed, on_parsed, client);
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *w, int revents)
@@ -143,8 +192,10 @@ static void on_readable(struct ev_loop *loop, ev_io *w, int revents)
         break_off(client, n ? em_strerror(-errno) : "ovsdb-server has closed the connection");
         return;
     }
+    client->is_asked = false;
+    ev_timer_again(loop, &client->silence);
     ovs_stream_append(&client->stream, bytes, (size_t)n);
-    take_messages(client);
+    take_messages(client, 0, NULL);
 }
 
 static void on_writable(struct ev_loop *loop, ev_io *w, int revents)
@@ -161,6 +212,31 @@ static void on_writable(struct ev_loop *loop, ev_io *w, int revents)
         return;
     em_buf_trim(&client->bytes);
     ev_io_stop(loop, w);
+}
+
+static void connect_now(struct ovs_client *client)
+{
+    char *why;
+    ovs_stream_init(&client->stream, 0);
+    em_buf_init(&client->bytes);
+    init_parser(client);
+    client->fd = open_socket(client);
+    if (client->fd < 0) {
+        why = em_asprintf("%s: %s", client->remote, em_strerror(client->fd));
+        break_off(client, why);
+        free(why);
+        return;
+    }
+    ev_io_set(&client->in, client->fd, EV_READ);
+    ev_io_set(&client->out, client->fd, EV_WRITE);
+    ev_io_start(client->loop, &client->in);
+    ev_timer_again(client->loop, &client->silence);
+    send_message(client, ovs_monitor_up(client->monitor));
+}
+
+static void on_again(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    connect_now(w->data);
 }
 
 int ovs_client_transact(struct ovs_client *client, json_t *ops, ovs_reply_fn *on_reply, void *aux)
@@ -209,10 +285,20 @@ struct ovs_client *ovs_client_new(struct ev_loop *loop, const char *remote, cons
     client->monitor = ovs_monitor_new(bridge, on_interface, client);
     ev_init(&client->in, on_readable);
     ev_init(&client->out, on_writable);
+    init_parser(client);
     ev_timer_init(&client->again, on_again, 0, 0);
-    client->in.data = client->out.data = client->again.data = client;
+    ev_init(&client->silence, on_silence);
+    client->silence.repeat = PATIENCE_S;
+    client->in.data = client->out.data = client->again.data = client->silence.data = client;
     ev_timer_start(loop, &client->again);
     return client;
+}
+
+void ovs_client_set_patience(struct ovs_client *client, double seconds)
+{
+    client->silence.repeat = seconds;
+    if (ev_is_active(&client->silence))
+        ev_timer_again(client->loop, &client->silence);
 }
 
 void ovs_client_free(struct ovs_client *client)

@@ -1,5 +1,5 @@
 /* A lasting connection to OVSDB, on libev: connects, monitors (monitor.h), connects again when it
- * breaks, after a pause that grows.  What is known stays known meanwhile. */
+ * breaks or falls silent, after a pause that grows.  What is known stays known meanwhile. */
 #ifndef OVS_CLIENT_H
 #define OVS_CLIENT_H
 
@@ -18,6 +18,10 @@ struct ovs_client_events {
 /* 'remote' is "unix:PATH", and connected to from the loop; 'events' are lent for ever. */
 struct ovs_client *ovs_client_new(struct ev_loop *loop, const char *remote, const char *bridge,
                                   const struct ovs_client_events *events, void *aux);
+
+/* For tests: how long the server may be silent before it is asked whether it is there, and then
+ * before it is given up; 5 s. */
+void ovs_client_set_patience(struct ovs_client *client, double seconds);
 
 /* Calls under way are dropped.  NULL is fine. */
 void ovs_client_free(struct ovs_client *client);

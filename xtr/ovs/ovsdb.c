@@ -56,8 +56,9 @@ int ovsdb_open(const char *remote, int timeout_ms, struct ovsdb **ret_db, char *
     int fd = em_socket_connect(&address);
     if (fd < 0) {
         *ret_why =
-            em_asprintf("the OVSDB server at %s cannot be reached: %s; does ovsdb-server run?",
-                        remote, em_strerror(fd));
+            em_asprintf("the OVSDB server at %s cannot be reached: %s; %s", remote, em_strerror(fd),
+                        fd == -EACCES ? "its socket is not open to the agent's user"
+                                      : "does ovsdb-server run?");
         return fd;
     }
     *ret_db = ovsdb_new(fd, timeout_ms);

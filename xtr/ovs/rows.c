@@ -131,7 +131,7 @@ static void clear(struct ovs_interface *interface)
     clear_ids(interface);
     free(interface->error);
     interface->error = NULL;
-    interface->has_mac = interface->is_up = false;
+    interface->has_mac = false;
     interface->ofport = 0;
 }
 
@@ -286,37 +286,34 @@ static void take_ids(struct ovs_interface *interface, const json_t *map)
         change_id(interface, key, value);
 }
 
-static void take_link_state(struct ovs_interface *interface, const json_t *value)
-{
-    const char *text = ovs_datum_text(value);
-    interface->is_up = text && !strcmp(text, "up");
-}
-
 static const struct {
     const char *name;
     void (*take)(struct ovs_interface *interface, const json_t *value);
 } columns[] = {
-    {"ofport", take_ofport},         {"mac_in_use", take_mac},   {"error", take_error},
-    {"link_state", take_link_state}, {"external_ids", take_ids},
+    {"ofport", take_ofport},
+    {"mac_in_use", take_mac},
+    {"error", take_error},
+    {"external_ids", take_ids},
 };
 #define N_COLUMNS (sizeof columns / sizeof columns[0])
 
-static int take_interface(struct ovs_rows *rows, struct row *row, const json_t *values)
+static bool take_name(struct ovs_interface *interface, const json_t *values)
 {
     const char *name = ovs_datum_text(json_object_get(values, "name"));
     if (name) {
-        free(row->data.name);
-        row->data.name = em_strdup(name);
+        free(interface->name);
+        interface->name = em_strdup(name);
     }
-    if (!row->data.name)
-        return -EBADMSG;
+    return interface->name;
+}
+
+static void take_columns(struct ovs_interface *interface, const json_t *values)
+{
     for (size_t i = 0; i < N_COLUMNS; i++) {
         const json_t *value = json_object_get(values, columns[i].name);
         if (value)
-            columns[i].take(&row->data, value);
+            columns[i].take(interface, value);
     }
-    touch(rows, row);
-    return 0;
 }
 
 /* Updates */
@@ -351,13 +348,23 @@ static void delete_row(struct ovs_rows *rows, struct row *row)
         drop_if_unused(rows, row);
 }
 
+static void take_interface(struct ovs_rows *rows, struct row *row, const struct change *change)
+{
+    if (!change->is_difference)
+        clear(&row->data);
+    take_columns(&row->data, change->values);
+    touch(rows, row);
+}
+
 static int take_row(struct ovs_rows *rows, enum kind kind, const char *uuid,
                     const struct change *change)
 {
     struct row *row = find_or_add(rows, kind, uuid);
     if (!row)
         return -EBADMSG;
-    if ((!change->values || change->is_difference) && !row->is_known) {
+    bool is_new = change->values && !change->is_difference;
+    if ((!is_new && !row->is_known) ||
+        (is_new && kind == INTERFACE && !take_name(&row->data, change->values))) {
         drop_if_unused(rows, row);
         return -EBADMSG;
     }
@@ -369,13 +376,11 @@ static int take_row(struct ovs_rows *rows, enum kind kind, const char *uuid,
     if (!row->is_known)
         row->data.age = rows->age;
     row->is_known = true;
-    if (kind == PORT) {
-        const json_t *set = json_object_get(change->values, "interfaces");
-        return take_interfaces(rows, row, set, change->is_difference);
-    }
-    if (!change->is_difference)
-        clear(&row->data);
-    return take_interface(rows, row, change->values);
+    if (kind == PORT)
+        return take_interfaces(rows, row, json_object_get(change->values, "interfaces"),
+                               change->is_difference);
+    take_interface(rows, row, change);
+    return 0;
 }
 
 static int take_bridge(struct ovs_rows *rows, const char *uuid, const struct change *change)
@@ -473,7 +478,8 @@ int ovs_rows_update(struct ovs_rows *rows, const json_t *updates, bool is_all)
     }
     if (is_all && !r)
         drop_stale(rows);
-    show_dirty(rows);
+    if (!r)
+        show_dirty(rows);
     return r;
 }
 

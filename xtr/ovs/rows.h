@@ -27,7 +27,6 @@ struct ovs_interface {
     uint16_t ofport; /* 0: none yet, or none to be had, or the bridge's own */
     bool has_mac;
     uint8_t mac[EM_MAC_SIZE]; /* mac_in_use */
-    bool is_up;               /* link_state */
     char *error;              /* NULL: none */
     struct ovs_pair *ids;     /* external_ids */
     size_t n_ids;
@@ -50,8 +49,8 @@ void ovs_rows_free(struct ovs_rows *rows);
 struct json_t *ovs_rows_requests(void);
 
 /* Takes <table-updates2>; 'is_all': that is all there is, and what it does not have is gone.
- * -EBADMSG: malformed, or it changes what is not there; some of it has been taken then, and only
- * all that there is puts that right. */
+ * -EBADMSG: malformed, or it changes what is not there; some of it has been taken then, but
+ * nothing is shown until all that there is has put that right. */
 int ovs_rows_update(struct ovs_rows *rows, const struct json_t *updates, bool is_all);
 
 /* Is the bridge there? */

@@ -1,5 +1,6 @@
 #include "ovs/stream.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -55,13 +56,38 @@ static bool scan(struct ovs_stream *stream, uint8_t byte)
     return false;
 }
 
-static int take_message(struct ovs_stream *stream, struct json_t **ret_message)
+int ovs_stream_find(struct ovs_stream *stream, size_t *ret_size)
 {
-    const char *text = (const char *)em_buf_head(&stream->bytes);
-    json_t *message = json_loadb(text, stream->n_scanned, 0, NULL);
+    if (stream->is_found) {
+        *ret_size = stream->n_scanned;
+        return 0;
+    }
+    if (!stream->n_scanned)
+        skip_blanks(stream);
+    const uint8_t *bytes = em_buf_head(&stream->bytes);
+    size_t size = em_buf_size(&stream->bytes);
+    if (size && bytes[0] != '{')
+        return -EBADMSG;
+    while (stream->n_scanned < size && !stream->is_found) {
+        if (stream->n_scanned == stream->limit)
+            return -EMSGSIZE;
+        stream->is_found = scan(stream, bytes[stream->n_scanned++]);
+    }
+    *ret_size = stream->n_scanned;
+    return stream->is_found ? 0 : -EAGAIN;
+}
+
+static void skip_message(struct ovs_stream *stream)
+{
     em_buf_take(&stream->bytes, stream->n_scanned);
     em_buf_trim(&stream->bytes);
     stream->n_scanned = 0;
+    stream->is_found = false;
+}
+
+static int parse(const void *text, size_t size, json_t **ret_message)
+{
+    json_t *message = json_loadb(text, size, 0, NULL);
     if (!message)
         return -EBADMSG;
     *ret_message = message;
@@ -70,17 +96,24 @@ static int take_message(struct ovs_stream *stream, struct json_t **ret_message)
 
 int ovs_stream_next(struct ovs_stream *stream, struct json_t **ret_message)
 {
-    if (!stream->n_scanned)
-        skip_blanks(stream);
-    const uint8_t *bytes = em_buf_head(&stream->bytes);
-    size_t size = em_buf_size(&stream->bytes);
-    if (size && bytes[0] != '{')
-        return -EBADMSG;
-    while (stream->n_scanned < size) {
-        if (stream->n_scanned == stream->limit)
-            return -EMSGSIZE;
-        if (scan(stream, bytes[stream->n_scanned++]))
-            return take_message(stream, ret_message);
-    }
-    return -EAGAIN;
+    size_t size;
+    int r = ovs_stream_find(stream, &size);
+    if (r)
+        return r;
+    r = parse(em_buf_head(&stream->bytes), size, ret_message);
+    skip_message(stream);
+    return r;
+}
+
+void ovs_stream_take(struct ovs_stream *stream, struct em_buf *ret_bytes)
+{
+    assert(stream->is_found);
+    em_buf_init(ret_bytes);
+    em_buf_append(ret_bytes, em_buf_head(&stream->bytes), stream->n_scanned);
+    skip_message(stream);
+}
+
+int ovs_stream_parse(const struct em_buf *bytes, struct json_t **ret_message)
+{
+    return parse(em_buf_head(bytes), em_buf_size(bytes), ret_message);
 }

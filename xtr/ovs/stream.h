@@ -20,6 +20,7 @@ struct ovs_stream {
     size_t n_scanned; /* of the message at the head */
     unsigned depth;
     bool is_in_string, is_escaped;
+    bool is_found; /* its end */
 };
 
 /* limit 0: OVS_STREAM_LIMIT. */
@@ -32,5 +33,12 @@ void ovs_stream_append(struct ovs_stream *stream, const void *bytes, size_t size
  * object; -EMSGSIZE: it is longer than the limit.  After the last two the stream is of no use any
  * more. */
 int ovs_stream_next(struct ovs_stream *stream, struct json_t **ret_message);
+
+/* For who parses large messages elsewhere.  The size of the next message, when it is complete;
+ * errors as above.  Then its bytes, for the caller to em_buf_fini(); and what parses them, in any
+ * thread: 0 or -EBADMSG. */
+int ovs_stream_find(struct ovs_stream *stream, size_t *ret_size);
+void ovs_stream_take(struct ovs_stream *stream, struct em_buf *ret_bytes);
+int ovs_stream_parse(const struct em_buf *bytes, struct json_t **ret_message);
 
 #endif

@@ -437,13 +437,11 @@ static enum xtr_ovs_step attach(struct xtr_ovs *ovs, struct claim *claim, uint64
     return XTR_OVS_ATTACH;
 }
 
-/* Its last interface has gone; of an earlier run's port, when all that there are have been seen. */
+/* Its last interface has gone, or never came. */
 static enum xtr_ovs_step leave(struct xtr_ovs *ovs, struct claim *claim,
                                struct xtr_ovs_action *action)
 {
     bool is_attached = claim->is_attached;
-    if (!ovs->is_synced && claim->restored)
-        return XTR_OVS_NONE;
     action->wish = (struct xtr_wish){.id = claim->id};
     drop(ovs, claim);
     return is_attached ? XTR_OVS_DETACH : XTR_OVS_NONE;

@@ -59,7 +59,7 @@ void xtr_ovs_refused(struct xtr_ovs *ovs, const struct em_port_id *id, const cha
 enum xtr_ovs_step {
     XTR_OVS_NONE,
     XTR_OVS_ASK,    /* wish.id: what is the port's record? */
-    XTR_OVS_ATTACH, /* wish; not 'is_fresh': unless the port has been refused */
+    XTR_OVS_ATTACH, /* wish; not 'is_fresh': it takes no port over that has moved on */
     XTR_OVS_DETACH, /* wish.id */
 };
 

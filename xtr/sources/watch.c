@@ -19,6 +19,7 @@
 #define BAR_MS      60000u /* for what another port has */
 #define MOVE_MS     2000u  /* the first time; then twice as long, */
 #define MOVE_LIMIT  5      /* up to a minute */
+#define MOVE_TELL   3      /* so often before an operator hears of it */
 #define PROBES      3
 #define PROBE_MS    1000u
 #define AUTO_PREFIX "auto:"
@@ -486,6 +487,13 @@ void xtr_watch_refused(struct xtr_watch *watch, const struct em_port_id *id, uin
     if (!guest || guest->state != THERE)
         return;
     unsigned n = guest->n_moves < MOVE_LIMIT ? guest->n_moves++ : MOVE_LIMIT;
+    char mac[EM_MAC_TEXT];
+    if (n == MOVE_TELL)
+        tell(
+            watch,
+            "network %s: %s on %s goes to and fro: two guests have that MAC, or two hosts' bridges "
+            "are joined outside of the network",
+            watch->config[guest->rule].network, em_mac_format(guest->mac, mac), guest->device);
     go_away(guest, now_ms + ((uint64_t)MOVE_MS << n));
 }
 

@@ -9,8 +9,8 @@
  * Guests lie.  An address that another port has is dropped, and not believed again for a
  * minute.  One that a guest has not claimed for long is asked for, and dropped where the guest
  * does not answer, since somebody else may have it by now.  A MAC is taken over from an automatic
- * port only, unless the rule says otherwise; one that moves to and fro is believed more and more
- * rarely.  A rule has a cap.
+ * port only, unless the rule says otherwise; then the newer sighting wins at once, and a MAC that
+ * goes to and fro is believed more and more rarely.  A rule has a cap.
  *
  * No I/O; time is a parameter. */
 #ifndef XTR_WATCH_H
@@ -21,8 +21,7 @@
 
 struct xtr_watch;
 
-#define XTR_WATCH_IPS  16 /* addresses of one MAC */
-#define XTR_WATCH_NODE 31 /* most bytes of a node-id, so that a port-id has room for it */
+#define XTR_WATCH_IPS 16 /* addresses of one MAC */
 
 /* A sentence for the log, about what a guest does. */
 typedef void xtr_watch_tell_fn(void *aux, const char *text);

@@ -106,17 +106,20 @@ ovs:
 ${3:-}"
 }
 
-# VM HV [KEY=VALUE...]: plugs the VM's tap into br-int as the port VM, with these external_ids.
+# VM HV [KEY=VALUE...]: plugs the VM's tap into br-int as the port VM, with these external_ids; one
+# that is there goes out and in again at once.
 ovs_plug() {
-    local name=$1 hv=$2 mac
+    local name=$1 hv=$2 mac pair
     shift 2
     mac=$(awk '$1 == "--mac" { print $2 }' "$DIR/$name.vm")
     no_offload "$name" eth0
-    vsctl "$hv" add-port br-int "t-$name" -- set Interface "t-$name" \
-        external_ids:iface-id="$name" "external_ids:attached-mac=\"$mac\""
     for pair; do
-        vsctl "$hv" set Interface "t-$name" "external_ids:${pair%%=*}=\"${pair#*=}\""
+        shift
+        set -- "$@" "external_ids:${pair%%=*}=\"${pair#*=}\""
     done
+    vsctl "$hv" --if-exists del-port "t-$name" -- add-port br-int "t-$name" \
+        -- set Interface "t-$name" external_ids:iface-id="$name" \
+        "external_ids:attached-mac=\"$mac\"" "$@"
 }
 
 ovs_unplug() { vsctl "$2" del-port br-int "t-$1"; }

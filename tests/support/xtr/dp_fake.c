@@ -12,6 +12,12 @@ struct standing {
     bool is_adopted;
 };
 
+/* A device that is in a network's bridge, whoever has put it there. */
+struct plug {
+    uint32_t network_id;
+    char device[IFNAMSIZ];
+};
+
 struct dp {
     struct standing *entries;
     size_t n;
@@ -20,6 +26,8 @@ struct dp {
     uint64_t n_changes;
     size_t refuse_in;
     int refuse_err; /* 0: none */
+    enum dp_verb never;
+    int never_err; /* 0: none */
     char (*devices)[IFNAMSIZ];
     size_t n_devices;
 };
@@ -27,6 +35,8 @@ struct dp {
 /* What the last fake has left "in the kernel". */
 static struct standing *left;
 static size_t n_left;
+static struct plug *plugs;
+static size_t n_plugs;
 
 static struct dp_op copy_op(const struct dp_op *op)
 {
@@ -134,6 +144,7 @@ static bool is_same_value(const struct dp_op *a, const struct dp_op *b)
     return a->verb == b->verb && a->network.segmentation_id == b->network.segmentation_id &&
            a->network.mtu == b->network.mtu && a->network.flood == b->network.flood &&
            (a->verb != DP_MAC_PUT || a->set.id == b->set.id) &&
+           (a->verb != DP_PORT_PUT || a->is_borrowed == b->is_borrowed) &&
            (a->verb != DP_SET_PUT || is_same_set(&a->set, &b->set)) &&
            (a->verb != DP_LOCAL_PUT || is_same_place(a, b)) &&
            (a->verb != DP_COPY_PUT ||
@@ -182,6 +193,39 @@ static bool has_device(const struct dp *dp, const char *name)
     return dp->n_devices == 0;
 }
 
+static struct plug *find_plug(uint32_t network_id, const char *device)
+{
+    for (size_t i = 0; i < n_plugs; i++)
+        if (plugs[i].network_id == network_id && strcmp(plugs[i].device, device) == 0)
+            return &plugs[i];
+    return NULL;
+}
+
+void dp_fake_plug(uint32_t network_id, const char *device)
+{
+    if (find_plug(network_id, device))
+        return;
+    plugs = em_realloc(plugs, (n_plugs + 1) * sizeof(*plugs));
+    plugs[n_plugs] = (struct plug){.network_id = network_id};
+    strncpy(plugs[n_plugs++].device, device, IFNAMSIZ - 1);
+}
+
+static void unplug(struct plug *plug)
+{
+    *plug = plugs[--n_plugs];
+}
+
+/* What a delete does to devices: a network's are free, a port's own is taken out. */
+static void release(const struct dp_op *deleted, bool is_borrowed)
+{
+    for (size_t i = n_plugs; i-- > 0;)
+        if (plugs[i].network_id == deleted->network.id &&
+            (deleted->verb == DP_NETWORK_DELETE ||
+             (deleted->verb == DP_PORT_DELETE && !is_borrowed &&
+              strcmp(plugs[i].device, deleted->device) == 0)))
+            unplug(&plugs[i]);
+}
+
 static int check_put(const struct dp *dp, const struct dp_op *op)
 {
     uint32_t vni = op->network.segmentation_id;
@@ -194,7 +238,8 @@ static int check_put(const struct dp *dp, const struct dp_op *op)
         return -ENOENT;
     if (op->verb == DP_MAC_PUT && !has_set(dp, op->set.id))
         return -ENOENT;
-    if (op->verb == DP_PORT_PUT && !has_device(dp, op->device))
+    if (op->verb == DP_PORT_PUT && (!has_device(dp, op->device) ||
+                                    (op->is_borrowed && !find_plug(op->network.id, op->device))))
         return -ENODEV;
     bool has_device = op->verb == DP_LOCAL_PUT || (op->verb == DP_COPY_PUT && op->device[0]);
     if (has_device && !has_port(dp, op))
@@ -207,6 +252,8 @@ static int put(struct dp *dp, const struct dp_op *op)
     int r = check_put(dp, op);
     if (r)
         return r;
+    if (op->verb == DP_PORT_PUT)
+        dp_fake_plug(op->network.id, op->device);
     struct standing *entry = find(dp, op);
     if (entry && is_same_value(&entry->op, op)) {
         entry->is_adopted = false;
@@ -254,6 +301,7 @@ static int remove_put(struct dp *dp, const struct dp_op *op)
     if (op->verb == DP_LOCAL_DELETE &&
         (entry->op.verb != DP_LOCAL_PUT || !is_same_place(&entry->op, op)))
         return 0;
+    release(op, entry->op.is_borrowed);
     drop(dp, entry);
     for (size_t i = dp->n; i-- > 0;)
         if (hangs_on(&dp->entries[i].op, op))
@@ -269,6 +317,8 @@ static int apply_op(struct dp *dp, const struct dp_op *op)
         dp->refuse_err = 0;
         return err;
     }
+    if (dp->never_err && op->verb == dp->never)
+        return dp->never_err;
     switch (op->verb) {
     case DP_NETWORK_PUT:
     case DP_SET_PUT:
@@ -301,13 +351,21 @@ static void fake_apply(struct dp *dp, struct dp_op *ops, size_t n)
     }
 }
 
-void dp_fake_wipe(void)
+static void forget_left(void)
 {
     for (size_t i = 0; i < n_left; i++)
         free_op(&left[i].op);
     free(left);
     left = NULL;
     n_left = 0;
+}
+
+void dp_fake_wipe(void)
+{
+    forget_left();
+    free(plugs);
+    plugs = NULL;
+    n_plugs = 0;
 }
 
 static int fake_open(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
@@ -334,7 +392,7 @@ static void fake_close(struct dp *dp)
 {
     if (!dp)
         return;
-    dp_fake_wipe();
+    forget_left();
     left = dp->entries;
     n_left = dp->n;
     dp_fake_reset_ops(dp);
@@ -523,6 +581,12 @@ void dp_fake_refuse(struct dp *dp, size_t k, int err)
 {
     dp->refuse_in = k;
     dp->refuse_err = err;
+}
+
+void dp_fake_refuse_always(struct dp *dp, enum dp_verb verb, int err)
+{
+    dp->never = verb;
+    dp->never_err = err;
 }
 
 bool dp_fake_has(const struct dp *dp, const struct dp_op *put_op)

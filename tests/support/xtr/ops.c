@@ -96,6 +96,13 @@ struct dp_op op_port(enum dp_verb verb, uint32_t network_id, const char *device)
     return op;
 }
 
+struct dp_op op_borrowed(uint32_t network_id, const char *device)
+{
+    struct dp_op op = op_port(DP_PORT_PUT, network_id, device);
+    op.is_borrowed = true;
+    return op;
+}
+
 struct dp_op op_local(enum dp_verb verb, uint32_t network_id, const char *device, const char *mac)
 {
     struct dp_op op = mac_op(verb, network_id, mac);

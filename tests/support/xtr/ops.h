@@ -19,6 +19,7 @@ struct dp_op op_neigh(uint32_t network_id, const char *ip, const char *mac);
 struct dp_op op_neigh_delete(uint32_t network_id, const char *ip);
 struct dp_op op_flood(enum dp_verb verb, uint32_t network_id, struct dp_target target);
 struct dp_op op_port(enum dp_verb verb, uint32_t network_id, const char *device);
+struct dp_op op_borrowed(uint32_t network_id, const char *device);
 struct dp_op op_local(enum dp_verb verb, uint32_t network_id, const char *device, const char *mac);
 
 /* 'device' NULL: what leaves by the tunnel. */

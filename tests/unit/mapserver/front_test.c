@@ -241,8 +241,26 @@ Test(front, a_removed_network_ends_its_subscription)
     scene_feed_await(&feed, "removed");
 }
 
-/* What is trimmed after a subscriber has had all there is, it has not missed. */
-Test(front, a_quiet_subscription_does_not_start_over_when_others_are_trimmed)
+/* Until a resume from there is stale, for deletions in network red. */
+static void trim_past(uint64_t cursor)
+{
+    struct scene_feed trimmed;
+    for (unsigned i = 0; i < 100; i++) {
+        scene_claim(hv1, "red", "gone", MAC2, NULL, true, 0);
+        scene_withdraw(hv1, "gone");
+        usleep(50000);
+        trimmed = (struct scene_feed){op};
+        int64_t id =
+            em_client_subscribe(em_call_client(op), 0, "red", cursor, scene_on_feed, &trimmed);
+        scene_feed_await(&trimmed, "complete");
+        em_client_cancel(em_call_client(op), id);
+        if (trimmed.n_start_over)
+            break;
+    }
+    cr_assert_eq(trimmed.n_start_over, 1);
+}
+
+static void forgetful_scene(void)
 {
     teardown();
     scene = scene_start_forgetful(1);
@@ -251,27 +269,55 @@ Test(front, a_quiet_subscription_does_not_start_over_when_others_are_trimmed)
     hv2 = scene_client(scene, "hv2", 1);
     scene_put_network(op, "blue", NULL);
     scene_put_network(op, "red", NULL);
+}
+
+/* What is trimmed after a subscriber has had all there is, it has not missed. */
+Test(front, a_quiet_subscription_does_not_start_over_when_others_are_trimmed)
+{
+    forgetful_scene();
     struct scene_feed feed = {hv2};
     em_client_subscribe(em_call_client(hv2), 0, "blue", 0, scene_on_feed, &feed);
     scene_feed_await(&feed, "complete");
-    struct scene_feed trimmed;
-    uint64_t before = scene_claim(hv1, "red", "gone", MAC2, NULL, true, 0).revision;
-    for (unsigned i = 0; i < 100; i++) { /* until a resume from before the deletions is stale */
-        scene_claim(hv1, "red", "gone", MAC2, NULL, true, 0);
-        scene_withdraw(hv1, "gone");
-        usleep(50000);
-        trimmed = (struct scene_feed){op};
-        int64_t id =
-            em_client_subscribe(em_call_client(op), 0, "red", before, scene_on_feed, &trimmed);
-        scene_feed_await(&trimmed, "complete");
-        em_client_cancel(em_call_client(op), id);
-        if (trimmed.n_start_over)
-            break;
-    }
-    cr_assert_eq(trimmed.n_start_over, 1);
+    trim_past(scene_claim(hv1, "red", "gone", MAC2, NULL, true, 0).revision);
     scene_claim(hv1, "blue", "web", MAC1, NULL, true, 0);
     scene_feed_await(&feed, "+web");
     cr_assert_eq(feed.n_start_over, 1, "%s", feed.log);
+}
+
+static struct scene_reply heartbeat(struct em_call *call)
+{
+    struct scene_wait wait = {call};
+    em_client_heartbeat(em_call_client(call), 0, scene_on_reply, &wait);
+    struct scene_reply reply = scene_await(&wait);
+    cr_assert_eq(reply.err, 0);
+    return reply;
+}
+
+/* The page, if there is one, comes right behind the heartbeat's answer: before the next one. */
+Test(front, a_quiet_subscriber_hears_how_far_the_feed_is_and_resumes_from_there)
+{
+    forgetful_scene();
+    scene_claim(hv1, "blue", "web", MAC1, NULL, true, 0);
+    struct scene_feed feed = {hv2};
+    int64_t id = em_client_subscribe(em_call_client(hv2), 0, "blue", 0, scene_on_feed, &feed);
+    scene_feed_await(&feed, "complete");
+    uint64_t before = feed.revision;
+    trim_past(before);
+    cr_assert_eq(feed.revision, before, "nobody has asked");
+    uint64_t now = heartbeat(hv2).revision;
+    heartbeat(hv2);
+    cr_assert_geq(feed.revision, now);
+    unsigned n_pages = feed.n_pages;
+    usleep(5000); /* longer than deletions are kept */
+    heartbeat(hv2);
+    heartbeat(hv2);
+    cr_assert_eq(feed.n_pages, n_pages, "what has been told is not told again");
+    em_client_cancel(em_call_client(hv2), id);
+    struct scene_feed again = {hv2};
+    em_client_subscribe(em_call_client(hv2), 0, "blue", feed.revision, scene_on_feed, &again);
+    scene_feed_await(&again, "complete");
+    cr_assert_str_eq(again.log, "complete ");
+    cr_assert_eq(again.n_start_over, 0);
 }
 
 Test(front, subscribing_to_what_is_not_there_is_refused)

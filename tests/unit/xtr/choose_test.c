@@ -6,13 +6,13 @@
 
 #define SEEN EM_VIEW_EVERYONE
 /* node, segmentation-id, priority, weight, view, pending, usable, reachable */
-#define PLACE(...) ((struct xtr_candidate){__VA_ARGS__})
+#define PLACE(...) ((struct xtr_contender){__VA_ARGS__})
 
 static struct xtr_choice chosen[16];
 
 Test(choose, the_lowest_priority_is_used_alone)
 {
-    struct xtr_candidate c[] = {PLACE(1, 10, 2, 0, SEEN, 0, 1, 1),
+    struct xtr_contender c[] = {PLACE(1, 10, 2, 0, SEEN, 0, 1, 1),
                                 PLACE(2, 10, 1, 0, SEEN, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
     cr_assert(eq(u32, chosen[0].node, 2));
@@ -20,7 +20,7 @@ Test(choose, the_lowest_priority_is_used_alone)
 
 Test(choose, equal_priorities_share_by_weight)
 {
-    struct xtr_candidate c[] = {PLACE(2, 10, 1, 30, SEEN, 0, 1, 1),
+    struct xtr_contender c[] = {PLACE(2, 10, 1, 30, SEEN, 0, 1, 1),
                                 PLACE(1, 11, 1, 10, SEEN, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 2));
     cr_assert(eq(u32, chosen[0].node, 1));
@@ -31,7 +31,7 @@ Test(choose, equal_priorities_share_by_weight)
 
 Test(choose, a_pending_location_gets_copies_and_no_traffic)
 {
-    struct xtr_candidate c[] = {PLACE(1, 10, 5, 0, SEEN, 0, 1, 0),
+    struct xtr_contender c[] = {PLACE(1, 10, 5, 0, SEEN, 0, 1, 0),
                                 PLACE(2, 11, 0, 9, SEEN, 1, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
     cr_assert(eq(u32, chosen[0].node, 1), "it is not even preferred to the unreachable");
@@ -46,7 +46,7 @@ Test(choose, a_pending_location_gets_copies_and_no_traffic)
 
 Test(choose, weights_of_zero_are_equal_shares)
 {
-    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
+    struct xtr_contender c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
                                 PLACE(2, 10, 1, 0, SEEN, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 2));
     cr_assert(eq(u8, chosen[0].weight, 1));
@@ -55,7 +55,7 @@ Test(choose, weights_of_zero_are_equal_shares)
 
 Test(choose, weight_zero_beside_others_takes_nothing)
 {
-    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
+    struct xtr_contender c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
                                 PLACE(2, 10, 1, 5, SEEN, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
     cr_assert(eq(u32, chosen[0].node, 2));
@@ -63,7 +63,7 @@ Test(choose, weight_zero_beside_others_takes_nothing)
 
 Test(choose, a_reachable_node_beats_a_better_priority)
 {
-    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 0),
+    struct xtr_contender c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 0),
                                 PLACE(2, 10, 9, 0, SEEN, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
     cr_assert(eq(u32, chosen[0].node, 2));
@@ -71,7 +71,7 @@ Test(choose, a_reachable_node_beats_a_better_priority)
 
 Test(choose, an_unreachable_node_is_used_when_there_is_nothing_else)
 {
-    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 0),
+    struct xtr_contender c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 0),
                                 PLACE(2, 10, 0, 0, SEEN, 0, 0, 1)};
     cr_assert(eq(sz, xtr_choose(c, 2, chosen), 1));
     cr_assert(eq(u32, chosen[0].node, 1));
@@ -79,7 +79,7 @@ Test(choose, an_unreachable_node_is_used_when_there_is_nothing_else)
 
 Test(choose, pending_and_never_and_unusable_do_not_count)
 {
-    struct xtr_candidate c[] = {
+    struct xtr_contender c[] = {
         PLACE(1, 10, 1, 0, SEEN, 1, 1, 1), PLACE(2, 10, 255, 0, SEEN, 0, 1, 1),
         PLACE(3, 10, 1, 0, SEEN, 0, 0, 1), PLACE(4, 10, 1, 0, EM_VIEW_OTHERS, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 4, chosen), 0));
@@ -87,7 +87,7 @@ Test(choose, pending_and_never_and_unusable_do_not_count)
 
 Test(choose, the_most_specific_view_wins_over_priority)
 {
-    struct xtr_candidate c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
+    struct xtr_contender c[] = {PLACE(1, 10, 1, 0, SEEN, 0, 1, 1),
                                 PLACE(2, 10, 7, 0, EM_VIEW_LABEL, 0, 1, 1),
                                 PLACE(3, 10, 9, 0, EM_VIEW_NODE, 0, 1, 1)};
     cr_assert(eq(sz, xtr_choose(c, 3, chosen), 1));
@@ -118,14 +118,14 @@ Test(choose, a_view_is_matched_against_this_node_and_its_labels)
 
 /* ---- why */
 
-static enum xtr_why why(const struct xtr_candidate *c, size_t n, size_t i)
+static enum xtr_why why(const struct xtr_contender *c, size_t n, size_t i)
 {
     return xtr_choose_why(c, n, i);
 }
 
 Test(choose, every_rule_is_a_reason)
 {
-    struct xtr_candidate c[] = {
+    struct xtr_contender c[] = {
         PLACE(1, 10, 1, 5, EM_VIEW_LABEL, 0, 1, 1), PLACE(2, 10, 1, 0, EM_VIEW_LABEL, 0, 1, 1),
         PLACE(3, 10, 2, 5, EM_VIEW_LABEL, 0, 1, 1), PLACE(4, 10, 1, 5, EM_VIEW_LABEL, 0, 1, 0),
         PLACE(5, 10, 1, 5, SEEN, 0, 1, 1),          PLACE(6, 10, 1, 5, EM_VIEW_LABEL, 0, 0, 1),
@@ -135,13 +135,13 @@ Test(choose, every_rule_is_a_reason)
                                           XTR_WHY_UNREACHABLE, XTR_WHY_WIDER,   XTR_WHY_UNUSABLE,
                                           XTR_WHY_NEVER,       XTR_WHY_PENDING, XTR_WHY_OTHERS};
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
-        cr_assert(why(c, 9, i) == wanted[i], "candidate %zu: %d", i, why(c, 9, i));
+        cr_assert(why(c, 9, i) == wanted[i], "contender %zu: %d", i, why(c, 9, i));
 }
 
-/* Chosen is what xtr_choose() gives, whatever the candidates are. */
+/* Chosen is what xtr_choose() gives, whatever the contenders are. */
 Test(choose, the_reasons_are_those_of_the_choice)
 {
-    struct xtr_candidate c[4];
+    struct xtr_contender c[4];
     for (unsigned draw = 0; draw < 20000; draw++) {
         size_t n_chosen = 0;
         for (size_t i = 0; i < 4; i++)

@@ -199,6 +199,22 @@ Test(copy, check_repairs_a_missing_device)
     break_and_repair("ip link del emc1");
 }
 
+Test(copy, check_repairs_a_device_that_sends_from_elsewhere)
+{
+    break_and_repair("ip link set emc1 type vxlan local 192.0.2.77");
+}
+
+Test(copy, copies_are_sent_from_a_new_rloc)
+{
+    struct em_ip rloc = test_ip("192.0.2.99");
+    cr_assert_eq(apply(op_copy(1, M1, to, NULL)), 0);
+    cr_assert(netns_shows("ip -d link show emc1", "local 192.0.2.1 "));
+    cr_assert(netns_ok("ip addr add 192.0.2.99/24 dev u0"));
+    cr_assert_eq(dp_kernel.set_rloc(dp, &rloc), 0);
+    cr_assert(netns_shows("ip -d link show emc1", "local 192.0.2.99 "));
+    cr_assert(netns_has_line("bridge fdb show dev emc1", M1, "dst 192.0.2.3 port 4789 vni 300"));
+}
+
 Test(copy, check_repairs_a_missing_entry)
 {
     break_and_repair("bridge fdb del " M1 " dev emc1 self");

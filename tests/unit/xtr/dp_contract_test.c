@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define M1 "02:00:00:00:00:01"
 #define M2 "02:00:00:00:00:02"
@@ -267,6 +268,75 @@ CLAIM(port_takes_its_macs_along)
     cr_assert_eq(count(plane), n, "p0 and its MAC are gone, the other MAC is there");
     cr_assert_eq(apply(plane, op_local(DP_LOCAL_DELETE, 1, "p0", M2)), 0, "it is behind p1");
     cr_assert_eq(count(plane), n);
+}
+
+/* Who owns the device puts it into the network's bridge. */
+static void plug(const struct plane *plane, const char *device)
+{
+    if (plane->class == &dp_fake)
+        dp_fake_plug(1, device);
+    else if (plane->class == &dp_ovs)
+        cr_assert(ovs_vsctl_ok(plane->ovs, "add-port br-int %s", device));
+    else
+        cr_assert(netns_ok("ip link set %s master emb1", device));
+}
+
+/* Open vSwitch tells of a new port when it comes to it. */
+static int borrow(struct plane *plane, const char *device)
+{
+    int r = apply(plane, op_borrowed(1, device));
+    for (int i = 0; i < 1000 && r == -ENODEV && plane->class == &dp_ovs; i++) {
+        usleep(5000);
+        (void)plane->class->is_disturbed(plane->dp);
+        r = apply(plane, op_borrowed(1, device));
+    }
+    return r;
+}
+
+CLAIM(borrowed_port_is_there_before_and_stays_there_afterwards)
+{
+    put_basics(plane);
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), -ENODEV, "it is in no bridge");
+    plug(plane, "p1");
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(borrow(plane, "p1"), 0);
+        cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M1)), 0);
+        cr_assert_eq(count(plane), n + 2);
+        cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p1")), 0);
+        cr_assert_eq(count(plane), n, "its MAC goes with it, and it could be borrowed again");
+    }
+}
+
+CLAIM(borrowed_port_that_becomes_an_owned_one_goes_with_its_delete)
+{
+    put_basics(plane);
+    plug(plane, "p1");
+    uint64_t n = count(plane);
+    cr_assert_eq(borrow(plane, "p1"), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_PUT, 1, "p1")), 0);
+    cr_assert_eq(count(plane), n + 1);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p1")), 0);
+    if (plane->class != &dp_ovs) /* there it stays with who has added it to the bridge */
+        cr_assert_eq(apply(plane, op_borrowed(1, "p1")), -ENODEV, "it has been taken out");
+}
+
+CLAIM(borrowed_port_of_an_earlier_run_can_be_borrowed_again)
+{
+    put_basics(plane);
+    plug(plane, "p1");
+    cr_assert_eq(borrow(plane, "p1"), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M1)), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M2)), 0);
+    uint64_t n = count(plane);
+    reopen(plane);
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p1", M1)), 0);
+    cr_assert_eq(count(plane), n);
+    cr_assert_eq(sweep_all(plane->class, plane->dp, 1), 1, "the other MAC");
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p1")), 0);
+    cr_assert_eq(apply(plane, op_borrowed(1, "p1")), 0, "it is still there");
 }
 
 CLAIM(ops_of_one_call_are_applied_in_order)

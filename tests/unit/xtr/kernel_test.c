@@ -217,19 +217,12 @@ Test(kernel, port_is_put_into_the_bridge_without_learning)
     cr_assert_not(netns_shows("ip link show p0", "master"));
 }
 
-static struct dp_op op_borrowed(void)
-{
-    struct dp_op op = op_port(DP_PORT_PUT, 1, "p0");
-    op.is_borrowed = true;
-    return op;
-}
-
 Test(kernel, borrowed_port_learns_on_and_stays_where_it_was_put)
 {
     put_basics();
-    cr_assert_eq(apply(op_borrowed()), -ENODEV, "it is in no bridge");
+    cr_assert_eq(apply(op_borrowed(1, "p0")), -ENODEV, "it is in no bridge");
     cr_assert(netns_ok("ip link set p0 master emb1"));
-    cr_assert_eq(apply(op_borrowed()), 0);
+    cr_assert_eq(apply(op_borrowed(1, "p0")), 0);
     cr_assert_eq(apply(op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
     cr_assert(netns_shows("bridge -d link show dev p0", "learning on"));
     cr_assert(netns_has_line("bridge fdb show dev p0", M2, "extern_learn"));
@@ -243,7 +236,7 @@ Test(kernel, borrowed_port_can_become_an_owned_one)
 {
     put_basics();
     cr_assert(netns_ok("ip link set p0 master emb1"));
-    cr_assert_eq(apply(op_borrowed()), 0);
+    cr_assert_eq(apply(op_borrowed(1, "p0")), 0);
     put_port();
     cr_assert(netns_shows("bridge -d link show dev p0", "learning off"));
     cr_assert_eq(apply(op_port(DP_PORT_DELETE, 1, "p0")), 0);
@@ -254,13 +247,13 @@ Test(kernel, what_an_earlier_run_put_on_a_borrowed_port_is_swept_and_the_port_st
 {
     put_basics();
     cr_assert(netns_ok("ip link set p0 master emb1"));
-    cr_assert_eq(apply(op_borrowed()), 0);
+    cr_assert_eq(apply(op_borrowed(1, "p0")), 0);
     cr_assert_eq(apply(op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
     cr_assert_eq(apply(op_local(DP_LOCAL_PUT, 1, "p0", M3)), 0);
     dp_kernel.close(dp);
     dp = open_dp("192.0.2.1");
     put_basics();
-    cr_assert_eq(apply(op_borrowed()), 0);
+    cr_assert_eq(apply(op_borrowed(1, "p0")), 0);
     cr_assert_eq(apply(op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
     cr_assert_eq(dp_kernel.sweep(dp, 1), 1);
     cr_assert(netns_shows("bridge fdb show dev p0", M2));

@@ -969,12 +969,12 @@ static struct dp_target expected_target(unsigned node, uint32_t vni, uint8_t wei
         .ip = world.rlocs[node].ip, .udp_port = port, .weight = weight, .segmentation_id = vni};
 }
 
-static void list_places(const struct world_port *p, struct xtr_candidate c[3])
+static void list_places(const struct world_port *p, struct xtr_contender c[3])
 {
     for (size_t k = 0; k < p->n_locations; k++) {
         const struct em_location *l = &p->locations[k];
         unsigned node = node_index(l->node_id);
-        c[k] = (struct xtr_candidate){node,
+        c[k] = (struct xtr_contender){node,
                                       l->segmentation_id,
                                       l->priority,
                                       l->weight,
@@ -987,7 +987,7 @@ static void list_places(const struct world_port *p, struct xtr_candidate c[3])
 
 static char *expected_targets(const struct world_port *p, char *text)
 {
-    struct xtr_candidate c[3];
+    struct xtr_contender c[3];
     struct xtr_choice choices[3];
     struct dp_target targets[3];
     size_t n = 0;
@@ -1035,11 +1035,11 @@ static size_t local_holder(uint32_t net, unsigned i)
 static void expect_copy(struct tables *t, const char *mac, const struct world_port *p,
                         bool is_local)
 {
-    struct xtr_candidate c[3];
+    struct xtr_contender c[3];
     char target[96], device[IFNAMSIZ + 1] = "";
     size_t i = (size_t)(p - world.ports);
     list_places(p, c);
-    const struct xtr_candidate *pending = xtr_choose_pending(c, p->n_locations);
+    const struct xtr_contender *pending = xtr_choose_pending(c, p->n_locations);
     if (!pending || !p->exists)
         return;
     struct dp_target to = expected_target(pending->node, pending->segmentation_id, 1);

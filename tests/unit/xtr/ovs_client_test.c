@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <ev.h>
 #include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,7 @@ static struct ev_loop *loop;
 static struct ovs_client *client;
 static int n_synced, n_down, n_there, n_left, reply_err;
 static bool has_reply;
+static char down_why[128]; /* at first */
 
 static void on_interface(void *aux, struct ovs_interface *interface, bool is_there)
 {
@@ -31,7 +34,8 @@ static void on_synced(void *aux)
 
 static void on_down(void *aux, const char *why)
 {
-    cr_assert_neq(why[0], '\0');
+    if (!n_down)
+        snprintf(down_why, sizeof down_why, "%s", why);
     n_down++;
 }
 
@@ -127,6 +131,32 @@ Test(ovs_client, a_port_is_seen_as_it_is_plugged_and_unplugged)
     cr_assert_eq(n_left, 1);
 }
 
+/* Of the key; a value that makes any message with it a large one. */
+static bool pad(const char *key)
+{
+    return ovs_vsctl_ok(
+        ovs, "set Interface tap0 external_ids:%s=$(head -c 70000 /dev/zero | tr '\\0' x)", key);
+}
+
+static bool has_news(void)
+{
+    const struct ovs_interface *tap = tap0();
+    return tap && ovs_interface_id(tap, "news");
+}
+
+Test(ovs_client, large_messages_come_in_their_order)
+{
+    plug();
+    cr_assert(pad("old"));
+    until(is_synced, "synced");
+    cr_assert_eq(strlen(ovs_interface_id(tap0(), "old")), 70000);
+    cr_assert(pad("new"));
+    cr_assert(ovs_vsctl_ok(ovs, "set Interface tap0 external_ids:news=1"));
+    until(has_news, "small news behind large ones");
+    cr_assert_eq(strlen(ovs_interface_id(tap0(), "new")), 70000);
+    cr_assert_eq(n_down, 0);
+}
+
 Test(ovs_client, what_stands_is_shown_before_it_is_synced)
 {
     plug();
@@ -147,6 +177,27 @@ Test(ovs_client, a_restart_of_the_server_is_survived)
     cr_assert(tap0()->ofport && ovs_interface_id(tap0(), "iface-id"));
     until(is_plugged, "with a MAC, which the database forgets and ovs-vswitchd writes again");
     cr_assert_eq(n_left, 0);
+}
+
+Test(ovs_client, a_server_that_is_silent_for_want_of_news_stays)
+{
+    until(is_synced, "synced");
+    ovs_client_set_patience(client, 1);
+    for (int i = 0; i < 7; i++)
+        ev_run(loop, EVRUN_ONCE); /* silence, a question, an answer; twice */
+    cr_assert_eq(n_down, 0);
+}
+
+Test(ovs_client, a_server_that_hangs_is_down)
+{
+    until(is_synced, "synced");
+    ovs_client_set_patience(client, 0.05);
+    cr_assert_eq(kill(ovs->server, SIGSTOP), 0);
+    until(is_down, "down");
+    cr_assert(strstr(down_why, "does not answer"), "%s", down_why);
+    cr_assert_eq(kill(ovs->server, SIGCONT), 0);
+    ovs_client_set_patience(client, 5);
+    until(is_synced, "synced again");
 }
 
 Test(ovs_client, what_went_while_the_server_was_away_is_missed)

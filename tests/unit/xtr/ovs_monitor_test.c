@@ -168,6 +168,16 @@ Test(ovs_monitor, ports_come_and_go_by_differences)
     shows("");
 }
 
+Test(ovs_monitor, a_port_of_several_interfaces_loses_one)
+{
+    show_all();
+    shows("+tapA ");
+    cr_assert_eq(update("\"Port\":{" ROW_PORT(PORT_A, "modify", ONE(TAP_B)) "}"), 0);
+    shows("+tapB ");
+    cr_assert_eq(update("\"Port\":{" ROW_PORT(PORT_A, "modify", ONE(TAP_A)) "}"), 0);
+    shows("-tapA ");
+}
+
 Test(ovs_monitor, an_interface_that_is_deleted_has_left_with_its_name)
 {
     show_all();
@@ -186,11 +196,11 @@ Test(ovs_monitor, a_bridge_may_go_and_come_again)
     cr_assert_eq(update("\"Bridge\":{\"" BRIDGE "\":{\"delete\":null}}"), 0);
     shows("-tapA ");
     cr_assert(!ovs_rows_has_bridge(ovs_monitor_rows(monitor)));
-    cr_assert_eq(update(
-                     "\"Bridge\":{\"" UUID(9) "\":{\"insert\":{\"name\":\"br-int\",\"ports\":" ONE(
-                         PORT_B) "}},\"" UUID(8) "\":{\"insert\":{\"name\":\"br-ex\","
-                                                 "\"ports\":" ONE(PORT_A) "}}}"),
-                 0);
+    cr_assert_eq(
+        update("\"Bridge\":{\"" UUID(9) "\":{\"insert\":{\"name\":\"br-int\",\"ports\":" ONE(
+            PORT_B) "}},\"" UUID(8) "\":{\"insert\":{\"name\":\"br-ex\","
+                                    "\"ports\":" ONE(PORT_A) "}}}"),
+        0);
     shows("+tapB ");
 }
 
@@ -213,11 +223,10 @@ Test(ovs_monitor, optional_columns_are_replaced)
     show_all();
     cr_assert_eq(update("\"Interface\":{" ROW_TAP(TAP_A, "modify",
                                                   "\"ofport\":-1,\"error\":\"no such device\","
-                                                  "\"mac_in_use\":[\"set\",[]],"
-                                                  "\"link_state\":\"up\"") "}"),
+                                                  "\"mac_in_use\":[\"set\",[]]") "}"),
                  0);
     const struct ovs_interface *a = tap_a();
-    cr_assert(!a->ofport && !a->has_mac && a->is_up);
+    cr_assert(!a->ofport && !a->has_mac);
     cr_assert_str_eq(a->error, "no such device");
 }
 
@@ -312,6 +321,23 @@ Test(ovs_monitor, probes_are_answered_at_any_time)
     cr_assert(json_is_array(json_object_get(request, "result")));
 }
 
+Test(ovs_monitor, half_of_a_malformed_pass_takes_nothing_away)
+{
+    show_all();
+    shows("+tapA ");
+    ovs_monitor_down(monitor);
+    json_decref(request);
+    request = ovs_monitor_up(monitor);
+    cr_assert_eq(take_all(false, ROW_BRIDGE("initial", ONE(PORT_B)) ",\"Port\":7"), -EBADMSG);
+    shows("");
+    cr_assert(tap_a());
+    ovs_monitor_down(monitor);
+    json_decref(request);
+    request = ovs_monitor_up(monitor);
+    show_all();
+    shows("+tapA ");
+}
+
 Test(ovs_monitor, malformed_updates_are_refused_and_all_is_asked_for_again)
 {
     static const char *const bad[] = {
@@ -328,7 +354,9 @@ Test(ovs_monitor, malformed_updates_are_refused_and_all_is_asked_for_again)
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         show_all();
+        seen[0] = '\0';
         cr_assert_eq(update(bad[i]), -EBADMSG, "%s", bad[i]);
+        shows("");
         ovs_monitor_down(monitor);
         json_decref(request);
         request = ovs_monitor_up(monitor);

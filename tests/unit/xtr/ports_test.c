@@ -195,6 +195,20 @@ Test(ports, installed_needs_the_map_the_feed_and_the_data_plane)
     cr_assert(eq(u64, port->attach_us, 500));
 }
 
+Test(ports, what_is_plugged_anew_is_installed_when_the_data_plane_has_seen_that)
+{
+    struct xtr_port *port = installed();
+    facts.tail = facts.done + 1;
+    xtr_port_replugged(port);
+    cr_assert(eq(int, port->phase, XTR_INSTALLING));
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_INSTALLING));
+    facts.done = facts.tail;
+    cr_assert(xtr_port_update(port, &facts), "and that is said again");
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+    cr_assert(port->is_acked, "the map is not asked again");
+}
+
 Test(ports, installed_follows_the_write_that_has_the_epoch)
 {
     struct xtr_port *port = attach("p1", "blue", "tap0", 1);

@@ -1,12 +1,15 @@
 #include "pump.h"
 
+#include "base/log.h"
 #include "xtr/dp_fake.h"
 #include "xtr/ops.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct xtr_mapcache *cache;
 static struct xtr_ports ports;
@@ -161,4 +164,116 @@ Test(pump, a_port_says_why_its_network_cannot_be_made)
     run(0);
     xtr_port_update(port, &facts);
     cr_assert(eq(int, port->phase, XTR_REGISTERING));
+}
+
+/* ---- a kernel that cannot copy */
+
+static struct dp *fake;
+
+/* The fake, so that a test can reach it. */
+static int open_fake(const struct dp_config *config, struct dp **ret_dp, char **ret_why)
+{
+    int r = dp_fake.open(config, ret_dp, ret_why);
+    fake = *ret_dp;
+    return r;
+}
+
+static void feed_node(const char *id, const char *ip)
+{
+    struct em_rloc rloc = {.ip = test_ip(ip), .encap = EM_ENCAP_VXLAN};
+    struct em_node node = {.id = id, .rlocs = &rloc, .n_rlocs = 1, .state = EM_NODE_REACHABLE};
+    feed(0, &(struct em_change){.object = EM_OBJECT_NODE, .node = &node});
+}
+
+/* At h1, and perhaps on its way to h2; or at h2. */
+static void feed_guest(bool is_at_h1, bool is_at_h2)
+{
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 1}};
+    struct em_location l[] = {{.node_id = "h1", .segmentation_id = 100},
+                              {.node_id = "h2", .segmentation_id = 100, .is_pending = is_at_h1}};
+    struct em_port port = {.network_id = 1,
+                           .eids = &mac,
+                           .n_eids = 1,
+                           .locations = l + !is_at_h1,
+                           .n_locations = (size_t)is_at_h1 + is_at_h2};
+    em_port_id_parse("p1", &port.id, NULL);
+    feed(1, &(struct em_change){.object = EM_OBJECT_PORT, .port = &port});
+}
+
+static void pump_all(void)
+{
+    while (xtr_pump_turn(&pump, 1000))
+        ;
+}
+
+/* Does a MAC of the guest lead to that address, alone? */
+static bool leads_to(const char *ip)
+{
+    struct dp_target target = test_target(ip, 100, 1);
+    struct dp_op set = op_set(1, &target, 1);
+    size_t n;
+    const struct dp_op *ops = dp_fake_ops(fake, &n);
+    for (size_t i = 0; i < n; i++)
+        if (ops[i].verb == DP_MAC_PUT)
+            set.set.id = ops[i].set.id;
+    struct dp_op mac = op_mac(1, "02:00:00:00:00:01", set.set.id);
+    return dp_fake_has(fake, &mac) && dp_fake_has(fake, &set);
+}
+
+static unsigned n_copies_refused(void)
+{
+    unsigned found = 0;
+    size_t n;
+    const struct dp_op *ops = dp_fake_ops(fake, &n);
+    for (size_t i = 0; i < n; i++)
+        found += ops[i].verb == DP_COPY_PUT && ops[i].err == -EOPNOTSUPP;
+    return found;
+}
+
+/* Lines that the log has written since the pipe was read. */
+static unsigned n_lines(int fd, const char *with)
+{
+    char text[4096];
+    unsigned found = 0;
+    em_warn("the end"); /* so that there is something to be read */
+    ssize_t size = read(fd, text, sizeof text - 1);
+    cr_assert(gt(long, size, 0));
+    text[size] = 0;
+    for (const char *at = text; (at = strstr(at, with)); at++)
+        found++;
+    return found;
+}
+
+Test(pump, without_copies_a_migration_goes_on_and_that_is_said_once)
+{
+    struct dp_class class = dp_fake;
+    struct dp_config config = {.rlocs = {test_ip("192.0.2.9")}};
+    int fds[2];
+    char *why;
+    class.open = open_fake;
+    cr_assert(eq(int, pipe(fds), 0));
+    cr_assert(ge(int, dup2(fds[1], STDERR_FILENO), 0));
+    cr_assert(eq(int, dataplane_open(&class, &config, &pump.plane, &why), 0));
+    dp_fake_refuse_always(fake, DP_COPY_PUT, -EOPNOTSUPP);
+    feed_node("h1", "192.0.2.1");
+    feed_node("h2", "192.0.2.2");
+    open_network();
+    for (unsigned i = 1; i <= 3; i++) {
+        feed_guest(true, false);
+        pump_all();
+        cr_assert(leads_to("192.0.2.1"));
+        feed_guest(true, true);
+        pump_all();
+        cr_assert(eq(u32, n_copies_refused(), i));
+        cr_assert(leads_to("192.0.2.1"), "the guest is where it was");
+        feed_guest(false, true);
+        pump_all();
+        cr_assert(leads_to("192.0.2.2"), "it has moved");
+        cr_assert(eq(u64, xtr_mapcache_done(cache), xtr_mapcache_tail(cache)));
+    }
+    cr_assert(eq(sz, pump.n_failed, 0), "nothing is tried again");
+    cr_assert(not(pump.is_shaken), "no repair makes it better");
+    cr_assert(eq(u32, n_lines(fds[0], "no cls_u32 or act_mirred"), 1));
+    dataplane_close(pump.plane);
+    dp_fake_wipe();
 }

@@ -302,6 +302,7 @@ Test(watch, a_guest_that_has_gone_elsewhere_is_believed_more_and_more_rarely)
     for (size_t i = 0; i < 7; i++) {
         NEXT_IS("attach " A1 " " M1);
         xtr_watch_refused(watch, &id, now);
+        cr_assert(eq(uint, n_told, i >= 3), "told once, by the fourth time");
         NEXT_IS("detach " A1);
         now += bars[i] - 1;
         see("blue", "tap0", 1);

@@ -55,7 +55,27 @@ Test(xtr_config, the_data_plane_is_chosen_by_name)
     cr_assert(eq(int, load("dataplane: kernel\n"), 0), "%s", why);
     cr_assert(eq(int, config.plane, XTR_PLANE_KERNEL));
     xtr_config_free(&config);
+    cr_assert(eq(int, load("dataplane: ovs\n"), 0), "%s", why);
+    cr_assert(eq(int, config.plane, XTR_PLANE_OVS));
+    xtr_config_free(&config);
     refused("dataplane: none\n", "kernel");
+}
+
+Test(xtr_config, open_vswitch_is_where_debian_has_it)
+{
+    cr_assert(eq(int, load("dataplane: ovs\n"), 0), "%s", why);
+    cr_assert(eq(str, config.ovs_bridge, "br-int"));
+    cr_assert(eq(str, config.ovs_db, "unix:/run/openvswitch/db.sock"));
+    cr_assert(eq(str, config.ovs_run_dir, "/run/openvswitch"));
+    cr_assert(config.ovs_datapath_type == NULL);
+    cr_assert(not(config.has_ovs_ports));
+    xtr_config_free(&config);
+    cr_assert(eq(int, load("ovs: {datapath_type: netdev, ports: true}\n"), 0), "%s", why);
+    cr_assert(eq(str, config.ovs_datapath_type, "netdev"));
+    cr_assert(config.has_ovs_ports);
+    xtr_config_free(&config);
+    refused("ovs: {db: \"10.0.0.1:6640\"}\n", "expected unix:PATH");
+    refused("ovs: {datapath_type: dpdk}\n", "expected system or netdev");
 }
 
 Test(xtr_config, a_port_of_the_file_becomes_a_wish)
@@ -110,8 +130,7 @@ Test(xtr_config, faults_are_told_with_their_key)
     refused("watch: [{network: blue, take_over: all}]\n", "take_over");
     refused("watch: [{network: blue, max_ports: 0}]\n", "max_ports");
     refused("watch: [{network: blue}, {network: blue}]\n", "watch[1].network");
-    refused("node_id: a2345678901234567890123456789012\nwatch: [{network: blue}]\n",
-            "node_id");
+    refused("node_id: a2345678901234567890123456789012\nwatch: [{network: blue}]\n", "node_id");
     refused("node_id: 'no node'\n", "node_id");
     refused("rloc: [127.0.0.1]\n", "underlay");
     refused("rloc: [192.0.2.1, 192.0.2.2]\n", "one address of each family");

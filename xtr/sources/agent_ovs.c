@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TURN_STEPS 256
+#define TURN_STEPS 64
 #define MAX_ASKED  256 /* port-ids in one request */
 #define MAX_MARKS  64  /* in one transaction */
 
@@ -136,6 +136,7 @@ static void look_again(struct xtr_agent *agent, struct xtr_port *port, const str
     if (!xtr_port_is_as_wished(port, wish) || port->is_refused)
         return;
     xtr_agent_leave_plane(agent, port);
+    xtr_port_replugged(port);
     xtr_agent_kick(agent);
 }
 
@@ -145,18 +146,24 @@ static void attach(struct xtr_plugs *plugs, const struct xtr_ovs_action *action)
     const struct xtr_port *port;
     char why[EM_ADDR_WHY] = "";
     struct xtr_port *old = xtr_ports_find(&agent->ports, &action->wish.id);
-    if (old && (is_anothers(old) || (old->is_refused && !action->is_fresh))) {
+    if (old && is_anothers(old)) {
         xtr_ovs_port(plugs->source, &old->id, old);
         return;
     }
+    struct xtr_wish wish = action->wish;
     if (old && action->is_fresh)
-        look_again(agent, old, &action->wish);
-    int r = xtr_agent_attach(agent, &action->wish, &port, why);
-    if (r)
+        look_again(agent, old, &wish);
+    else if (old) /* a guest that has arrived is here, whatever still says pending */
+        wish.is_pending &= old->is_pending;
+    int r = xtr_agent_attach(agent, &wish, &port, why);
+    if (r) {
         xtr_ovs_refused(plugs->source, &action->wish.id, why[0] ? why : em_strerror(r),
                         em_now_ms());
-    else
-        xtr_ovs_port(plugs->source, &port->id, port);
+        return;
+    }
+    if (old && !action->is_fresh) /* another wish, but what this node holds is what it held */
+        xtr_port_restore(old, old->epoch);
+    xtr_ovs_port(plugs->source, &port->id, port);
 }
 
 static void on_port(void *aux, const struct em_port_id *id, const struct xtr_port *port)
@@ -201,13 +208,22 @@ static json_t *mark_op(const struct xtr_ovs_mark *mark)
     return ovs_op_mutate("Interface", where, mutations);
 }
 
+static bool has_changed_any(const json_t *results)
+{
+    json_int_t n = 0;
+    for (size_t i = 0; i < json_array_size(results); i++)
+        n += json_integer_value(json_object_get(json_array_get(results, i), "count"));
+    return n > 0;
+}
+
+/* Without an effect it is tried again with the next tick, not at once. */
 static void on_marked(void *aux, int err, const json_t *results, const char *why)
 {
     struct xtr_plugs *plugs = aux;
     plugs->is_marking = false;
     if (err && err != -ECONNRESET)
         em_warn_limited("what is installed cannot be marked in Open vSwitch's database: %s", why);
-    else
+    else if (!err && has_changed_any(results))
         xtr_agent_kick(plugs->agent);
 }
 
