@@ -110,6 +110,7 @@ void xtr_agent_on_zero(void *aux, const struct em_feed *page)
     }
     bool is_pass_over = xtr_agent_note_page(agent, &agent->zero_place, page);
     xtr_mapcache_feed(agent->cache, page);
+    agent->is_trunk_due = true;
     if (is_pass_over)
         xtr_agent_tell_verdict(agent, 0);
     tell_stranded(agent, page);
@@ -131,6 +132,7 @@ void xtr_agent_on_feed(void *aux, const struct em_feed *page)
     look_for_moves(agent, page);
     bool is_pass_over = xtr_agent_note_page(agent, &sub->place, page);
     xtr_mapcache_feed(agent->cache, page);
+    agent->is_trunk_due = true;
     if (is_pass_over)
         xtr_agent_tell_verdict(agent, sub->network_id);
     if (page->is_complete && !sub->has_end) {
@@ -315,6 +317,7 @@ static void update_ports(struct xtr_agent *agent)
             port->plane_network && xtr_mapcache_is_complete(agent->cache, port->plane_network);
         if (!xtr_port_update(port, &facts))
             continue;
+        agent->is_trunk_due = true;
         log_port(port);
         xtr_agent_tell(agent, &port->id, port);
         if (port->phase == XTR_REFUSED)
@@ -530,6 +533,7 @@ static void on_more(struct ev_loop *loop, ev_timer *w, int revents)
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
+    agent->is_trunk_due = true;
     if (!agent->zero)
         xtr_agent_subscribe_zero(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)

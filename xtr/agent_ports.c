@@ -20,6 +20,7 @@ int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
     bool is_changed;
     struct xtr_port *port = xtr_ports_attach(&agent->ports, wish, em_now_us(), &is_changed);
     if (is_changed) {
+        agent->is_trunk_due = true;
         xtr_agent_save_soon(agent);
         xtr_agent_kick(agent);
     }
@@ -36,6 +37,7 @@ static void detach(struct xtr_agent *agent, struct xtr_port *port)
     em_info("port %s: detached", xtr_agent_id_text(&id));
     xtr_ports_remove(&agent->ports, port);
     xtr_agent_tell(agent, &id, NULL);
+    agent->is_trunk_due = true;
     xtr_agent_save_soon(agent);
     xtr_agent_kick(agent);
 }

@@ -117,6 +117,7 @@ struct xtr_agent {
     int64_t request; /* of the registrar, under way */
     int64_t heartbeat;
     bool is_swept; /* the whole data plane has been */
+    bool is_trunk_due;
 
     ev_prepare kick; /* never started, only fed */
     ev_io news;      /* of the data plane */
@@ -238,7 +239,8 @@ void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *por
 bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
 void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
 
-/* agent_trunk.c: children come and go as their parents and the map say. */
+/* agent_trunk.c: children come and go as their parents and the map say.  A turn looks at them after
+ * anything that may matter, 'is_trunk_due', and once a second. */
 void xtr_agent_trunk_turn(struct xtr_agent *agent);
 /* The map shows a local port, a child or not. */
 void xtr_agent_trunk_seen(struct xtr_agent *agent, struct xtr_port *port,

@@ -9,14 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
-
-#include <string.h>
-
-static bool same_id(const struct em_port_id *a, const struct em_port_id *b)
-{
-    return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size);
-}
+#include "trunks.h"
 
 /* The record of a local port, where the map-cache has it. */
 static bool find_record(const struct xtr_agent *agent, const struct xtr_port *port,
@@ -27,15 +20,12 @@ static bool find_record(const struct xtr_agent *agent, const struct xtr_port *po
 }
 
 static bool is_listed(const struct xtr_agent *agent, const struct xtr_port *parent,
-                      const struct em_port_id *id)
+                      const struct xtr_port *child)
 {
     size_t n;
     const struct em_child *list =
         xtr_mapcache_children(agent->cache, parent->network_id, &parent->id, &n);
-    for (size_t i = 0; i < n; i++)
-        if (same_id(&list[i].id, id))
-            return true;
-    return false;
+    return xtr_trunks_lists(list, n, &child->id, child->vlan);
 }
 
 static bool is_parent(const struct xtr_port *port)
@@ -55,7 +45,7 @@ static bool is_orphan(const struct xtr_agent *agent, const struct xtr_port *chil
     const struct xtr_port *parent = xtr_ports_find(&agent->ports, &child->parent);
     if (!is_parent(parent))
         return true;
-    return has_record(agent, parent) && !is_listed(agent, parent, &child->id);
+    return has_record(agent, parent) && !is_listed(agent, parent, child);
 }
 
 /* The name is that of the map, or of an earlier run; NULL: not known yet. */
@@ -91,6 +81,7 @@ static void adopt_child(struct xtr_agent *agent, const struct xtr_port *parent,
     xtr_ports_attach(&agent->ports, &wish, em_now_us(), &is_changed);
     if (!is_changed)
         return;
+    agent->is_trunk_due = true; /* its record may be there already */
     if (!old)
         em_info("port %s: a child behind tag %u of %s", xtr_agent_id_text(&child->id), child->tag,
                 parent->device);
@@ -140,7 +131,7 @@ static void take_record(struct xtr_agent *agent, struct xtr_port *child,
 void xtr_agent_trunk_seen(struct xtr_agent *agent, struct xtr_port *port,
                           const struct em_port *record)
 {
-    port->has_record = true;
+    port->has_record = agent->is_trunk_due = true;
     if (xtr_port_is_child(port))
         take_record(agent, port, record);
     else
@@ -171,6 +162,9 @@ static void look_at_child(struct xtr_agent *agent, struct xtr_port *child)
 
 void xtr_agent_trunk_turn(struct xtr_agent *agent)
 {
+    if (!agent->is_trunk_due)
+        return;
+    agent->is_trunk_due = false;
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
         struct xtr_port *port = xtr_ports_at(&agent->ports, i);
         if (is_parent(port) && port->network_id)

@@ -59,6 +59,11 @@ static void remove_slot(struct xtr_trunks *trunks, uint32_t slot)
     trunks->n_used--;
 }
 
+static int compare_tags(const void *a, const void *b)
+{
+    return (int)((const struct em_child *)a)->tag - (int)((const struct em_child *)b)->tag;
+}
+
 void xtr_trunks_put(struct xtr_trunks *trunks, const struct em_port_id *id,
                     const struct em_child *children, size_t n)
 {
@@ -72,6 +77,7 @@ void xtr_trunks_put(struct xtr_trunks *trunks, const struct em_port_id *id,
     trunk->id = key;
     trunk->n = n;
     memcpy(trunk->children, children, n * sizeof *children);
+    qsort(trunk->children, n, sizeof *children, compare_tags);
     slot = free_slot(trunks);
     trunks->items[slot] = trunk;
     trunks->n_used++;
@@ -84,4 +90,12 @@ const struct em_child *xtr_trunks_find(const struct xtr_trunks *trunks, const st
     uint32_t slot = find_slot(trunks, id);
     *ret_n = slot == EM_INDEX_NONE ? 0 : trunks->items[slot]->n;
     return slot == EM_INDEX_NONE ? NULL : trunks->items[slot]->children;
+}
+
+bool xtr_trunks_lists(const struct em_child *children, size_t n, const struct em_port_id *id,
+                      uint16_t tag)
+{
+    const struct em_child key = {.tag = tag};
+    const struct em_child *found = n ? bsearch(&key, children, n, sizeof key, compare_tags) : NULL;
+    return found && found->id.size == id->size && !memcmp(found->id.bytes, id->bytes, id->size);
 }

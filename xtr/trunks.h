@@ -21,8 +21,12 @@ void xtr_trunks_fini(struct xtr_trunks *trunks);
 void xtr_trunks_put(struct xtr_trunks *trunks, const struct em_port_id *id,
                     const struct em_child *children, size_t n);
 
-/* Lent until the next put; NULL: the port has none. */
+/* By tag, lent until the next put; NULL: the port has none. */
 const struct em_child *xtr_trunks_find(const struct xtr_trunks *trunks, const struct em_port_id *id,
                                        size_t *ret_n);
+
+/* Is the port among these, with this tag? */
+bool xtr_trunks_lists(const struct em_child *children, size_t n, const struct em_port_id *id,
+                      uint16_t tag);
 
 #endif

@@ -138,8 +138,10 @@ bool ms_withdraw_node(struct ms_command *c, const char *node_id, uint32_t max)
 {
     Eidmap__Port *port;
     while (next_port(c, node_id, &port)) {
-        if (max-- == 0)
+        uint32_t n = 1 + (uint32_t)port->n_children; /* that are written */
+        if (max == 0)
             return true;
+        max -= n < max ? n : max;
         remove_location(c, port, node_id);
         c->result->n_withdrawn++;
         c->result->is_changed = true;
