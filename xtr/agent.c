@@ -266,13 +266,20 @@ static void look_at_networks(struct xtr_agent *agent)
     }
 }
 
-static void place_ports(struct xtr_agent *agent)
+static void place_those(struct xtr_agent *agent, bool are_children)
 {
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
         struct xtr_port *port = xtr_ports_at(&agent->ports, i);
-        if (port)
+        if (port && xtr_port_is_child(port) == are_children)
             place_port(agent, port);
     }
+}
+
+/* A device is plugged in by the parent of those behind it. */
+static void place_ports(struct xtr_agent *agent)
+{
+    place_those(agent, false);
+    place_those(agent, true);
     look_at_networks(agent);
     xtr_store_recalled(agent);
 }

@@ -520,6 +520,7 @@ void xtr_mapcache_attach_child(struct xtr_mapcache *cache, const struct em_port_
                               .vlan = vlan,
                               .eids = (struct em_eid *)(uintptr_t)eids,
                               .n_eids = n_eids,
+                              .is_borrowed = true, /* the device is its parent's to plug */
                               .is_pending = is_pending};
     put_local(cache, &local, network_id, device);
 }

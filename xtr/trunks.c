@@ -1,3 +1,4 @@
+/* Sorted by tag whatever the order of the record was, so that a child is found without a walk. */
 #include "trunks.h"
 
 #include "base/mem.h"

@@ -1,3 +1,6 @@
+/* The order of writes is the same everywhere: the port, the parents whose lists it enters or leaves,
+ * then its children by tag.  Each record is written once and has a revision of its own, so a
+ * child's epoch is later than that of the location it follows. */
 #include "state/trunk.h"
 
 #include "base/mem.h"

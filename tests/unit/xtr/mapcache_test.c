@@ -1229,6 +1229,16 @@ Test(mapcache, a_child_is_behind_a_tag_of_its_parents_device)
     cr_assert(eq(str, (char *)device_ops(), "-mac 1 tap1.0, -port 1 tap1.0, "));
 }
 
+Test(mapcache, the_device_is_the_parents_to_plug)
+{
+    struct dp_op ops[XTR_OPS_MAX];
+    two_networks();
+    drain(SIZE_MAX);
+    attach_child(101, false);
+    cr_assert(gt(sz, xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX), 0));
+    cr_assert(ops[0].verb == DP_PORT_PUT && ops[0].is_borrowed);
+}
+
 Test(mapcache, a_pending_child_has_its_device_only)
 {
     two_networks();
