@@ -166,6 +166,54 @@ Test(pump, a_port_says_why_its_network_cannot_be_made)
     cr_assert(eq(int, port->phase, XTR_REGISTERING));
 }
 
+static void refuse_tagged(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ops[i].err = ops[i].vlan ? -EOPNOTSUPP : 0;
+}
+
+static const struct dp_class untagged = {.name = "untagged",
+                                         .open = open_nothing,
+                                         .close = close_nothing,
+                                         .apply = refuse_tagged,
+                                         .count = count_nothing};
+
+static struct xtr_port *attach_port(const char *id, uint8_t mac, uint16_t vlan)
+{
+    struct em_eid eid = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, mac}};
+    struct xtr_wish wish = {.network = "red",
+                            .device = "tap0",
+                            .eids = &eid,
+                            .n_eids = 1,
+                            .vlan = vlan,
+                            .source = vlan ? XTR_SOURCE_TRUNK : XTR_SOURCE_SOCKET};
+    bool is_changed;
+    em_port_id_parse(id, &wish.id, NULL);
+    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
+    xtr_port_network(port, 1, 100);
+    port->plane_network = 1;
+    return port;
+}
+
+Test(pump, a_child_and_its_parent_are_told_apart_by_the_tag)
+{
+    struct dp_config config = {0};
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 3}};
+    char *why;
+    struct xtr_port *parent = attach_port("p2", 2, 0), *child = attach_port("c1", 3, 7);
+    open_network();
+    attach();
+    xtr_mapcache_attach_child(cache, &child->id, 1, "tap0", 7, false, &mac, 1);
+    cr_assert(eq(int, dataplane_open(&untagged, &config, &pump.plane, &why), 0));
+    while (xtr_pump_turn(&pump, 1000))
+        ;
+    dataplane_close(pump.plane);
+    cr_assert(eq(int, parent->device_err, 0));
+    cr_assert(parent->is_plugged);
+    cr_assert(eq(int, child->device_err, -EOPNOTSUPP));
+    cr_assert(not(pump.is_shaken), "the kernel is as it always was");
+}
+
 /* ---- a kernel that cannot copy */
 
 static struct dp *fake;
