@@ -104,6 +104,12 @@ void *dp_table_find(const struct dp_table *table, const void *key)
     return dp_table_at(table, memo->slot);
 }
 
+void dp_table_prefetch(const struct dp_table *table, const void *key)
+{
+    uint64_t hash = em_hash(key, table->key_size);
+    em_index_prefetch(part_of(table, hash), hash);
+}
+
 void *dp_table_put(struct dp_table *table, const void *key)
 {
     look_for(table, key);
@@ -225,6 +231,12 @@ struct dp_mac_rec *dp_shadow_mac(const struct dp_shadow *shadow, uint32_t networ
     return dp_table_find(&shadow->macs, &key);
 }
 
+void dp_shadow_prefetch_mac(const struct dp_shadow *shadow, uint32_t network_id, const uint8_t *mac)
+{
+    struct dp_mac_rec key = mac_key(network_id, mac);
+    dp_table_prefetch(&shadow->macs, &key);
+}
+
 struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_id,
                                      const uint8_t *mac)
 {
@@ -281,6 +293,12 @@ struct dp_neigh_ref dp_shadow_neigh(struct dp_shadow *shadow, uint32_t network_i
     struct dp_table *table = neigh_table(shadow, ip);
     struct dp_neigh6_rec key = neigh_key(network_id, ip);
     return dp_shadow_refer(table, dp_table_find(table, &key));
+}
+
+void dp_shadow_prefetch_neigh(struct dp_shadow *shadow, uint32_t network_id, const struct em_ip *ip)
+{
+    struct dp_neigh6_rec key = neigh_key(network_id, ip);
+    dp_table_prefetch(neigh_table(shadow, ip), &key);
 }
 
 struct dp_neigh_ref dp_shadow_put_neigh(struct dp_shadow *shadow, uint32_t network_id,

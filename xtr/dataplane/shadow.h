@@ -32,6 +32,9 @@ void dp_table_fini(struct dp_table *table);
 /* NULL if there is none.  'key' may be a whole record. */
 void *dp_table_find(const struct dp_table *table, const void *key);
 
+/* Soon to be found or put: see em_index_prefetch(). */
+void dp_table_prefetch(const struct dp_table *table, const void *key);
+
 /* Makes a record with all else zero; the key must not be there yet. */
 void *dp_table_put(struct dp_table *table, const void *key);
 
@@ -174,6 +177,8 @@ void dp_shadow_drop_device(struct dp_shadow *shadow, uint32_t ifindex);
 
 struct dp_mac_rec *dp_shadow_mac(const struct dp_shadow *shadow, uint32_t network_id,
                                  const uint8_t *mac);
+void dp_shadow_prefetch_mac(const struct dp_shadow *shadow, uint32_t network_id,
+                            const uint8_t *mac);
 struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_id,
                                      const uint8_t *mac);
 void dp_shadow_remove_mac(struct dp_shadow *shadow, struct dp_mac_rec *record);
@@ -188,6 +193,8 @@ struct dp_neigh_ref {
 struct dp_neigh_ref dp_shadow_refer(struct dp_table *table, void *record);
 struct dp_neigh_ref dp_shadow_neigh(struct dp_shadow *shadow, uint32_t network_id,
                                     const struct em_ip *ip);
+void dp_shadow_prefetch_neigh(struct dp_shadow *shadow, uint32_t network_id,
+                              const struct em_ip *ip);
 struct dp_neigh_ref dp_shadow_put_neigh(struct dp_shadow *shadow, uint32_t network_id,
                                         const struct em_ip *ip);
 struct dp_neigh_ref dp_shadow_neigh_at(struct dp_table *table, uint32_t i, uint32_t *ret_network,
