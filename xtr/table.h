@@ -16,7 +16,7 @@
 
 #define XTR_EIDS_MAX    64 /* proto/eidmap.proto: Port.eids */
 #define XTR_SLOT_NONE   XTR_INDEX_NONE
-#define XTR_SETS_MAX    ((1u << 23) - 1)
+#define XTR_SETS_MAX    ((1u << 22) - 1)
 #define XTR_TABLE_PORTS (XTR_INDEX_SLOT_MAX + 1) /* that a table has room for */
 
 enum xtr_record_flag {
@@ -29,13 +29,14 @@ enum xtr_record_flag {
     XTR_RECORD_IS_LOCAL = 64, /* of the map-cache: the port is on this node */
     XTR_RECORD_FRESH = 128,   /* of the map-cache: the last full pass has shown it */
     XTR_RECORD_KEPT = 256,    /* of the map-cache: a pass that was doubted has not */
+    XTR_RECORD_SHARES = 512,  /* another record has, or had, one of its addresses */
 };
 
 struct xtr_record {
     uint8_t id[16];
     uint8_t eids[10];
-    uint32_t set : 23; /* location set, at most XTR_SETS_MAX */
-    uint32_t flags : 9;
+    uint32_t set : 22; /* location set, at most XTR_SETS_MAX */
+    uint32_t flags : 10;
 } __attribute__((packed));
 
 struct xtr_table {
@@ -84,6 +85,9 @@ struct em_port_id xtr_table_id(const struct xtr_table *table, uint32_t slot);
 /* The port that a MAC or host address belongs to: of those that are not local a fresh one,
  * of these the one with the least port-id; XTR_SLOT_NONE if nobody has it. */
 uint32_t xtr_table_owner(const struct xtr_table *table, const struct em_eid *eid);
+
+/* The same for an address of the record in 'slot', which is nearly always its own owner. */
+uint32_t xtr_table_owner_of(const struct xtr_table *table, uint32_t slot, const struct em_eid *eid);
 
 /* Does another port hold an address of this one? */
 bool xtr_table_is_contested(const struct xtr_table *table, uint32_t slot);
