@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AHEAD 8 /* changes: the memory of a large network is far away */
+
 struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
 {
     struct xtr_mapcache *cache = em_calloc(1, sizeof *cache);
@@ -327,6 +329,12 @@ static void port_gone(struct xtr_mapcache *cache, uint32_t slot, const struct em
         xtr_cache_port_remove(cache, slot, index);
 }
 
+static void prefetch(const struct xtr_table *table, const struct em_change *change)
+{
+    if (change->object == EM_OBJECT_PORT && !change->is_gone)
+        xtr_table_prefetch(table, &change->port->id, change->port->eids, change->port->n_eids);
+}
+
 static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
 {
     uint32_t slot = xtr_cache_slot(cache, page->network_id);
@@ -337,6 +345,8 @@ static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
         xtr_cache_begin_pass(net);
     for (size_t i = 0; i < page->n_changes; i++) {
         const struct em_change *change = &page->changes[i];
+        if (i + AHEAD < page->n_changes)
+            prefetch(&net->table, &page->changes[i + AHEAD]);
         if (change->object != EM_OBJECT_PORT)
             continue;
         if (change->is_gone)

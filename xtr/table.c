@@ -108,6 +108,15 @@ uint32_t xtr_table_find(const struct xtr_table *table, const struct em_port_id *
     return xtr_index_find(&table->index, id_hash(id), has_id, table, id);
 }
 
+void xtr_table_prefetch(const struct xtr_table *table, const struct em_port_id *id,
+                        const struct em_eid *eids, size_t n)
+{
+    xtr_index_prefetch(&table->index, id_hash(id));
+    for (size_t i = 0; i < n; i++)
+        if (xtr_eid_is_entry(&eids[i]))
+            xtr_index_prefetch(&table->index, eid_hash(&eids[i]));
+}
+
 static uint32_t take_slot(struct xtr_table *table)
 {
     uint32_t slot = table->free;
@@ -387,6 +396,10 @@ size_t xtr_table_memory(const struct xtr_table *table)
 /* For the index: the port-id, and what of the EIDs is indexed, in their order. */
 static size_t keys_of(const void *aux, uint32_t slot, uint64_t *ret_hashes)
 {
+    if (!ret_hashes) {
+        __builtin_prefetch(xtr_table_at(aux, slot));
+        return 0;
+    }
     struct em_port_id id = xtr_table_id(aux, slot);
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n_eids = xtr_table_eids(aux, slot, eids), n = 0;

@@ -53,6 +53,11 @@ void xtr_table_fini(struct xtr_table *table);
 /* The slot of the port, or XTR_SLOT_NONE. */
 uint32_t xtr_table_find(const struct xtr_table *table, const struct em_port_id *id);
 
+/* The port will be looked for soon, or added, with these EIDs: memory for it is fetched
+ * meanwhile. */
+void xtr_table_prefetch(const struct xtr_table *table, const struct em_port_id *id,
+                        const struct em_eid *eids, size_t n);
+
 static inline uint32_t xtr_table_slots(const struct xtr_table *table)
 {
     return table->records.len;
