@@ -208,7 +208,7 @@ static bool mac_is_same(struct dp *dp, const struct dp_op *op, const struct dp_f
 {
     struct dp_mac_rec *rec = dp_shadow_mac(&dp->shadow, op->network.id, op->mac);
 
-    if (!rec || rec->flags & (DP_LOCAL | DP_DIRTY))
+    if (!rec || rec->flags & (DP_LOCAL | DP_DIRTY | DP_GUESSED))
         return false;
     if (!(rec->flags & DP_ADOPTED))
         return rec->place == op->set.id;
@@ -229,11 +229,11 @@ static void add_vxlan_delete(struct dp *dp, const struct dp_network_rec *network
     dp_fdb_message(dp->nl, RTM_DELNEIGH, 0, &fdb);
 }
 
-/* Both halves anew. */
-static void add_both(struct dp *dp, struct dp_fdb want)
+/* Both halves, anew (NLM_F_EXCL) or over what is there (NLM_F_REPLACE). */
+static void add_both(struct dp *dp, uint16_t flags, struct dp_fdb want)
 {
     want.flags |= NTF_MASTER;
-    dp_fdb_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL, &want);
+    dp_fdb_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | flags, &want);
 }
 
 /* Appends what makes 'want' stand, given what stands by the record (NULL: nothing). */
@@ -244,13 +244,17 @@ static void add_remote(struct dp *dp, const struct dp_network_rec *network,
     bool is_dirty = rec && rec->flags & DP_DIRTY;
     bool was_by_dst = rec && rec->flags & DP_BY_DST;
 
+    if (rec && rec->flags & DP_GUESSED) {
+        add_both(dp, NLM_F_REPLACE, want);
+        return;
+    }
     if (was_remote && !is_dirty && was_by_dst == (want.nhid == 0)) {
         dp_fdb_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &want);
         return;
     }
     if (was_remote || is_dirty)
         add_vxlan_delete(dp, network, want.mac);
-    add_both(dp, want);
+    add_both(dp, NLM_F_EXCL, want);
 }
 
 static int queue_mac_put(struct dp *dp, const struct dp_op *op)
@@ -277,11 +281,13 @@ static int queue_mac_put(struct dp *dp, const struct dp_op *op)
     return 0;
 }
 
-/* The vxlan table had an entry already.  One that is ours (left by a half-done change) is
- * replaced; before a stranger's we step back, and the bridge half goes where it was. */
+/* The vxlan table had an entry already, or one that cannot be replaced.  One that is ours
+ * (left by a half-done change, or not seen at open) gives way unless it is the same; before a
+ * stranger's we step back, and the bridge half goes where it was. */
 static int settle_mac(struct dp *dp, const struct dp_op *op, const struct dp_mac_rec *rec)
 {
     const struct dp_network_rec *network = network_of(dp, op);
+    struct dp_fdb want = vxlan_entry(dp, network, op->mac, dp_shadow_set(&dp->shadow, op->set.id));
     struct dp_fdb stands;
 
     int r = dp_fdb_lookup(dp, network->vxlan, op->mac, NTF_SELF, &stands);
@@ -295,8 +301,10 @@ static int settle_mac(struct dp *dp, const struct dp_op *op, const struct dp_mac
         (void)dp_nl_commit(dp->nl);
         return -EEXIST;
     }
+    if (r == 0 && is_same_fdb(&stands, &want))
+        return 0; /* and the bridge half has been made */
     add_vxlan_delete(dp, network, op->mac);
-    add_both(dp, vxlan_entry(dp, network, op->mac, dp_shadow_set(&dp->shadow, op->set.id)));
+    add_both(dp, NLM_F_EXCL, want);
     return dp_nl_commit(dp->nl);
 }
 
@@ -314,7 +322,7 @@ static int done_mac_put(struct dp *dp, const struct dp_op *op, int err)
     struct dp_mac_rec *rec = dp_shadow_mac(&dp->shadow, op->network.id, op->mac);
 
     assert(rec && rec->flags & DP_PENDING);
-    if (err == -EEXIST)
+    if (err == -EEXIST || (err && rec->flags & DP_GUESSED))
         err = settle_mac(dp, op, rec);
     if (err) {
         mac_failed(dp, rec, err);
@@ -337,10 +345,29 @@ static void add_mac_delete(struct dp *dp, const struct dp_mac_rec *rec)
     add_vxlan_delete(dp, network, rec->mac);
 }
 
+/* An entry of an earlier run that was not seen at open, and has no neighbour to tell of it?
+ * Then it gets a record, so that it can be removed.  Flushes. */
+static struct dp_mac_rec *find_unseen(struct dp *dp, const struct dp_op *op)
+{
+    const struct dp_network_rec *network = network_of(dp, op);
+    struct dp_fdb fdb;
+
+    if (!network || !network->is_cut)
+        return NULL;
+    dp_flush(dp);
+    if (dp_fdb_lookup(dp, network->vxlan, op->mac, NTF_SELF, &fdb) || !(fdb.flags & DP_FDB_MARK))
+        return NULL;
+    struct dp_mac_rec *rec = dp_shadow_put_mac(&dp->shadow, op->network.id, op->mac);
+    rec->flags = DP_ADOPTED | DP_GUESSED;
+    return rec;
+}
+
 static int queue_mac_delete(struct dp *dp, const struct dp_op *op, bool is_local)
 {
     struct dp_mac_rec *rec = dp_shadow_mac(&dp->shadow, op->network.id, op->mac);
 
+    if (!rec && !is_local)
+        rec = find_unseen(dp, op);
     if (!rec || rec->flags & DP_FOREIGN || !(rec->flags & DP_LOCAL) == is_local)
         return 0;
     if (is_local) {
@@ -710,7 +737,7 @@ void dp_mac_resend_messages(struct dp *dp, const struct dp_mac_rec *rec)
 
     if (!(rec->flags & DP_LOCAL)) {
         add_vxlan_delete(dp, network, rec->mac);
-        add_both(dp, dp_mac_vxlan_entry(dp, rec));
+        add_both(dp, NLM_F_EXCL, dp_mac_vxlan_entry(dp, rec));
     } else {
         dp_fdb_message(dp->nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &fdb);
         add_vxlan_delete(dp, network, rec->mac);

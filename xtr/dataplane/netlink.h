@@ -53,6 +53,9 @@ typedef void dp_nl_fn(void *aux, const struct nlmsghdr *message);
  * dumped is shown; a dump that the kernel found inconsistent is -EAGAIN. */
 int dp_nl_read(struct dp_nl *nl, dp_nl_fn *on_message, void *aux);
 
+/* The same, but a dump of much more than 'most' entries is broken off: -EFBIG. */
+int dp_nl_read_most(struct dp_nl *nl, size_t most, dp_nl_fn *on_message, void *aux);
+
 /* Messages that changed something or tried to, since open. */
 uint64_t dp_nl_n_sent(const struct dp_nl *nl);
 

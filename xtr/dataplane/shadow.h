@@ -59,6 +59,7 @@ enum {
     DP_ON_VXLAN = 1 << 8,
     DP_SEEN = 1 << 9,      /* shown by the dump of a check */
     DP_BORROWED = 1 << 10, /* port: somebody else has put its device into the bridge */
+    DP_GUESSED = 1 << 11, /* MAC, with DP_ADOPTED: 'place' and even its being there are not known */
 };
 
 struct dp_mac_rec {
@@ -110,6 +111,7 @@ struct dp_network_rec {
     uint32_t miss;          /* ifindex of the miss port; 0: none */
     int miss_fd;            /* of its tap */
     uint32_t copy;          /* ifindex; 0: the network has no copies */
+    bool is_cut;            /* its FDBs were too large to be dumped at open */
     uint16_t flags;
 };
 
