@@ -234,9 +234,7 @@ static int adopt_fdbs(struct dp *dp)
             dp_fdb_dump_message(dp->nl, network->bridge);
             err = tolerate(dp_nl_read_most(dp->nl, DUMP_MOST, adopt_fdb, dp));
         }
-        network->is_cut = err == -EFBIG;
-        if (err && err != -EFBIG)
-            return err;
+        network->is_cut = err != 0;
     }
     return r == -EFBIG ? 0 : r;
 }
