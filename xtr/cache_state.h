@@ -1,6 +1,7 @@
 /* What the map-cache keeps, entries.c turns into operations and cache_view.c shows.  For its
- * files only: mapcache.c has the open networks with their ports, cache_zero.c nodes and
- * networks, cache_kept.c full passes, notes.c says what is to be looked at again. */
+ * files only: mapcache.c has the open networks with their ports, cache_place.c their sets,
+ * cache_zero.c nodes and networks, cache_kept.c full passes, notes.c says what is to be looked at
+ * again. */
 #ifndef XTR_CACHE_STATE_H
 #define XTR_CACHE_STATE_H
 
@@ -92,6 +93,12 @@ struct dp_network xtr_cache_describe(const struct em_network *record, uint32_t o
 void xtr_cache_queue_net(struct xtr_mapcache *cache, uint32_t slot);
 
 void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
+
+/* cache_place.c: one more record has these locations, or one less; the set's number.  0: there
+ * are XTR_SETS_MAX sets. */
+uint32_t xtr_cache_hold_set(struct xtr_mapcache *cache, uint32_t slot,
+                            const struct em_location *locations, size_t n);
+void xtr_cache_drop_set(struct xtr_mapcache *cache, uint32_t slot, uint32_t id);
 
 /* entries.c: the MAC that ARP and ND are answered with, of a port's EIDs; NULL: it has none. */
 const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n);
