@@ -30,7 +30,8 @@ struct xtr_net {
     bool is_second; /* an older one with the same number waits to leave before it comes */
     bool has_kept;  /* the last pass was doubted, and what it lacked may still be here */
     enum xtr_verdict verdict;
-    uint64_t n_before; /* ports of the map that were not local when the pass began */
+    uint64_t n_before;   /* ports of the map that were not local when the pass began */
+    uint64_t n_left_out; /* ports that did not fit since the last full pass began */
     uint32_t n_locals;
     uint32_t n_notes; /* XTR_NOTE_NETWORK notes that wait */
     struct xtr_table table;

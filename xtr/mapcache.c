@@ -221,14 +221,17 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
 {
     struct xtr_net *net = cache->nets[slot];
     uint32_t index = obtain_record(cache, slot, &port->id);
-    if (index == XTR_SLOT_NONE)
+    if (index == XTR_SLOT_NONE) {
+        net->n_left_out++;
         return;
+    }
     struct xtr_record *record = xtr_table_at(&net->table, index);
     struct em_eid old[XTR_EIDS_MAX];
     size_t n_old = xtr_table_eids(&net->table, index, old);
     size_t n = port->n_eids < XTR_EIDS_MAX ? port->n_eids : XTR_EIDS_MAX;
     uint32_t old_set = record->set;
     uint32_t set = xtr_cache_hold_set(cache, slot, port->locations, port->n_locations);
+    net->n_left_out += !set;
     bool is_changed = set != old_set;
 
     if (!same_eids(old, n_old, port->eids, n)) {

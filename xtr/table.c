@@ -124,7 +124,7 @@ static uint32_t take_slot(struct xtr_table *table)
         table->free = number_in(xtr_table_at(table, slot)->id);
         return slot;
     }
-    if (table->records.len == XTR_TABLE_PORTS)
+    if (table->records.len == table->max)
         return XTR_SLOT_NONE;
     xtr_segments_push(&table->records);
     return table->records.len - 1;
@@ -412,7 +412,7 @@ static size_t keys_of(const void *aux, uint32_t slot, uint64_t *ret_hashes)
 
 void xtr_table_init(struct xtr_table *table)
 {
-    *table = (struct xtr_table){.free = XTR_SLOT_NONE};
+    *table = (struct xtr_table){.max = XTR_TABLE_PORTS, .free = XTR_SLOT_NONE};
     xtr_segments_init(&table->records, sizeof(struct xtr_record));
     xtr_index_init(&table->index, keys_of, 1 + XTR_EIDS_MAX);
     xtr_slab_init(&table->blocks);

@@ -42,6 +42,7 @@ struct xtr_record {
 struct xtr_table {
     struct xtr_segments records; /* a slot for each that has ever been used */
     uint32_t n_used;
+    uint32_t max;  /* slots: XTR_TABLE_PORTS, less in tests */
     uint32_t free; /* head of the list of free slots, through 'id' */
     struct xtr_index index;
     struct xtr_slab blocks; /* what does not fit into a record */
@@ -73,7 +74,7 @@ static inline struct xtr_record *xtr_table_at(const struct xtr_table *table, uin
 void xtr_table_begin_pass(struct xtr_table *table);
 
 /* A new record without EIDs, and its slot; the port must not be there yet.  XTR_SLOT_NONE:
- * there are XTR_TABLE_PORTS of them. */
+ * there are as many as there may be. */
 uint32_t xtr_table_add(struct xtr_table *table, const struct em_port_id *id);
 
 /* Replaces the EIDs; no more than XTR_EIDS_MAX count.  Lent names end here. */
