@@ -122,7 +122,7 @@ void xtr_mapcache_retry_all(struct xtr_mapcache *cache);
 /* The next operations, at most 'max' (>= XTR_OPS_MIN, <= XTR_OPS_MAX); what they point to
  * is lent until the next call.  xtr_mapcache_applied() after the data plane was told. */
 #define XTR_OPS_MIN 4
-#define XTR_OPS_MAX 64
+#define XTR_OPS_MAX 128
 size_t xtr_mapcache_next_ops(struct xtr_mapcache *cache, struct dp_op *ops, size_t max);
 void xtr_mapcache_applied(struct xtr_mapcache *cache);
 

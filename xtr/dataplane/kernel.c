@@ -19,9 +19,9 @@
  * Ours by mark: devices by alias, FDB entries by extern_learn on such a device, neighbours
  * and nexthops by their protocol number.  All else is a stranger's and stays.
  *
- * Ops on entries are collected, up to 64 messages, and completed together.  Ops on networks,
- * sets and ports are few, need answers on the way, and so are done at once, after what was
- * collected before them. */
+ * Ops on entries are collected, up to DP_NL_BATCH messages, and completed together.  Ops on
+ * networks, sets and ports are few, need answers on the way, and so are done at once, after what
+ * was collected before them. */
 #include "kernel.h"
 
 #include "base/mem.h"
@@ -138,9 +138,11 @@ static void prefetch(struct dp *dp, const struct dp_op *ops, size_t n)
 
 static void kernel_apply(struct dp *dp, struct dp_op *ops, size_t n)
 {
-    prefetch(dp, ops, n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (i % DP_NL_BATCH == 0)
+            prefetch(dp, ops + i, n - i < DP_NL_BATCH ? n - i : DP_NL_BATCH);
         apply_op(dp, &ops[i]);
+    }
     dp_flush(dp);
 }
 

@@ -13,7 +13,7 @@
 struct nlmsghdr;
 struct dp_nl;
 
-#define DP_NL_BATCH   64   /* messages in one sendmsg: more buys nothing and holds RTNL longer */
+#define DP_NL_BATCH   128  /* messages in one sendmsg; the kernel lets others in after each */
 #define DP_NL_MESSAGE 1024 /* most bytes of one message */
 
 /* 0 or -errno.  The socket belongs to the network namespace of the caller. */
