@@ -4,7 +4,9 @@
  *   kernel.c      the class: open, the batch and its completion
  *   network.c     bridges, vxlan devices, ports       link.c     devices as messages
  *   set.c         nexthops and groups                 entry.c    entries as messages
- *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
+ *   endpoint.c    ops on entries, to each kind's      netlink.c  batches and dumps
+ *   mac.c         remote and local MACs               neigh.c    what ARP is answered with
+ *   flood.c       where broadcast goes
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
  *   check.c       look, compare, repair               watch.c    what others take away
  *   look.c        what a frame meets                  route.c    routes, one at a time
