@@ -27,28 +27,18 @@ static struct dp_neigh6_rec neigh_key(uint32_t network_id, const struct em_ip *i
     return key;
 }
 
-static struct dp_neigh_ref refer(struct dp_table *table, void *record)
-{
-    uint32_t network_id;
-    struct em_ip ip;
-    if (!record)
-        return (struct dp_neigh_ref){.table = table};
-    size_t i = (size_t)((uint8_t *)record - table->records) / table->record_size;
-    return dp_shadow_neigh_at(table, (uint32_t)i, &network_id, &ip);
-}
-
 struct dp_neigh_ref ovs_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip)
 {
     struct dp_neigh6_rec key = neigh_key(network_id, ip);
     struct dp_table *table = neighs_of(dp, ip);
-    return refer(table, dp_table_find(table, &key));
+    return dp_shadow_refer(table, dp_table_find(table, &key));
 }
 
 struct dp_neigh_ref ovs_new_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip)
 {
     struct dp_neigh6_rec key = neigh_key(network_id, ip);
     struct dp_table *table = neighs_of(dp, ip);
-    return refer(table, dp_table_put(table, &key));
+    return dp_shadow_refer(table, dp_table_put(table, &key));
 }
 
 struct ovs_local_rec *ovs_local(const struct dp *dp, uint32_t network_id, const uint8_t *mac)
