@@ -2,10 +2,10 @@
  * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
  * agent_misses.c and agent_adopt.c networks that are resolved, agent_store.c the map-cache on disk,
  * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
- * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
- * agent_ask.c asks the map, agent_view.c what is shown.  And in sources/, which nothing here
- * includes: agent_watch.c what guests do on watched bridges, agent_ovs.c what is plugged into Open
- * vSwitch. */
+ * which nodes answer, agent_trunk.c children of ports, agent_underlay.c the host's own addresses,
+ * agent_check.c checks and repairs, agent_ask.c asks the map, agent_view.c what is shown.  And in
+ * sources/, which nothing here includes: agent_watch.c what guests do on watched bridges,
+ * agent_ovs.c what is plugged into Open vSwitch. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -117,6 +117,7 @@ struct xtr_agent {
     int64_t request; /* of the registrar, under way */
     int64_t heartbeat;
     bool is_swept; /* the whole data plane has been */
+    bool is_trunk_due;
 
     ev_prepare kick; /* never started, only fed */
     ev_io news;      /* of the data plane */
@@ -237,6 +238,15 @@ void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *por
 /* Is an automatic port of an earlier run still one?  Then, when it has been attached: */
 bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
 void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
+
+/* agent_trunk.c: children come and go as their parents and the map say.  A turn looks at them after
+ * anything that may matter, 'is_trunk_due', and once a second. */
+void xtr_agent_trunk_turn(struct xtr_agent *agent);
+/* The map shows a local port, a child or not. */
+void xtr_agent_trunk_seen(struct xtr_agent *agent, struct xtr_port *port,
+                          const struct em_port *record);
+/* After all other ports of an earlier run. */
+void xtr_agent_trunk_restore(struct xtr_agent *agent, const struct xtr_saved *saved);
 
 /* sources/agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
 void xtr_agent_ovs_new(struct xtr_agent *agent);

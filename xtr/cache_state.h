@@ -7,6 +7,7 @@
 
 #include "mapcache.h"
 #include "queue.h"
+#include "trunks.h"
 
 /* A place that the network's broadcast goes to. */
 struct xtr_flood {
@@ -35,6 +36,7 @@ struct xtr_net {
     uint32_t n_locals;
     uint32_t n_notes; /* XTR_NOTE_NETWORK notes that wait */
     struct xtr_table table;
+    struct xtr_trunks trunks;
     struct xtr_flood *floods;
     uint32_t n_floods, floods_size;
     struct xtr_copy *copies; /* few: of guests that migrate now */

@@ -41,6 +41,15 @@ static void show_port(const struct xtr_mapcache *cache, const struct xtr_net *ne
                                  .n_locations = set ? set->n_locations : 0};
     for (size_t i = 0; i < ret_port->n_locations; i++)
         cursor->locations[i] = xtr_setloc_show(&set->locations[i], &cache->nodes);
+    ret_port->children = xtr_trunks_find(&net->trunks, &ret_port->id, &ret_port->n_children);
+}
+
+const struct em_child *xtr_mapcache_children(const struct xtr_mapcache *cache, uint32_t network_id,
+                                             const struct em_port_id *id, size_t *ret_n)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    *ret_n = 0;
+    return slot == XTR_SLOT_NONE ? NULL : xtr_trunks_find(&cache->nets[slot]->trunks, id, ret_n);
 }
 
 bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor *cursor,

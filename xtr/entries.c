@@ -33,13 +33,15 @@ static void emit_set(struct sink *sink, struct xtr_set *set)
     set->is_sent = true;
 }
 
-static void emit_device(struct sink *sink, uint32_t slot, const char *device)
+static void emit_device(struct sink *sink, uint32_t slot, const char *device, uint16_t vlan)
 {
-    bool is_wanted = xtr_locals_has_device(&sink->cache->locals, slot, device);
+    bool is_wanted = xtr_locals_has_device(&sink->cache->locals, slot, device, vlan);
     struct dp_op *op =
         emit(sink, is_wanted ? DP_PORT_PUT : DP_PORT_DELETE, sink->cache->nets[slot]->dp.id);
     memcpy(op->device, device, sizeof op->device);
-    op->is_borrowed = is_wanted && !xtr_locals_owns_device(&sink->cache->locals, slot, device);
+    op->vlan = vlan;
+    op->is_borrowed =
+        is_wanted && !xtr_locals_owns_device(&sink->cache->locals, slot, device, vlan);
 }
 
 /* The copies of a network */
@@ -73,8 +75,10 @@ static void emit_copy_put(struct sink *sink, struct xtr_net *net, const struct e
     struct dp_op *op = emit(sink, DP_COPY_PUT, net->dp.id);
     memcpy(op->mac, mac->addr, EM_MAC_SIZE);
     op->target = *target;
-    if (local)
+    if (local) {
         memcpy(op->device, local->device, sizeof op->device);
+        op->vlan = local->vlan;
+    }
 }
 
 /* The set of a port's record in the map, local or not. */
@@ -93,9 +97,9 @@ static uint32_t owner_of(const struct xtr_net *net, const struct em_eid *eid, ui
                                    : xtr_table_owner_of(&net->table, holder, eid);
 }
 
-/* 'device' is where the MAC was last if that was local, else NULL. */
+/* 'was' says where the MAC was last if that was local, else it is NULL. */
 static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac, uint32_t holder,
-                     const char *device)
+                     const struct xtr_key *was)
 {
     struct xtr_mapcache *cache = sink->cache;
     struct xtr_net *net = cache->nets[slot];
@@ -112,22 +116,22 @@ static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
         emit_set(sink, set);
     if (local && !local->is_sent) {
         local->is_sent = true;
-        emit_device(sink, slot, local->device);
+        emit_device(sink, slot, local->device, local->vlan);
     }
 
     if (!has_copy)
         emit_copy_delete(sink, net, mac);
-    enum dp_verb verb = local    ? DP_LOCAL_PUT
-                        : set    ? DP_MAC_PUT
-                        : device ? DP_LOCAL_DELETE
-                                 : DP_MAC_DELETE;
+    enum dp_verb verb = local ? DP_LOCAL_PUT
+                        : set ? DP_MAC_PUT
+                        : was ? DP_LOCAL_DELETE
+                              : DP_MAC_DELETE;
     struct dp_op *op = emit(sink, verb, net->dp.id);
     memcpy(op->mac, mac->addr, sizeof op->mac);
     op->set.id = set ? set->id : 0;
-    if (local)
-        memcpy(op->device, local->device, sizeof op->device);
-    else if (!set && device)
-        memcpy(op->device, device, sizeof op->device);
+    if (local || (!set && was)) {
+        memcpy(op->device, local ? local->device : was->device, sizeof op->device);
+        op->vlan = local ? local->vlan : was->vlan;
+    }
     if (has_copy)
         emit_copy_put(sink, net, mac, &copy, local);
 }
@@ -169,10 +173,10 @@ static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip, u
 }
 
 static void emit_eid(struct sink *sink, uint32_t slot, const struct em_eid *eid, uint32_t holder,
-                     const char *device)
+                     const struct xtr_key *was)
 {
     if (eid->kind == EM_EID_MAC)
-        emit_mac(sink, slot, eid, holder, device);
+        emit_mac(sink, slot, eid, holder, was);
     else
         emit_ip(sink, slot, eid, holder);
 }
@@ -199,13 +203,13 @@ static void emit_key(struct sink *sink, uint32_t slot, const struct xtr_key *key
         emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, NULL);
         break;
     case XTR_KEY_LOCAL:
-        emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, key->device);
+        emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, key);
         break;
     case XTR_KEY_FLOOD:
         emit_flood(sink, sink->cache->nets[slot], &key->target);
         break;
     case XTR_KEY_DEVICE:
-        emit_device(sink, slot, key->device);
+        emit_device(sink, slot, key->device, key->vlan);
         break;
     }
 }

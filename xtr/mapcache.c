@@ -33,6 +33,7 @@ struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
 static void net_clear(struct xtr_net *net)
 {
     xtr_table_fini(&net->table);
+    xtr_trunks_fini(&net->trunks);
     free(net->floods);
     net->floods = NULL;
     net->n_floods = net->floods_size = 0;
@@ -130,6 +131,7 @@ int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t 
     net->own_segment = segmentation_id;
     net->is_second = is_leaving(cache, network_id);
     xtr_table_init(&net->table);
+    xtr_trunks_init(&net->trunks);
     uint32_t slot = free_net_slot(cache);
     cache->nets[slot] = net;
     em_index_insert(&cache->open_by_id, xtr_cache_number_hash(network_id), slot);
@@ -225,6 +227,7 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
         net->n_left_out++;
         return;
     }
+    xtr_trunks_put(&net->trunks, &port->id, port->children, port->n_children);
     struct xtr_record *record = xtr_table_at(&net->table, index);
     struct em_eid old[XTR_EIDS_MAX];
     size_t n_old = xtr_table_eids(&net->table, index, old);
@@ -258,8 +261,11 @@ void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t i
 {
     struct xtr_net *net = cache->nets[slot];
     struct em_eid eids[XTR_EIDS_MAX];
+    struct em_port_id id = xtr_table_id(&net->table, index);
     size_t n = xtr_table_eids(&net->table, index, eids);
     uint32_t set = xtr_table_at(&net->table, index)->set;
+    if (!(xtr_table_at(&net->table, index)->flags & XTR_RECORD_IS_LOCAL))
+        xtr_trunks_put(&net->trunks, &id, NULL, 0); /* else only another record has a say */
     xtr_notes_eids(cache, slot, eids, n);
     xtr_notes_hiding(cache, slot, index);
     xtr_table_remove(&net->table, index);
@@ -414,8 +420,8 @@ static void note_old_local(struct xtr_mapcache *cache, const struct xtr_local *o
 {
     if (!old)
         return;
-    xtr_notes_locals(cache, old->network, old->eids, old->n_eids, old->device);
-    xtr_notes_device(cache, old->network, old->device);
+    xtr_notes_locals(cache, old->network, old->eids, old->n_eids, old->device, old->vlan);
+    xtr_notes_device(cache, old->network, old->device, old->vlan);
 }
 
 static void put_local(struct xtr_mapcache *cache, struct xtr_local *local, uint32_t network_id,
@@ -460,6 +466,19 @@ void xtr_mapcache_attach_pending(struct xtr_mapcache *cache, const struct em_por
     put_local(cache, &local, network_id, device);
 }
 
+void xtr_mapcache_attach_child(struct xtr_mapcache *cache, const struct em_port_id *id,
+                               uint32_t network_id, const char *device, uint16_t vlan,
+                               bool is_pending, const struct em_eid *eids, size_t n_eids)
+{
+    struct xtr_local local = {.id = *id,
+                              .vlan = vlan,
+                              .eids = (struct em_eid *)(uintptr_t)eids,
+                              .n_eids = n_eids,
+                              .is_borrowed = true, /* the device is its parent's to plug */
+                              .is_pending = is_pending};
+    put_local(cache, &local, network_id, device);
+}
+
 void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id)
 {
     struct xtr_local *old = take_local(cache, id);
@@ -472,8 +491,16 @@ void xtr_mapcache_touch(struct xtr_mapcache *cache, const struct em_port_id *id)
     const struct xtr_local *local = xtr_locals_find(&cache->locals, id);
     if (!local)
         return;
-    xtr_notes_device(cache, local->network, local->device);
-    xtr_notes_locals(cache, local->network, local->eids, local->n_eids, NULL);
+    xtr_notes_device(cache, local->network, local->device, local->vlan);
+    xtr_notes_locals(cache, local->network, local->eids, local->n_eids, NULL, 0);
+}
+
+void xtr_mapcache_set_children(struct xtr_mapcache *cache, uint32_t network_id,
+                               const struct em_port *port)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    if (slot != XTR_SLOT_NONE)
+        xtr_trunks_put(&cache->nets[slot]->trunks, &port->id, port->children, port->n_children);
 }
 
 /* Repeats */
@@ -503,7 +530,7 @@ static void retry_eid(struct xtr_mapcache *cache, uint32_t slot, const struct dp
         memcpy(eid.addr, op->mac, EM_MAC_SIZE);
     }
     if (op->verb == DP_LOCAL_DELETE)
-        xtr_notes_locals(cache, slot, &eid, 1, op->device);
+        xtr_notes_locals(cache, slot, &eid, 1, op->device, op->vlan);
     else
         xtr_notes_eids(cache, slot, &eid, 1);
 }
@@ -542,7 +569,7 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
     else if (op->verb == DP_FLOOD_PUT || op->verb == DP_FLOOD_DELETE)
         xtr_notes_flood(cache, slot, &op->target);
     else if (op->verb == DP_PORT_PUT || op->verb == DP_PORT_DELETE)
-        xtr_notes_device(cache, slot, op->device);
+        xtr_notes_device(cache, slot, op->device, op->vlan);
     else
         retry_eid(cache, slot, op);
 }

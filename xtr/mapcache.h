@@ -107,6 +107,18 @@ void xtr_mapcache_attach_borrowed(struct xtr_mapcache *cache, const struct em_po
                                   uint32_t network_id, const char *device,
                                   const struct em_eid *eids, size_t n_eids);
 
+/* The same for a child: a port behind this tag on the device of another one, its parent. */
+void xtr_mapcache_attach_child(struct xtr_mapcache *cache, const struct em_port_id *id,
+                               uint32_t network_id, const char *device, uint16_t vlan,
+                               bool is_pending, const struct em_eid *eids, size_t n_eids);
+
+/* The children of a port of an open network, as its record lists them; lent until the next page
+ * of that network.  The second sets them, where there is no feed that shows the record. */
+const struct em_child *xtr_mapcache_children(const struct xtr_mapcache *cache, uint32_t network_id,
+                                             const struct em_port_id *id, size_t *ret_n);
+void xtr_mapcache_set_children(struct xtr_mapcache *cache, uint32_t network_id,
+                               const struct em_port *port);
+
 /* Fine for a port that is not there. */
 void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id);
 

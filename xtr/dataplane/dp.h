@@ -90,13 +90,13 @@ struct dp_op {
      *   set       -EBUSY: a MAC names it; -EAFNOSUPPORT: a target's address family is not
      *             that of the tunnels; -E2BIG: more than 64 targets
      *   flood     -EAFNOSUPPORT as above
-     *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it
-     *             has another master, or is the underlay's; -EOPNOTSUPP: the data plane has
-     *             no tagged ports
+     *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has
+     *             another master, or is the underlay's; -EOPNOTSUPP: the data plane has no tagged
+     *             ports, nor MACs behind them
      *   local     -ENODEV: the device is no port of the network (put it first)
-     *   copy      -ENODEV as above; -EOPNOTSUPP: the kernel cannot, and never will;
-     *             -ENOSPC: too many at once; -EAFNOSUPPORT as above.  What the MAC's entry
-     *             is, if there is one, does not matter */
+     *   copy      -ENODEV as above; -EOPNOTSUPP: the kernel cannot, and never will; -ENOSPC: too
+     *             many at once; -EAFNOSUPPORT as above.  What the MAC's entry is, if there is one,
+     *             does not matter */
     int err;
 };
 
@@ -115,8 +115,9 @@ struct dp_path {
     struct dp_network network;
     const char *from; /* device of the port that sends; NULL: none in particular */
     uint8_t mac[EM_MAC_SIZE];
-    struct em_ip ip;    /* that the sender asks for by ARP or ND; size 0: none */
-    const char *device; /* the MAC is behind this local port; NULL: at the targets */
+    struct em_ip ip;          /* that the sender asks for by ARP or ND; size 0: none */
+    const char *device;       /* the MAC is behind this local port; NULL: at the targets */
+    uint16_t from_vlan, vlan; /* tags of 'from' and 'device', as in dp_op */
     const struct dp_target *targets;
     size_t n_targets;
 };

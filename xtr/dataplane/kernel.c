@@ -78,9 +78,20 @@ static void queue_op(struct dp *dp, struct dp_op *op)
             (struct dp_queued){.op = op, .first = (uint8_t)first, .n = (uint8_t)n};
 }
 
+/* Bridge ports without VLAN filtering have no tags: nothing of such a port ever stands. */
+static int refuse_tagged(const struct dp_op *op)
+{
+    bool is_put = op->verb == DP_PORT_PUT || op->verb == DP_LOCAL_PUT || op->verb == DP_COPY_PUT;
+    return is_put ? -EOPNOTSUPP : 0;
+}
+
 static void apply_op(struct dp *dp, struct dp_op *op)
 {
     assert(dp->n_queued > 0 || dp_nl_len(dp->nl) == 0);
+    if (op->vlan) {
+        op->err = refuse_tagged(op);
+        return;
+    }
     switch (op->verb) {
     case DP_MAC_PUT:
     case DP_MAC_DELETE:
@@ -110,8 +121,7 @@ static void apply_op(struct dp *dp, struct dp_op *op)
         return;
     case DP_PORT_PUT:
         dp_flush(dp);
-        op->err = op->vlan ? -EOPNOTSUPP
-                           : dp_network_put_port(dp, op->network.id, op->device, op->is_borrowed);
+        op->err = dp_network_put_port(dp, op->network.id, op->device, op->is_borrowed);
         return;
     case DP_PORT_DELETE:
         dp_flush(dp);

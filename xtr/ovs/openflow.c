@@ -8,6 +8,7 @@
 
 #define EXPERIMENTER_NICIRA 0x00002320u
 #define NXAST_REG_MOVE      6
+#define NXAST_REG_LOAD      7
 #define NXAST_RESUBMIT      14
 #define NXAST_CLONE         42
 #define NXM_IN_PORT         0xfff8 /* resubmit as if from the same port */
@@ -191,6 +192,15 @@ void of_move(struct em_buf *actions, enum of_field from, enum of_field to, uint1
     put32(actions, 0); /* both from bit 0 */
     put32(actions, nxm_headers[from] ? nxm_headers[from] : of_oxm_headers[from]);
     put32(actions, nxm_headers[to] ? nxm_headers[to] : of_oxm_headers[to]);
+}
+
+/* OpenFlow forbids set-field here; Nicira's load knows ports of 16 bits. */
+void of_forget_in_port(struct em_buf *actions)
+{
+    put_nicira(actions, NXAST_REG_LOAD, 24);
+    put16(actions, 16 - 1);       /* bits, from bit 0 */
+    put32(actions, OXM(0, 0, 2)); /* NXM_OF_IN_PORT */
+    put64(actions, 0);
 }
 
 void of_output(struct em_buf *actions, uint32_t port)

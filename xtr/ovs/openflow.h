@@ -121,6 +121,8 @@ void of_set(struct em_buf *actions, enum of_field field, const void *value);
 void of_set_int(struct em_buf *actions, enum of_field field, uint64_t value);
 void of_move(struct em_buf *actions, enum of_field from, enum of_field to, uint16_t n_bits);
 void of_output(struct em_buf *actions, uint32_t port);
+/* From here on it may leave by the port that it came in by. */
+void of_forget_in_port(struct em_buf *actions);
 void of_group(struct em_buf *actions, uint32_t group_id);
 void of_push_vlan(struct em_buf *actions);
 void of_pop_vlan(struct em_buf *actions);
