@@ -1,12 +1,12 @@
 #include "vswitch.h"
 
 #include "base/clock.h"
+#include "bench.h"
 #include "ovs/ofconn.h"
-#include "server/real_server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,17 +22,6 @@
 bool vswitch_is_there(void)
 {
     return access(SCHEMA, R_OK) == 0 && access("/dev/net/tun", R_OK | W_OK) == 0;
-}
-
-void vswitch_run(const char *format, ...)
-{
-    char command[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(command, sizeof(command), format, args);
-    va_end(args);
-    if (system(command))
-        real_fail("failed: %s", command);
 }
 
 pid_t vswitch_spawn(const struct vswitch *vswitch, const char *name, const char *const *args)
@@ -70,12 +59,12 @@ void vswitch_start(struct vswitch *ret_vswitch, const char *dir, const char *net
     snprintf(database, sizeof(database), "%s/conf.db", dir);
     snprintf(remote, sizeof(remote), "--remote=p%s", vswitch->remote);
     snprintf(control, sizeof(control), "--unixctl=%s/server.ctl", dir);
-    vswitch_run("mkdir %s && ovsdb-tool create %s " SCHEMA, dir, database);
+    bench_run("mkdir %s && ovsdb-tool create %s " SCHEMA, dir, database);
     const char *const server[] = {"ovsdb-server", database,         remote, control,
                                   "-vsyslog:off", "-vconsole:warn", NULL};
     vswitch->server = vswitch_spawn(vswitch, "ovsdb-server", server);
     vswitch_await(vswitch, "db.sock");
-    vswitch_run("ovs-vsctl --db=%s --no-wait init", vswitch->remote);
+    bench_run("ovs-vsctl --db=%s --no-wait init", vswitch->remote);
     snprintf(control, sizeof(control), "--unixctl=%s/vswitchd.ctl", dir);
     const char *const daemon[] = {"ovs-vswitchd", vswitch->remote, control, "--enable-dummy=system",
                                   "-vsyslog:off", "-vconsole:err", NULL};
@@ -126,20 +115,24 @@ struct of_conn *vswitch_connect(const struct vswitch *vswitch)
 {
     char path[96];
     struct of_conn *conn;
-    vswitch_await(vswitch, "br-int.mgmt");
+    uint64_t end = em_now_ms() + START_MS;
+    int r;
     snprintf(path, sizeof(path), "%s/br-int.mgmt", vswitch->dir);
-    int r = of_connect(path, on_message, NULL, &conn);
-    if (r)
-        real_fail("%s: %s", path, strerror(-r));
+    while ((r = of_connect(path, on_message, NULL, &conn))) {
+        if (em_now_ms() > end)
+            real_fail("%s: %s", path, strerror(-r));
+        usleep(5000);
+    }
     return conn;
 }
 
-uint64_t vswitch_count(struct of_conn *conn, uint8_t table)
+uint64_t vswitch_count(struct of_conn *conn, uint8_t table, uint32_t group)
 {
-    uint32_t xid = of_xid(conn);
+    uint32_t xid = of_xid(conn), group_be = htonl(group);
     size_t at = em_buf_size(of_out(conn));
     of_put_flow_dump(of_out(conn), xid, table, 0, 0, NULL);
     em_buf_head(of_out(conn))[at + 9] = AGGREGATE;
+    memcpy(em_buf_head(of_out(conn)) + at + 24, &group_be, sizeof(group_be));
     if (of_wait(conn, xid))
         real_fail("the switch does not answer");
     return last_count;

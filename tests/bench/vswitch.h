@@ -36,13 +36,11 @@ pid_t vswitch_spawn(const struct vswitch *vswitch, const char *name, const char 
 /* Waits until there is such a file in the folder. */
 void vswitch_await(const struct vswitch *vswitch, const char *name);
 
-/* Speaks OpenFlow with its br-int, which must be there. */
+/* Speaks OpenFlow with its br-int, once that is there. */
 struct of_conn *vswitch_connect(const struct vswitch *vswitch);
 
-/* Flows of a table of br-int, as the switch counts them. */
-uint64_t vswitch_count(struct of_conn *conn, uint8_t table);
-
-/* Runs a command by shell, and ends the program when it fails. */
-void vswitch_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Flows of a table of br-int that lead to the group (OF_GROUP_ANY: all), as the switch counts
+ * them. */
+uint64_t vswitch_count(struct of_conn *conn, uint8_t table, uint32_t group);
 
 #endif

@@ -1,0 +1,119 @@
+#include "ovn.h"
+
+#include "base/buf.h"
+#include "bench.h"
+#include "eidmap/addr.h"
+#include "server/numbered.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NB_SCHEMA "/usr/share/ovn/ovn-nb.ovsschema"
+#define SB_SCHEMA "/usr/share/ovn/ovn-sb.ovsschema"
+#define REMOTE    "10.99.0.10:6642"
+#define A_COMMAND 500 /* ports that one command makes */
+
+bool ovn_is_there(void)
+{
+    return access(NB_SCHEMA, R_OK) == 0 && access("/usr/bin/ovn-northd", X_OK) == 0 &&
+           access("/usr/bin/ovn-controller", X_OK) == 0;
+}
+
+static pid_t start_database(const struct ovn *ovn, const char *name, const char *schema,
+                            const char *remote)
+{
+    char database[96], local[112], control[112], socket[16];
+    const char *dir = ovn->central.dir;
+    snprintf(database, sizeof(database), "%s/%s.db", dir, name);
+    snprintf(local, sizeof(local), "--remote=punix:%s/%s.sock", dir, name);
+    snprintf(control, sizeof(control), "--unixctl=%s/%s.ctl", dir, name);
+    snprintf(socket, sizeof(socket), "%s.sock", name);
+    bench_run("ovsdb-tool create %s %s", database, schema);
+    const char *const args[] = {"ovsdb-server", database,         local,  control,
+                                "-vsyslog:off", "-vconsole:warn", remote, NULL};
+    pid_t pid = vswitch_spawn(&ovn->central, name, args);
+    vswitch_await(&ovn->central, socket);
+    return pid;
+}
+
+void ovn_start(struct ovn *ret_ovn, const char *dir, const char *netns)
+{
+    struct ovn *ovn = ret_ovn;
+    char nb[112], sb[112], control[112];
+    *ovn = (struct ovn){.central.netns = netns};
+    snprintf(ovn->central.dir, sizeof(ovn->central.dir), "%s", dir);
+    snprintf(nb, sizeof(nb), "--ovnnb-db=unix:%s/nb.sock", dir);
+    snprintf(sb, sizeof(sb), "--ovnsb-db=unix:%s/sb.sock", dir);
+    snprintf(control, sizeof(control), "--unixctl=%s/northd.ctl", dir);
+    bench_run("mkdir %s", dir);
+    ovn->nb = start_database(ovn, "nb", NB_SCHEMA, NULL);
+    ovn->sb = start_database(ovn, "sb", SB_SCHEMA, "--remote=ptcp:6642:10.99.0.10");
+    const char *const args[] = {"ovn-northd",     nb,  sb, control, "-vsyslog:off",
+                                "-vconsole:warn", NULL};
+    ovn->northd = vswitch_spawn(&ovn->central, "northd", args);
+    bench_run("ovn-nbctl --db=unix:%s/nb.sock init", dir);
+}
+
+void ovn_join(struct ovn *ovn, unsigned i, const struct vswitch *vswitch)
+{
+    char control[96];
+    snprintf(control, sizeof(control), "--unixctl=%s/controller.ctl", vswitch->dir);
+    bench_run("ovs-vsctl --db=%s add-br br-int -- set Bridge br-int datapath_type=netdev "
+              "fail-mode=secure -- set Open_vSwitch . external_ids:system-id=chassis%u "
+              "external_ids:ovn-remote=tcp:" REMOTE " external_ids:ovn-encap-type=geneve "
+              "external_ids:ovn-encap-ip=10.99.0.%u",
+              vswitch->remote, i, i + 1);
+    const char *const args[] = {"ovn-controller", vswitch->remote,  control,
+                                "-vsyslog:off",   "-vconsole:warn", NULL};
+    ovn->controllers[i] = vswitch_spawn(vswitch, "controller", args);
+}
+
+static void append_port(struct em_buf *command, uint32_t number)
+{
+    struct numbered_port port;
+    char text[256], id[EM_PORT_ID_TEXT], mac[EM_MAC_TEXT], ip[EM_IP_TEXT];
+    numbered_port_init(&port, 0, number, NULL);
+    em_port_id_format(port.port.id.bytes, port.port.id.size, id);
+    int n =
+        snprintf(text, sizeof(text), " -- lsp-add bench %s -- lsp-set-addresses %s \"%s %s\"", id,
+                 id, em_mac_format(port.eids[0].addr, mac), em_ip_format(port.eids[1].addr, 4, ip));
+    em_buf_append(command, text, (size_t)n);
+}
+
+void ovn_declare(struct ovn *ovn, uint32_t n)
+{
+    struct em_buf command;
+    em_buf_init(&command);
+    bench_run("ovn-nbctl --db=unix:%s/nb.sock ls-add bench", ovn->central.dir);
+    for (uint32_t i = 1; i <= n; i++) {
+        append_port(&command, i);
+        if (i % A_COMMAND && i < n)
+            continue;
+        em_buf_append(&command, "", 1);
+        bench_run("ovn-nbctl --db=unix:%s/nb.sock%s", ovn->central.dir,
+                  (const char *)em_buf_head(&command));
+        em_buf_take(&command, em_buf_size(&command));
+    }
+    em_buf_fini(&command);
+    bench_run("ovn-nbctl --db=unix:%s/nb.sock --wait=sb sync", ovn->central.dir);
+}
+
+void ovn_sync(const struct ovn *ovn)
+{
+    bench_run("ovn-nbctl --db=unix:%s/nb.sock --wait=hv sync", ovn->central.dir);
+}
+
+void ovn_stop(struct ovn *ovn)
+{
+    pid_t pids[] = {ovn->controllers[0], ovn->controllers[1], ovn->northd, ovn->sb, ovn->nb};
+    for (size_t i = 0; i < sizeof(pids) / sizeof(pids[0]); i++) {
+        if (pids[i] <= 0)
+            continue;
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+    }
+    *ovn = (struct ovn){.nb = 0};
+}
