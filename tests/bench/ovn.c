@@ -59,15 +59,13 @@ void ovn_start(struct ovn *ret_ovn, const char *dir, const char *netns)
 
 void ovn_join(struct ovn *ovn, unsigned i, const struct vswitch *vswitch)
 {
-    char control[96];
-    snprintf(control, sizeof(control), "--unixctl=%s/controller.ctl", vswitch->dir);
     bench_run("ovs-vsctl --db=%s add-br br-int -- set Bridge br-int datapath_type=netdev "
               "fail-mode=secure -- set Open_vSwitch . external_ids:system-id=chassis%u "
               "external_ids:ovn-remote=tcp:" REMOTE " external_ids:ovn-encap-type=geneve "
               "external_ids:ovn-encap-ip=10.99.0.%u",
               vswitch->remote, i, i + 1);
-    const char *const args[] = {"ovn-controller", vswitch->remote,  control,
-                                "-vsyslog:off",   "-vconsole:warn", NULL};
+    const char *const args[] = {"ovn-controller", vswitch->remote, "-vsyslog:off", "-vconsole:warn",
+                                NULL};
     ovn->controllers[i] = vswitch_spawn(vswitch, "controller", args);
 }
 

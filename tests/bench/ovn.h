@@ -7,7 +7,7 @@
 #include "vswitch.h"
 
 #define OVN_CHASSIS      2
-#define OVN_REMOTE_TABLE 37 /* where a port of another chassis has its flow; OVN 23.03 */
+#define OVN_REMOTE_TABLE 39 /* where a port of another chassis has its flow; OVN 23.03 */
 
 struct ovn {
     struct vswitch central; /* its folder only */
