@@ -8,6 +8,7 @@
 
 #define OVN_CHASSIS      2
 #define OVN_REMOTE_TABLE 39 /* where a port of another chassis has its flow; OVN 23.03 */
+#define OVN_FIRST        4 /* flows there with the first: a default and two of multicast beside it */
 
 struct ovn {
     struct vswitch central; /* its folder only */
