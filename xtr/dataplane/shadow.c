@@ -110,6 +110,12 @@ void dp_table_prefetch(const struct dp_table *table, const void *key)
     em_index_prefetch(part_of(table, hash), hash);
 }
 
+uint32_t dp_table_slot(const struct dp_table *table, const void *record)
+{
+    look_for(table, record);
+    return table->memo->slot;
+}
+
 void *dp_table_put(struct dp_table *table, const void *key)
 {
     look_for(table, key);

@@ -32,6 +32,9 @@ void dp_table_fini(struct dp_table *table);
 /* NULL if there is none.  'key' may be a whole record. */
 void *dp_table_find(const struct dp_table *table, const void *key);
 
+/* The record's number for dp_table_at(). */
+uint32_t dp_table_slot(const struct dp_table *table, const void *record);
+
 /* Soon to be found or put: see em_index_prefetch(). */
 void dp_table_prefetch(const struct dp_table *table, const void *key);
 
