@@ -135,6 +135,7 @@ void xtr_agent_on_feed(void *aux, const struct em_feed *page)
     agent->is_trunk_due = true;
     if (is_pass_over)
         xtr_agent_tell_verdict(agent, sub->network_id);
+    xtr_agent_tell_left_out(agent, sub->network_id);
     if (page->is_complete && !sub->has_end) {
         sub->has_end = true;
         sub->end = xtr_mapcache_tail(agent->cache);

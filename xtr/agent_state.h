@@ -264,8 +264,10 @@ char *xtr_agent_ovs_problem(const struct xtr_agent *agent, size_t i);
 void xtr_arrivals_update(struct xtr_agent *agent);
 void xtr_arrivals_close(struct xtr_agent *agent);
 
-/* agent_view.c: for messages; the text in static storage. */
+/* agent_view.c: for messages; the text in static storage.  Warns of ports of the network that
+ * there is no room for, if there are any. */
 const char *xtr_agent_id_text(const struct em_port_id *id);
 const char *xtr_agent_reach(const struct xtr_agent *agent);
+void xtr_agent_tell_left_out(const struct xtr_agent *agent, uint32_t network_id);
 
 #endif

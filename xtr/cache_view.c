@@ -102,6 +102,12 @@ bool xtr_mapcache_is_stranded(const struct xtr_mapcache *cache, const char *node
     return node && node->is_stranded;
 }
 
+uint64_t xtr_mapcache_left_out(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    return slot == XTR_SLOT_NONE ? 0 : cache->nets[slot]->n_left_out;
+}
+
 const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_t *cursor)
 {
     while (*cursor < cache->nodes.n_items) {

@@ -90,8 +90,15 @@ static struct xtr_set *set_of(const struct xtr_mapcache *cache, const struct xtr
                : xtr_sets_get(&cache->sets, xtr_table_at(&net->table, record)->set);
 }
 
+/* Of an address of the map; 'holder' is a record that has it, XTR_SLOT_NONE: none is known. */
+static uint32_t owner_of(const struct xtr_net *net, const struct em_eid *eid, uint32_t holder)
+{
+    return holder == XTR_SLOT_NONE ? xtr_table_owner(&net->table, eid)
+                                   : xtr_table_owner_of(&net->table, holder, eid);
+}
+
 /* 'was' says where the MAC was last if that was local, else it is NULL. */
-static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
+static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac, uint32_t holder,
                      const struct xtr_key *was)
 {
     struct xtr_mapcache *cache = sink->cache;
@@ -103,7 +110,7 @@ static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
     if (local)
         known = set_of(cache, net, xtr_table_find(&net->table, &local->id));
     else
-        known = set = set_of(cache, net, xtr_table_owner(&net->table, mac));
+        known = set = set_of(cache, net, owner_of(net, mac, holder));
     bool has_copy = known && xtr_set_pending(known, &cache->nodes, cache->udp_port, &copy);
     if (set && !set->is_sent)
         emit_set(sink, set);
@@ -139,7 +146,7 @@ const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n)
 
 /* The MAC to answer with for 'ip', by value; kind EM_EID_NONE if there is none. */
 static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
-                            const struct em_eid *ip)
+                            const struct em_eid *ip, uint32_t holder)
 {
     const struct xtr_net *net = cache->nets[slot];
     const struct xtr_local *local = xtr_locals_owner(&cache->locals, slot, ip);
@@ -148,16 +155,16 @@ static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
     if (local) {
         mac = xtr_cache_first_mac(local->eids, local->n_eids);
     } else {
-        uint32_t owner = xtr_table_owner(&net->table, ip);
+        uint32_t owner = owner_of(net, ip, holder);
         if (owner != XTR_SLOT_NONE)
             mac = xtr_cache_first_mac(eids, xtr_table_eids(&net->table, owner, eids));
     }
     return mac ? *mac : (struct em_eid){0};
 }
 
-static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip)
+static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip, uint32_t holder)
 {
-    struct em_eid mac = mac_of(sink->cache, slot, ip);
+    struct em_eid mac = mac_of(sink->cache, slot, ip, holder);
     enum dp_verb verb = mac.kind ? DP_NEIGHBOUR_PUT : DP_NEIGHBOUR_DELETE;
     struct dp_op *op = emit(sink, verb, sink->cache->nets[slot]->dp.id);
     memcpy(op->mac, mac.addr, sizeof op->mac);
@@ -165,13 +172,13 @@ static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip)
     memcpy(op->ip.addr, ip->addr, ip->size);
 }
 
-static void emit_eid(struct sink *sink, uint32_t slot, const struct em_eid *eid,
+static void emit_eid(struct sink *sink, uint32_t slot, const struct em_eid *eid, uint32_t holder,
                      const struct xtr_key *was)
 {
     if (eid->kind == EM_EID_MAC)
-        emit_mac(sink, slot, eid, was);
+        emit_mac(sink, slot, eid, holder, was);
     else
-        emit_ip(sink, slot, eid);
+        emit_ip(sink, slot, eid, holder);
 }
 
 static void emit_flood(struct sink *sink, const struct xtr_net *net, const struct dp_target *target)
@@ -193,10 +200,10 @@ static void emit_key(struct sink *sink, uint32_t slot, const struct xtr_key *key
 {
     switch (key->kind) {
     case XTR_KEY_EID:
-        emit_eid(sink, slot, &key->eid, NULL);
+        emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, NULL);
         break;
     case XTR_KEY_LOCAL:
-        emit_eid(sink, slot, &key->eid, key);
+        emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, key);
         break;
     case XTR_KEY_FLOOD:
         emit_flood(sink, sink->cache->nets[slot], &key->target);
@@ -239,7 +246,7 @@ static bool emit_port(struct sink *sink, uint32_t slot, uint32_t index)
         if (sink->max - sink->n < OPS_OF_NOTE)
             return false;
         if (xtr_eid_is_entry(&eids[cache->eid_cursor]))
-            emit_eid(sink, slot, &eids[cache->eid_cursor], NULL);
+            emit_eid(sink, slot, &eids[cache->eid_cursor], index, NULL);
     }
     return true;
 }

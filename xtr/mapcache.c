@@ -1,5 +1,5 @@
 /* What goes in: pages of the feed and local ports; entries.c has what comes out.  Nodes and
- * networks are cache_zero.c's. */
+ * networks are cache_zero.c's, sets cache_place.c's. */
 #include "mapcache.h"
 
 #include "base/mem.h"
@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define AHEAD 8 /* changes: the memory of a large network is far away */
 
 struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
 {
@@ -159,65 +161,6 @@ const struct em_port_id *xtr_mapcache_local_at(const struct xtr_mapcache *cache,
     return local ? &local->id : NULL;
 }
 
-/* Sets and the flood list that follows from them */
-
-static void flood_ref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node *node,
-                      uint32_t segmentation_id)
-{
-    struct xtr_net *net = cache->nets[slot];
-    for (uint32_t i = 0; i < net->n_floods; i++)
-        if (net->floods[i].node == node && net->floods[i].segmentation_id == segmentation_id) {
-            net->floods[i].refs++;
-            return;
-        }
-    if (net->n_floods == net->floods_size) {
-        net->floods_size = net->floods_size ? net->floods_size * 2 : 8;
-        net->floods = em_realloc(net->floods, net->floods_size * sizeof *net->floods);
-    }
-    net->floods[net->n_floods++] = (struct xtr_flood){node, segmentation_id, 1};
-    xtr_notes_node_flood(cache, slot, node, segmentation_id);
-}
-
-static void flood_unref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node *node,
-                        uint32_t segmentation_id)
-{
-    struct xtr_net *net = cache->nets[slot];
-    uint32_t i = 0;
-    while (i < net->n_floods &&
-           (net->floods[i].node != node || net->floods[i].segmentation_id != segmentation_id))
-        i++;
-    assert(i < net->n_floods);
-    if (--net->floods[i].refs)
-        return;
-    net->floods[i] = net->floods[--net->n_floods];
-    xtr_notes_node_flood(cache, slot, node, segmentation_id);
-}
-
-static uint32_t set_ref(struct xtr_mapcache *cache, uint32_t slot,
-                        const struct em_location *locations, size_t n)
-{
-    struct xtr_set *set = xtr_sets_ref(&cache->sets, &cache->nodes, slot, locations, n);
-    if (!set)
-        return 0;
-    if (set->refs > 1)
-        return set->id;
-    set->is_leaving = false;
-    for (size_t i = 0; i < set->n_locations; i++)
-        flood_ref(cache, slot, set->locations[i].node, set->locations[i].segmentation_id);
-    return set->id;
-}
-
-static void set_unref(struct xtr_mapcache *cache, uint32_t slot, uint32_t id)
-{
-    struct xtr_set *set = xtr_sets_get(&cache->sets, id);
-    if (!set || --set->refs)
-        return;
-    if (!cache->nets[slot]->is_closed)
-        for (size_t i = 0; i < set->n_locations; i++)
-            flood_unref(cache, slot, set->locations[i].node, set->locations[i].segmentation_id);
-    xtr_notes_set(cache, set);
-}
-
 void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
 {
     uint32_t slot = xtr_cache_slot(cache, network_id);
@@ -231,7 +174,7 @@ void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
     for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++) {
         const struct xtr_record *record = xtr_table_at(&net->table, i);
         if (record->flags & XTR_RECORD_USED)
-            set_unref(cache, slot, record->set);
+            xtr_cache_drop_set(cache, slot, record->set);
     }
     net_clear(net);
 }
@@ -280,15 +223,18 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
 {
     struct xtr_net *net = cache->nets[slot];
     uint32_t index = obtain_record(cache, slot, &port->id);
-    if (index == XTR_SLOT_NONE)
+    if (index == XTR_SLOT_NONE) {
+        net->n_left_out++;
         return;
+    }
     xtr_trunks_put(&net->trunks, &port->id, port->children, port->n_children);
     struct xtr_record *record = xtr_table_at(&net->table, index);
     struct em_eid old[XTR_EIDS_MAX];
     size_t n_old = xtr_table_eids(&net->table, index, old);
     size_t n = port->n_eids < XTR_EIDS_MAX ? port->n_eids : XTR_EIDS_MAX;
     uint32_t old_set = record->set;
-    uint32_t set = set_ref(cache, slot, port->locations, port->n_locations);
+    uint32_t set = xtr_cache_hold_set(cache, slot, port->locations, port->n_locations);
+    net->n_left_out += !set;
     bool is_changed = set != old_set;
 
     if (!same_eids(old, n_old, port->eids, n)) {
@@ -308,7 +254,7 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
     }
     if (is_changed)
         xtr_notes_port(cache, slot, index);
-    set_unref(cache, slot, old_set);
+    xtr_cache_drop_set(cache, slot, old_set);
 }
 
 void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
@@ -323,7 +269,7 @@ void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t i
     xtr_notes_eids(cache, slot, eids, n);
     xtr_notes_hiding(cache, slot, index);
     xtr_table_remove(&net->table, index);
-    set_unref(cache, slot, set);
+    xtr_cache_drop_set(cache, slot, set);
 }
 
 static void port_gone(struct xtr_mapcache *cache, uint32_t slot, const struct em_port_id *id)
@@ -331,6 +277,12 @@ static void port_gone(struct xtr_mapcache *cache, uint32_t slot, const struct em
     uint32_t index = xtr_table_find(&cache->nets[slot]->table, id);
     if (index != XTR_SLOT_NONE)
         xtr_cache_port_remove(cache, slot, index);
+}
+
+static void prefetch(const struct xtr_table *table, const struct em_change *change)
+{
+    if (change->object == EM_OBJECT_PORT && !change->is_gone)
+        xtr_table_prefetch(table, &change->port->id, change->port->eids, change->port->n_eids);
 }
 
 static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
@@ -343,6 +295,8 @@ static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
         xtr_cache_begin_pass(net);
     for (size_t i = 0; i < page->n_changes; i++) {
         const struct em_change *change = &page->changes[i];
+        if (i + AHEAD < page->n_changes)
+            prefetch(&net->table, &page->changes[i + AHEAD]);
         if (change->object != EM_OBJECT_PORT)
             continue;
         if (change->is_gone)

@@ -231,15 +231,15 @@ int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, 
         const struct xtr_port *other = ports->items[i];
         if (!other || same_id(&other->id, &wish->id))
             continue;
-        em_port_id_format(other->id.bytes, other->id.size, id);
         bool is_same_net = !strcmp(other->network, wish->network);
         if (!is_same_net && !other->vlan && !strcmp(other->device, wish->device))
             return refuse(why, -EBUSY, "device %s belongs to port %s in another network",
-                          wish->device, id);
+                          wish->device, em_port_id_format(other->id.bytes, other->id.size, id));
         const struct em_eid *eid = is_same_net ? shared_eid(other, wish) : NULL;
         if (eid)
             return refuse(why, -EBUSY, "%s belongs to port %s of this host",
-                          em_eid_format(eid, text), id);
+                          em_eid_format(eid, text),
+                          em_port_id_format(other->id.bytes, other->id.size, id));
     }
     return 0;
 }

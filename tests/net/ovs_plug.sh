@@ -92,6 +92,22 @@ must "and its flows are those of the new port" has_flow hv1 a
 must "without being detached" not told hv1 'port a: detached'
 shown "what is plugged anew is installed anew"
 
+# Somebody attaches what is a port already: it is his, and stays when it is unplugged.
+vm e hv1 02:00:00:00:00:05 192.168.7.5
+ovs_plug e hv1 eidmap-network=red eidmap-ips=192.168.7.5
+soon "e is installed" is_marked hv1 e
+vm_attach e hv1 red
+source_of() { xtr_json "$1" ".[] | select(.id == \"$2\") | .source" ports; }
+must "e is the socket's" [ "$(source_of hv1 e)" = socket ]
+vm d hv1 02:00:00:00:00:04 192.168.7.4
+ovs_unplug e hv1
+ovs_plug d hv1
+soon "what came later has been seen" has_problem hv1 'port d on t-d'
+ovs_unplug d hv1
+must "e is still attached" has_port hv1 e
+xtr hv1 detach e >/dev/null
+shown "what somebody attaches is his"
+
 # The database goes and comes back, changed.
 ovsdb_stop hv1
 soon "that is a problem" has_problem hv1 "database does not answer"
@@ -122,7 +138,6 @@ soon "a is on hv2 now" at hv2 192.168.7.1
 soon "hv1 knows that" port_has_phase hv1 a refused
 soon "and its interface is not marked" not is_marked hv1 a
 vsctl hv1 set Interface t-a external_ids:eidmap-ips=192.168.7.11
-vm d hv1 02:00:00:00:00:04 192.168.7.4
 ovs_plug d hv1 eidmap-network=red eidmap-ips=192.168.7.4
 soon "what came later has been seen" port_has_phase hv1 d installed
 must "a change of the old interface takes nothing back" port_has_phase hv1 a refused

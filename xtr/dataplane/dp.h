@@ -149,9 +149,12 @@ struct dp_class {
     const char *name; /* "kernel", "null" */
 
     /* Checks that the underlay can be used, and adopts what an earlier run left: that
-     * becomes the shadow.  Copies are not adopted but removed.  On failure *ret_why is a sentence
-     * that says what to change (free() it): a missing address, a VXLAN port that is taken, no
-     * permission. */
+     * becomes the shadow.  Nobody is served meanwhile, so it takes a time that is linear: MACs of
+     * a network with more than some 10,000 are not all read.  They are guessed from the
+     * neighbours, and a put of one is sent over what stands; one without an address is found
+     * when it is put or deleted, not swept.  Copies are not adopted but removed.  On failure
+     * *ret_why is a sentence that says what to change (free() it): a missing address, a VXLAN
+     * port that is taken, no permission. */
     int (*open)(const struct dp_config *config, struct dp **ret_dp, char **ret_why);
 
     /* Forgets; what is programmed goes on forwarding.  NULL is fine. */

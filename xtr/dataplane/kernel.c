@@ -4,7 +4,9 @@
  *   kernel.c      the class: open, the batch and its completion
  *   network.c     bridges, vxlan devices, ports       link.c     devices as messages
  *   set.c         nexthops and groups                 entry.c    entries as messages
- *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
+ *   endpoint.c    ops on entries, to each kind's      netlink.c  batches and dumps
+ *   mac.c         remote and local MACs               neigh.c    what ARP is answered with
+ *   flood.c       where broadcast goes
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
  *   check.c       look, compare, repair               watch.c    what others take away
  *   look.c        what a frame meets                  route.c    routes, one at a time
@@ -19,9 +21,9 @@
  * Ours by mark: devices by alias, FDB entries by extern_learn on such a device, neighbours
  * and nexthops by their protocol number.  All else is a stranger's and stays.
  *
- * Ops on entries are collected, up to 64 messages, and completed together.  Ops on networks,
- * sets and ports are few, need answers on the way, and so are done at once, after what was
- * collected before them. */
+ * Ops on entries are collected, up to DP_NL_BATCH messages, and completed together.  Ops on
+ * networks, sets and ports are few, need answers on the way, and so are done at once, after what
+ * was collected before them. */
 #include "kernel.h"
 
 #include "base/mem.h"
@@ -136,10 +138,23 @@ static void apply_op(struct dp *dp, struct dp_op *op)
     }
 }
 
-static void kernel_apply(struct dp *dp, struct dp_op *ops, size_t n)
+/* What the ops will look for is scattered over memory: half of their time would be waiting. */
+static void prefetch(struct dp *dp, const struct dp_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++)
+        if (ops[i].verb == DP_MAC_PUT)
+            dp_shadow_prefetch_mac(&dp->shadow, ops[i].network.id, ops[i].mac);
+        else if (ops[i].verb == DP_NEIGHBOUR_PUT && (ops[i].ip.size == 4 || ops[i].ip.size == 16))
+            dp_shadow_prefetch_neigh(&dp->shadow, ops[i].network.id, &ops[i].ip);
+}
+
+static void kernel_apply(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (i % DP_NL_BATCH == 0)
+            prefetch(dp, ops + i, n - i < DP_NL_BATCH ? n - i : DP_NL_BATCH);
         apply_op(dp, &ops[i]);
+    }
     dp_flush(dp);
 }
 

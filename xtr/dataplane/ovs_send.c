@@ -117,7 +117,7 @@ void ovs_on_message(void *aux, const struct of_message *message)
         ovs_on_parts(dp, message);
         break;
     case OF_PORT_STATUS:
-        dp->has_port_news = true;
+        ovs_on_port_status(dp, message);
         break;
     case OF_PACKET_IN:
         ovs_on_packet(dp, message);

@@ -166,6 +166,13 @@ static void attach(struct xtr_plugs *plugs, const struct xtr_ovs_action *action)
     xtr_ovs_port(plugs->source, &port->id, port);
 }
 
+static void detach(struct xtr_agent *agent, const struct em_port_id *id)
+{
+    const struct xtr_port *port = xtr_ports_find(&agent->ports, id);
+    if (port && !is_anothers(port))
+        (void)xtr_agent_detach(agent, id);
+}
+
 static void on_port(void *aux, const struct em_port_id *id, const struct xtr_port *port)
 {
     struct xtr_plugs *plugs = aux;
@@ -262,7 +269,7 @@ static void take_steps(struct xtr_plugs *plugs)
             attach(plugs, &action);
             break;
         case XTR_OVS_DETACH:
-            (void)xtr_agent_detach(plugs->agent, &action.wish.id);
+            detach(plugs->agent, &action.wish.id);
             break;
         }
     }

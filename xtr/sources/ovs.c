@@ -191,6 +191,12 @@ static const char *value_or(const struct tap *tap, const char *key, const char *
     return value ? value : fallback;
 }
 
+/* libvirt's key, or Nova's. */
+static const char *vm_of(const struct tap *tap)
+{
+    return value_or(tap, "vm-id", value_or(tap, "vm-uuid", "-"));
+}
+
 static void tell_rivals(const struct xtr_ovs *ovs, const struct claim *claim)
 {
     const struct tap *winner = claim->winner;
@@ -202,10 +208,10 @@ static void tell_rivals(const struct xtr_ovs *ovs, const struct claim *claim)
              "port %s: two interfaces have its iface-id; %.64s (vm-id %.64s, iface-id-ver %.64s) "
              "%s, "
              "and %.64s (vm-id %.64s, iface-id-ver %.64s) is passed over",
-             id_text(claim), winner->interface->name, value_or(winner, "vm-id", "-"),
+             id_text(claim), winner->interface->name, vm_of(winner),
              value_or(winner, "iface-id-ver", "-"),
-             is_by_port ? "has an OpenFlow port" : "came later", tap->interface->name,
-             value_or(tap, "vm-id", "-"), value_or(tap, "iface-id-ver", "-"));
+             is_by_port ? "has an OpenFlow port" : "came later", tap->interface->name, vm_of(tap),
+             value_or(tap, "iface-id-ver", "-"));
     }
 }
 

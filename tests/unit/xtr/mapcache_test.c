@@ -1,4 +1,4 @@
-#include "mapcache.h"
+#include "cache_state.h"
 
 #include "choose.h"
 #include "xtr/tables.h"
@@ -461,6 +461,23 @@ Test(mapcache, a_full_pass_that_repeats_what_is_known_queues_nothing)
     feed(1, NULL, 0, true, false);
     feed_port(1, "p1", "02:00:00:00:00:01", "10.0.0.1", &l, 1);
     cr_assert(eq(u64, xtr_mapcache_tail(cache), tail));
+}
+
+Test(mapcache, ports_without_room_are_counted_until_the_next_full_pass)
+{
+    two_networks();
+    struct em_location l = at("h1", 100);
+    cache->nets[0]->table.max = 1;
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 1), 0));
+    feed_port(1, "p2", "02:00:00:00:00:02", NULL, &l, 1);
+    feed_port(2, "p3", "02:00:00:00:00:03", NULL, &l, 1);
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 1), 1));
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 2), 0));
+    feed(1, NULL, 0, true, false);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 1), 0));
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 9), 0), "not open");
 }
 
 Test(mapcache, another_view_needs_another_label_of_this_node)

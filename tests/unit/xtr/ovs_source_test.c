@@ -379,7 +379,7 @@ Test(ovs_source, the_newer_of_two_counts_and_the_log_says_so)
     start_installed();
     plug_in(&tap1, "tap1",
             IDS("iface-id", "p1", "attached-mac", MAC, "eidmap-network", "red", "eidmap-ips", "",
-                "vm-id", "new"));
+                "vm-uuid", "new"));
     cr_assert(strstr(told, "tap1 (vm-id new") && strstr(told, "tap0 (vm-id -"), "%s", told);
     attaches("tap1", true);
     is_at(XTR_INSTALLED, XTR_SOURCE_OVS, "tap1");
