@@ -27,7 +27,7 @@ MAPCTL=${EIDMAP_MAPCTL:-$MAPCTL}
 : "${SERVERS:=}" # that xTRs are given, where it is not the one
 
 if [ "$PLANE" = ovs ]; then
-    . "$(dirname "$0")/../support/net/ovs.sh"
+    . "${SUPPORT:-$(dirname "$0")/../support/net}/ovs.sh"
 fi
 
 # ------------------------------------------------------------------ small words
