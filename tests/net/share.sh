@@ -1,6 +1,6 @@
 #!/bin/sh
-# Two locations of equal priority share flows near their weights, by the kernel's nexthop
-# group; when one of them dies, the other gets all.
+# Two locations of equal priority share flows near their weights, by the kernel's nexthop group or
+# a select group of Open vSwitch; when one of them dies, the other gets all.
 #
 #      hv1                 hv2 (weight 3)        hv3 (weight 1)
 #       a ── 400 flows ──>  v                     v, same MAC and address
@@ -11,13 +11,16 @@
 set -eu
 
 FLOWS=400
+# The userspace datapath of Open vSwitch takes no UDP ports into its hash.
+PROTOCOL=udp VERDICT=drop
+[ "$PLANE" = kernel ] || { PROTOCOL=tcp VERDICT="reject with tcp reset"; }
 
 # HV WEIGHT: a place that counts what it hears.
 counter_open() {
     place_open "$1" --weight "$2"
     on "v-$1" nft -f - <<END
 table ip count {
-    chain in { type filter hook input priority 0; udp dport 7000-7999 counter drop; }
+    chain in { type filter hook input priority 0; $PROTOCOL dport 7000-7999 counter $VERDICT; }
 }
 END
 }
@@ -28,9 +31,23 @@ heard() { on "v-$1" nft -j list table ip count | jq '[.. | .counter?.packets // 
 send_flows() {
     # shellcheck disable=SC2016 # for the inner shell
     on a bash -c 'for i in $(seq '$FLOWS'); do
-        echo x >/dev/udp/192.168.7.5/$((7000 + i % 1000)) || exit 1
-    done'
+        echo x >/dev/'$PROTOCOL'/192.168.7.5/$((7000 + i % 1000)) || [ '$PROTOCOL' = tcp ] || exit 1
+    done' 2>"$DIR/refused.out"
 }
+
+# The weights in hv1's one group of several places.
+weights() {
+    if [ "$PLANE" = ovs ]; then
+        ofctl hv1 dump-groups | awk -F 'bucket=' '/type=select/ && NF == 3 {
+            for (i = 2; i <= 3; i++)
+                print match($i, /weight:[0-9]+/) ? substr($i, RSTART + 7, RLENGTH - 7) : 1 }'
+    else
+        on hv1 ip -j nexthop show |
+            jq '.[] | select(.group | length == 2) | .group[] | .weight // 1'
+    fi
+}
+
+weighs_three_to_one() { [ "$(weights | sort | tr '\n' ' ')" = "1 3 " ]; }
 
 all_are_heard() { [ $(($(heard hv2) + $(heard hv3))) -ge "$1" ]; }
 
@@ -46,8 +63,7 @@ xtrs_agree hv1 hv2 hv3
 probes_are_up hv1 hv2 hv3
 ping_well a 192.168.7.5
 
-on hv1 ip -j nexthop show | jq -e '[.[] | select(.group | length == 2) | .group[] | .weight // 1] |
-    sort == [1, 3]' >/dev/null || fail "hv1 has no group with the weights: $(on hv1 ip nexthop show)"
+weighs_three_to_one || fail "hv1 has no group with the weights: $(weights)"
 send_flows
 soon "all flows arrive" all_are_heard $FLOWS
 two=$(heard hv2) three=$(heard hv3)

@@ -2,13 +2,10 @@
 #include "ovs.h"
 
 #include "base/mem.h"
-#include "net/socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define MOST_TARGETS 64
 
@@ -36,15 +33,21 @@ static void delete_group(struct dp *dp, uint32_t group_id)
 }
 
 /* A tunnel in userspace drops packets until the switch has seen the underlay's ARP or ND for their
- * way: this host's own question for it is made before the first guest's packet comes. */
-static void ask_for_way(const struct dp_target *target)
+ * way, and asks when the first one comes: that is to be this frame of nobody's, in VNI 0, and not a
+ * guest's.  A question of this host's kernel would not do, which may know the way from the other
+ * one's question; the switch learns from answers only. */
+static void ask_for_way(struct dp *dp, const struct dp_target *target)
 {
-    enum { DISCARD = 9 }; /* RFC 863 */
-    struct sockaddr_storage name;
-    socklen_t size = em_socket_name(&target->ip, DISCARD, &name);
-    int fd = socket(name.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    (void)!sendto(fd, NULL, 0, MSG_DONTWAIT, (struct sockaddr *)&name, size);
-    close(fd);
+    static const uint8_t frame[60] = {[12] = 0x88, [13] = 0xb5}; /* for local experiments */
+    struct dp_target nobody = *target;
+    struct em_buf actions;
+
+    nobody.segmentation_id = 0;
+    em_buf_init(&actions);
+    ovs_to_target(dp, &actions, &nobody);
+    if (dp->conn)
+        of_put_packet_out(of_out(dp->conn), of_xid(dp->conn), &actions, frame, sizeof frame);
+    em_buf_fini(&actions);
 }
 
 static int make_buckets(struct dp *dp, const struct dp_set *set, struct em_buf *ret_buckets)
@@ -60,7 +63,7 @@ static int make_buckets(struct dp *dp, const struct dp_set *set, struct em_buf *
         free(why);
         em_buf_take(&actions, em_buf_size(&actions));
         ovs_to_target(dp, &actions, target);
-        ask_for_way(target);
+        ask_for_way(dp, target);
         of_put_bucket(ret_buckets, set->n_targets > 1 ? target->weight : 0, &actions);
     }
     em_buf_fini(&actions);

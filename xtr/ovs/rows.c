@@ -40,6 +40,8 @@ struct ovs_rows {
     char *bridge;
     char bridge_uuid[OVS_UUID_TEXT]; /* "": it is not there */
     bool is_bridge_stale;
+    bool is_restoring;
+    uint32_t n_restored;
     ovs_rows_fn *on_interface;
     void *aux;
     struct row **items; /* NULL: a free slot */
@@ -404,6 +406,20 @@ static int take_bridge(struct ovs_rows *rows, const char *uuid, const struct cha
                         change->is_difference && is_ours);
 }
 
+/* Of a difference: "true" has come or gone, another value has come or was there. */
+static void take_config(struct ovs_rows *rows, const struct change *change)
+{
+    const json_t *map = change->values ? json_object_get(change->values, "other_config") : NULL;
+    const char *value = map ? ovs_datum_get(map, "flow-restore-wait") : NULL;
+    bool was_restoring = rows->is_restoring;
+
+    if (!value && change->is_difference)
+        return;
+    rows->is_restoring =
+        value && !strcmp(value, "true") && !(change->is_difference && was_restoring);
+    rows->n_restored += was_restoring && !rows->is_restoring;
+}
+
 static int take_table(struct ovs_rows *rows, const char *table, const json_t *updates)
 {
     const char *uuid;
@@ -420,6 +436,8 @@ static int take_table(struct ovs_rows *rows, const char *table, const json_t *up
             r = take_row(rows, PORT, uuid, &change);
         else if (!strcmp(table, "Interface"))
             r = take_row(rows, INTERFACE, uuid, &change);
+        else if (!strcmp(table, "Open_vSwitch"))
+            take_config(rows, &change);
         if (r)
             return r;
     }
@@ -490,6 +508,16 @@ bool ovs_rows_has_bridge(const struct ovs_rows *rows)
     return rows->bridge_uuid[0] != '\0';
 }
 
+bool ovs_rows_is_restoring(const struct ovs_rows *rows)
+{
+    return rows->is_restoring;
+}
+
+uint32_t ovs_rows_n_restored(const struct ovs_rows *rows)
+{
+    return rows->n_restored;
+}
+
 const struct ovs_interface *ovs_rows_next(const struct ovs_rows *rows, uint32_t *at)
 {
     while (*at < rows->n_items) {
@@ -508,8 +536,9 @@ json_t *ovs_rows_requests(void)
     json_array_append_new(interface, json_string("name"));
     for (size_t i = 0; i < N_COLUMNS; i++)
         json_array_append_new(interface, json_string(columns[i].name));
-    return json_pack("{s[{s[ss]}] s[{s[s]}] s[{so}]}", "Bridge", "columns", "name", "ports", "Port",
-                     "columns", "interfaces", "Interface", "columns", interface);
+    return json_pack("{s[{s[ss]}] s[{s[s]}] s[{so}] s[{s[s]}]}", "Bridge", "columns", "name",
+                     "ports", "Port", "columns", "interfaces", "Interface", "columns", interface,
+                     "Open_vSwitch", "columns", "other_config");
 }
 
 struct ovs_rows *ovs_rows_new(const char *bridge, ovs_rows_fn *on_interface, void *aux)

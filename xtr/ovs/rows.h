@@ -56,6 +56,11 @@ int ovs_rows_update(struct ovs_rows *rows, const struct json_t *updates, bool is
 /* Is the bridge there? */
 bool ovs_rows_has_bridge(const struct ovs_rows *rows);
 
+/* Does the switch wait until its operator has restored its flows (other_config:flow-restore-wait),
+ * and how often has that ended? */
+bool ovs_rows_is_restoring(const struct ovs_rows *rows);
+uint32_t ovs_rows_n_restored(const struct ovs_rows *rows);
+
 /* The interfaces on the bridge one by one: NULL after the last; *at is 0 at first.  Lent until the
  * next update. */
 const struct ovs_interface *ovs_rows_next(const struct ovs_rows *rows, uint32_t *at);

@@ -43,6 +43,7 @@ struct xtr_plugs {
     struct asking *next; /* that is being filled; NULL: none */
     bool is_marking;     /* a transaction is under way */
     bool was_synced;
+    uint32_t n_restored;
     char *down_why; /* NULL: the database answers */
 };
 
@@ -276,11 +277,20 @@ static void take_steps(struct xtr_plugs *plugs)
     xtr_agent_kick(plugs->agent);
 }
 
+/* What has been restored is as old as when it was saved, and in place of what came since. */
+static void compare_restored(struct xtr_plugs *plugs)
+{
+    uint32_t n = ovs_rows_n_restored(ovs_client_rows(plugs->client));
+    plugs->agent->pump.is_shaken |= n != plugs->n_restored;
+    plugs->n_restored = n;
+}
+
 void xtr_agent_ovs_turn(struct xtr_agent *agent)
 {
     struct xtr_plugs *plugs = agent->plugs;
     if (!plugs)
         return;
+    compare_restored(plugs);
     take_steps(plugs);
     send_asking(plugs);
     mark(plugs);
@@ -333,6 +343,11 @@ char *xtr_agent_ovs_problem(const struct xtr_agent *agent, size_t i)
     if (!plugs->down_why && ovs_client_is_synced(plugs->client) &&
         !ovs_rows_has_bridge(ovs_client_rows(plugs->client)))
         return i ? NULL : em_asprintf("Open vSwitch has no bridge %s", agent->config->ovs_bridge);
+    if (!plugs->down_why && ovs_rows_is_restoring(ovs_client_rows(plugs->client)))
+        return i ? NULL
+                 : em_strdup(
+                       "Open vSwitch forwards nothing new until other_config:flow-restore-wait "
+                       "is removed");
     return xtr_ovs_problem(plugs->source, i - (plugs->down_why != NULL));
 }
 

@@ -27,7 +27,7 @@ MAPCTL=${EIDMAP_MAPCTL:-$MAPCTL}
 : "${SERVERS:=}" # that xTRs are given, where it is not the one
 
 if [ "$PLANE" = ovs ]; then
-    . "$(dirname "$0")/../support/net/ovs.sh"
+    . "${SUPPORT:-$(dirname "$0")/../support/net}/ovs.sh"
 fi
 
 # ------------------------------------------------------------------ small words
@@ -343,7 +343,8 @@ lives_at() {
 # --------------------------------------------------------------------- xTRs
 
 # NAME N [LINES]: makes hypervisor NAME with 10.0.0.N and fd00::N and starts its xTR.
-# LINES are further configuration; FAMILY=6 puts RLOC and map server on IPv6.
+# LINES are further configuration; FAMILY=6 puts RLOC and map server on IPv6; RLOCS are others, in
+# quotes.
 xtr_open() {
     if [ "$PLANE" = ovs ]; then
         ovs_xtr_open "$@"
@@ -364,7 +365,7 @@ xtr_configure() {
 node_id: $1
 servers: [$servers]
 tls: {ca: $DIR/pki/ca.crt, cert: $DIR/pki/node-$1.crt, key: $DIR/pki/node-$1.key}
-rloc: ["$rloc"]
+rloc: [${RLOCS:-"\"$rloc\""}]
 control: {path: $DIR/$1.sock}
 state_dir: $DIR/$1
 ${3:-}

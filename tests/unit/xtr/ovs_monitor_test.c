@@ -218,6 +218,34 @@ Test(ovs_monitor, external_ids_change_by_pairs)
     cr_assert_eq(a->ofport, 7, "a column that is not in the difference stays");
 }
 
+#define CONFIG(kind, columns) "\"Open_vSwitch\":{\"" UUID(7) "\":{\"" kind "\":{" columns "}}}"
+#define WAIT(value)                                                                                \
+    CONFIG("modify", "\"other_config\":[\"map\",[[\"flow-restore-wait\",\"" value "\"]]]")
+
+static bool is_restoring(uint32_t n_restored)
+{
+    const struct ovs_rows *rows = ovs_monitor_rows(monitor);
+    cr_assert_eq(ovs_rows_n_restored(rows), n_restored);
+    return ovs_rows_is_restoring(rows);
+}
+
+Test(ovs_monitor, a_restore_of_flows_begins_and_ends)
+{
+    cr_assert_eq(take_all(false, CONFIG("initial", "")), 0);
+    cr_assert(!is_restoring(0));
+    cr_assert_eq(update(WAIT("true")), 0); /* comes */
+    cr_assert(is_restoring(0));
+    cr_assert_eq(update(CONFIG("modify", "\"other_config\":[\"map\",[[\"x\",\"1\"]]]")), 0);
+    cr_assert(is_restoring(0));
+    cr_assert_eq(update(WAIT("true")), 0); /* goes */
+    cr_assert(!is_restoring(1));
+    cr_assert_eq(update(WAIT("false")), 0);
+    cr_assert_eq(update(WAIT("true")), 0); /* in its place */
+    cr_assert(is_restoring(1));
+    cr_assert_eq(update(WAIT("false")), 0);
+    cr_assert(!is_restoring(2));
+}
+
 Test(ovs_monitor, optional_columns_are_replaced)
 {
     show_all();
