@@ -20,6 +20,7 @@ void hosts_open(struct hosts *ret_hosts)
 {
     *ret_hosts = (struct hosts){.n = 0};
     const char *netns = add(ret_hosts, 's');
+    bench_run("ip -n %s link set lo up", netns);
     bench_run("ip -n %s link add br0 type bridge", netns);
     bench_run("ip -n %s address add 10.99.0.10/24 dev br0", netns);
     bench_run("ip -n %s link set br0 up", netns);

@@ -89,7 +89,7 @@ static void append_port(struct em_buf *ops, struct em_buf *names, uint32_t numbe
     em_buf_append(names, name, (size_t)n);
 }
 
-static void declare(const struct ovn *ovn, uint32_t first, uint32_t n)
+static void declare(const struct ovn *ovn, unsigned network, uint32_t first, uint32_t n)
 {
     struct em_buf ops, names;
     em_buf_init(&ops);
@@ -97,25 +97,25 @@ static void declare(const struct ovn *ovn, uint32_t first, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         append_port(&ops, &names, first + i);
     bench_run("ovsdb-client transact unix:%s/nb.sock '[\"OVN_Northbound\"%.*s,{\"op\":\"mutate\","
-              "\"table\":\"Logical_Switch\",\"where\":[],\"mutations\":[[\"ports\",\"insert\","
-              "[\"set\",[%.*s]]]]}]' >/dev/null",
-              ovn->central.dir, (int)em_buf_size(&ops), (const char *)em_buf_head(&ops),
+              "\"table\":\"Logical_Switch\",\"where\":[[\"name\",\"==\",\"bench%u\"]],"
+              "\"mutations\":[[\"ports\",\"insert\",[\"set\",[%.*s]]]]}]' >/dev/null",
+              ovn->central.dir, (int)em_buf_size(&ops), (const char *)em_buf_head(&ops), network,
               (int)em_buf_size(&names), (const char *)em_buf_head(&names));
     em_buf_fini(&ops);
     em_buf_fini(&names);
 }
 
-void ovn_declare(struct ovn *ovn, uint32_t n)
+void ovn_declare(struct ovn *ovn, unsigned network, uint32_t first, uint32_t n)
 {
-    bench_run("ovn-nbctl --db=unix:%s/nb.sock ls-add bench", ovn->central.dir);
-    for (uint32_t i = 1; i <= n; i += A_COMMAND)
-        declare(ovn, i, n - i + 1 < A_COMMAND ? n - i + 1 : A_COMMAND);
-    bench_run("ovn-nbctl --db=unix:%s/nb.sock --wait=sb sync", ovn->central.dir);
+    bench_run("ovn-nbctl --db=unix:%s/nb.sock --may-exist ls-add bench%u", ovn->central.dir,
+              network);
+    for (uint32_t i = 0; i < n; i += A_COMMAND)
+        declare(ovn, network, first + i, n - i < A_COMMAND ? n - i : A_COMMAND);
 }
 
 void ovn_sync(const struct ovn *ovn)
 {
-    bench_run("ovn-nbctl --db=unix:%s/nb.sock --wait=hv sync", ovn->central.dir);
+    bench_run("ovn-nbctl --db=unix:%s/nb.sock --wait=hv --timeout=100 sync", ovn->central.dir);
 }
 
 void ovn_stop(struct ovn *ovn)

@@ -23,10 +23,10 @@ void ovn_start(struct ovn *ret_ovn, const char *dir, const char *netns);
 /* Makes a chassis of the host: br-int and ovn-controller. */
 void ovn_join(struct ovn *ovn, unsigned i, const struct vswitch *vswitch);
 
-/* A switch with numbered ports 1 .. n; comes back when ovn-northd has them. */
-void ovn_declare(struct ovn *ovn, uint32_t n);
+/* Numbered ports first .. first + n - 1 of the logical switch; makes that if it is not there. */
+void ovn_declare(struct ovn *ovn, unsigned network, uint32_t first, uint32_t n);
 
-/* Waits until all chassis have what is declared. */
+/* Waits until ovn-northd and all chassis have what is declared. */
 void ovn_sync(const struct ovn *ovn);
 
 void ovn_stop(struct ovn *ovn);

@@ -22,8 +22,9 @@
 #include <string.h>
 
 #define TURN_STEPS 64
-#define MAX_ASKED  256 /* port-ids in one request */
-#define MAX_MARKS  64  /* in one transaction */
+#define MAX_ASKED  256  /* port-ids in one request */
+#define MAX_MARKS  4096 /* in one transaction */
+#define HOLD_MS    500  /* that marks wait for what is still being installed */
 
 /* Port-ids that a map server has been asked for, together. */
 struct asking {
@@ -42,6 +43,8 @@ struct xtr_plugs {
     struct em_list askings;
     struct asking *next; /* that is being filled; NULL: none */
     bool is_marking;     /* a transaction is under way */
+    bool has_steps;      /* not all steps have been taken */
+    uint64_t hold_ms;    /* marks wait until then; 0: they need not */
     bool was_synced;
     uint32_t n_restored;
     char *down_why; /* NULL: the database answers */
@@ -235,16 +238,28 @@ static void on_marked(void *aux, int err, const json_t *results, const char *why
         xtr_agent_kick(plugs->agent);
 }
 
+/* Every transaction has ovs-vswitchd look at all ports anew, and it takes no flows meanwhile: what
+ * is on its way there goes first. */
+static bool must_wait(struct xtr_plugs *plugs)
+{
+    const struct xtr_mapcache *cache = plugs->agent->cache;
+    bool is_busy = plugs->has_steps || xtr_mapcache_done(cache) != xtr_mapcache_tail(cache);
+    if (!is_busy)
+        plugs->hold_ms = 0;
+    else if (!plugs->hold_ms)
+        plugs->hold_ms = em_now_ms() + HOLD_MS;
+    return is_busy && em_now_ms() < plugs->hold_ms;
+}
+
 /* One transaction at a time: what the database says of the marks is as of the last one then. */
 static void mark(struct xtr_plugs *plugs)
 {
     struct xtr_ovs_mark next;
-    json_t *ops = json_array();
     uint32_t at = 0;
-    if (plugs->is_marking || !ovs_client_is_synced(plugs->client)) {
-        json_decref(ops);
+    if (plugs->is_marking || !ovs_client_is_synced(plugs->client) || must_wait(plugs))
         return;
-    }
+    plugs->hold_ms = 0;
+    json_t *ops = json_array();
     while (json_array_size(ops) < MAX_MARKS && xtr_ovs_next_mark(plugs->source, &at, &next))
         ovs_ops_append(&ops, mark_op(&next));
     if (ops && !json_array_size(ops)) {
@@ -259,6 +274,7 @@ static void mark(struct xtr_plugs *plugs)
 static void take_steps(struct xtr_plugs *plugs)
 {
     struct xtr_ovs_action action;
+    plugs->has_steps = false;
     for (int i = 0; i < TURN_STEPS; i++) {
         switch (xtr_ovs_next(plugs->source, em_now_ms(), &action)) {
         case XTR_OVS_NONE:
@@ -274,6 +290,7 @@ static void take_steps(struct xtr_plugs *plugs)
             break;
         }
     }
+    plugs->has_steps = true;
     xtr_agent_kick(plugs->agent);
 }
 
