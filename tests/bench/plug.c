@@ -38,29 +38,43 @@ static void append_port(json_t **ops, json_t *added, uint32_t number, bool has_i
     json_array_append_new(added, json_pack("[ss]", "named-uuid", port_id));
 }
 
-static void append_id(json_t **ops, uint32_t number)
+/* By its UUID: the server looks through all rows for any other column. */
+static void append_id(json_t **ops, const json_t *row, uint32_t first, uint32_t n)
 {
-    char name[16];
-    snprintf(name, sizeof(name), "p%u", number);
-    ovs_ops_append(ops, ovs_op_update("Interface", ovs_where_name(name),
+    unsigned number;
+    const char *name = json_string_value(json_object_get(row, "name"));
+    if (!name || sscanf(name, "p%u", &number) != 1 || number < first || number >= first + n)
+        return;
+    json_t *uuid = json_incref(json_object_get(row, "_uuid"));
+    ovs_ops_append(ops, ovs_op_update("Interface", ovs_where("_uuid", "==", uuid),
                                       json_pack("{so}", "external_ids", ids_of(number))));
 }
 
-static json_t *make_ops(enum plug what, uint32_t first, uint32_t n)
+static json_t *make_id_ops(struct ovsdb *db, uint32_t first, uint32_t n)
+{
+    static const char *const columns[] = {"_uuid", "name", NULL};
+    json_t *ops = json_array(), *results;
+    char *why = NULL;
+    ovs_ops_append(&ops, ovs_op_select("Interface", json_array(), columns));
+    if (ovsdb_transact(db, ops, &results, &why))
+        real_fail("interfaces: %s", why);
+    const json_t *rows = ovs_result_rows(results, 0);
+    ops = json_array();
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        append_id(&ops, json_array_get(rows, i), first, n);
+    if (json_array_size(ops) != n)
+        real_fail("%zu of %u interfaces are there", json_array_size(ops), n);
+    json_decref(results);
+    return ops;
+}
+
+static json_t *make_port_ops(bool has_id, uint32_t first, uint32_t n)
 {
     json_t *ops = json_array(), *added = json_array();
-    for (uint32_t i = 0; i < n; i++) {
-        if (what == PLUG_ID)
-            append_id(&ops, first + i);
-        else
-            append_port(&ops, added, first + i, what == PLUG_WHOLE);
-    }
-    if (what == PLUG_ID)
-        json_decref(added);
-    else
-        ovs_ops_append(&ops,
-                       ovs_op_mutate("Bridge", ovs_where_name("br-int"),
-                                     json_pack("[[ss[so]]]", "ports", "insert", "set", added)));
+    for (uint32_t i = 0; i < n; i++)
+        append_port(&ops, added, first + i, has_id);
+    ovs_ops_append(&ops, ovs_op_mutate("Bridge", ovs_where_name("br-int"),
+                                       json_pack("[[ss[so]]]", "ports", "insert", "set", added)));
     return ops;
 }
 
@@ -68,13 +82,14 @@ uint64_t plug_ports(const struct vswitch *vswitch, enum plug what, uint32_t firs
 {
     struct ovsdb *db = NULL;
     char *why = NULL;
-    json_t *ops = make_ops(what, first, n);
     int r = ovsdb_open(vswitch->remote, LIMIT_MS, &db, &why);
+    if (r)
+        real_fail("%s: %s", vswitch->remote, why);
+    json_t *ops =
+        what == PLUG_ID ? make_id_ops(db, first, n) : make_port_ops(what == PLUG_WHOLE, first, n);
     uint64_t begin = bench_now_ns();
-    if (r == 0 && what == PLUG_PORT)
-        r = ovsdb_configure(db, ops, NULL, &why);
-    else if (r == 0)
-        r = ovsdb_transact(db, ops, NULL, &why);
+    r = what == PLUG_PORT ? ovsdb_configure(db, ops, NULL, &why)
+                          : ovsdb_transact(db, ops, NULL, &why);
     if (r)
         real_fail("%s: %s", vswitch->remote, why);
     ovsdb_close(db);

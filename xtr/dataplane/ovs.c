@@ -3,6 +3,7 @@
  *   ovs.c         life, ops              ovs_flows.c    the pipeline
  *   ovs_network.c networks, ports,       ovs_entry.c    MACs, addresses, broadcast, copies
  *                 tunnel ports           ovs_set.c      sets of locations, as groups
+ *   ovs_neigh.c   records of addresses
  *   ovs_send.c    flow-mods and their    ovs_adopt.c    what an earlier run has left
  *                 answers                ovs_mirror.c   a dump, as hashes
  *   ovs_check.c   shadow against switch  ovs_miss.c     frames without a way; use of entries

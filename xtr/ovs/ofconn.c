@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 2000
+#define PATIENCE_MS 8000 /* with thousands of ports ovs-vswitchd takes seconds over each change */
 #define READ_SIZE   65536
 
 struct of_conn {

@@ -3,7 +3,7 @@
  *
  * Requests are appended to the connection's output and go out with the next call; everything
  * that comes in meanwhile is handed to one function of the owner, in the order in which the switch
- * sent it.  A switch that does not answer for two seconds counts as gone: its connection is lost
+ * sent it.  A switch that does not answer for eight seconds counts as gone: its connection is lost
  * and every call returns -ENOTCONN from then on. */
 #ifndef OVS_OFCONN_H
 #define OVS_OFCONN_H

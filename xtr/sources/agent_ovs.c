@@ -22,9 +22,9 @@
 #include <string.h>
 
 #define TURN_STEPS 64
-#define MAX_ASKED  256  /* port-ids in one request */
-#define MAX_MARKS  4096 /* in one transaction */
-#define HOLD_MS    500  /* that marks wait for what is still being installed */
+#define MAX_ASKED  256   /* port-ids in one request */
+#define MAX_MARKS  4096  /* in one transaction */
+#define HOLD_MS    60000 /* that marks wait for what is still being installed */
 
 /* Port-ids that a map server has been asked for, together. */
 struct asking {
