@@ -138,7 +138,13 @@ enum of_flow_command { OF_FLOW_ADD = 0, OF_FLOW_DELETE = 3, OF_FLOW_DELETE_STRIC
 bool of_put_flow(struct em_buf *out, uint32_t xid, enum of_flow_command command,
                  const struct of_flow *flow, uint64_t cookie_mask);
 
-enum of_group_command { OF_GROUP_ADD = 0, OF_GROUP_MODIFY = 1, OF_GROUP_DELETE = 2 };
+/* OF_GROUP_PUT adds or modifies (OFPGC_ADD_OR_MOD, Open vSwitch's own). */
+enum of_group_command {
+    OF_GROUP_ADD = 0,
+    OF_GROUP_MODIFY = 1,
+    OF_GROUP_DELETE = 2,
+    OF_GROUP_PUT = 0x8000
+};
 enum of_group_type { OF_GROUP_ALL = 0, OF_GROUP_SELECT = 1, OF_GROUP_INDIRECT = 2 };
 
 /* One bucket; 'weight' is 0 in all groups but OF_GROUP_SELECT. */
