@@ -158,6 +158,13 @@ static char *allowed_text(const struct em_port *port)
                                  : ctl_text("any node");
 }
 
+static char *parent_text(const struct em_port *port)
+{
+    char id[EM_PORT_ID_TEXT];
+    return em_asprintf("%s, tag %u", em_port_id_format(port->parent.bytes, port->parent.size, id),
+                       port->tag);
+}
+
 static const struct em_node *find_node(const struct em_reply *reply, const char *id)
 {
     for (size_t i = 0; i < reply->n_nodes; i++)
@@ -227,6 +234,10 @@ static int64_t show_port(struct job *job, const struct em_reply *reply, const st
     ctl_fields_add_take(fields, "EIDs", ctl_eids_text(port->eids, port->n_eids));
     ctl_fields_add_take(fields, "flags", ctl_port_flags_text(port));
     ctl_fields_add_take(fields, "claimed by", allowed_text(port));
+    if (port->parent.size)
+        ctl_fields_add_take(fields, "child of", parent_text(port));
+    if (port->n_children)
+        ctl_fields_add_take(fields, "children", ctl_children_text(port));
     ctl_fields_add_take(fields, "revision", ctl_uint_text(port->revision));
     ctl_fields_end(fields);
     if (port->n_locations)
@@ -310,7 +321,7 @@ static enum ctl_exit run_register(struct ctl *ctl)
     if (!network)
         ctl_fail(ctl, CTL_USAGE, "port %s: in which network? give --network NAME", ctl->words[0]);
     else if (ctl_port_id(ctl, &p->port.id) && ctl_port_eids(ctl, p) && ctl_port_locations(ctl, p) &&
-             apply_allowed(ctl, p))
+             apply_allowed(ctl, p) && ctl_port_parent(ctl, &p->port))
         code = begin(&job, ctl);
     if (!code) {
         struct em_claim claim = {.port = p->port, .is_attach = true};
@@ -568,6 +579,8 @@ static const struct ctl_option register_options[] = {
     {"weight", 0, "N", "of its locations: share among equal priorities (0)"},
     {"any-local", 0, NULL, "it is on every node that attaches it, and each has its own"},
     {"allow", 0, "NODE", "which nodes may claim it (any); may be repeated"},
+    {"parent", 0, "PORT", "it is a child: behind that port's device, and where that is"},
+    {"tag", 0, "N", "of a child: the VLAN tag of its frames there, 1 .. 4094"},
     {"multihomed", 0, NULL, "a node's claim adds a location, and takes none away"},
     {"shared", 0, NULL, "other shared ports may have the same EIDs"},
     {NULL},
@@ -599,9 +612,13 @@ const struct ctl_command ctl_port_commands[] = {
     {"register", "PORT --network NAME --mac MAC --ip ADDRESS [OPTION]...", 1, 1, register_options,
      run_register, "Declare a port",
      "The port stays until it is removed, and nodes cannot change its EIDs.  Without --node it\n"
-     "waits for a node that claims it.\n",
+     "waits for a node that claims it.  A child (a container in a VM, say) is behind a VLAN tag "
+     "on\n"
+     "the device of another port and moves with that; no node claims it.\n",
      "mapctl port register web-1 --network blue --mac 52:54:00:00:00:01 \\\n"
-     "       --ip 10.1.0.5 --node hv1"},
+     "       --ip 10.1.0.5 --node hv1\n"
+     "mapctl port register web-1-c1 --network red --mac 52:54:00:00:01:01 \\\n"
+     "       --ip 10.2.0.5 --parent web-1 --tag 101"},
     {"move", "PORT --to NODE[:VNI]", 1, 1, move_options, run_move, "Say that a port is elsewhere",
      "All its locations are replaced by one.  For a live migration, --prepare before it: the port\n"
      "stays where it is and gets a pending location, which becomes the only one when the guest\n"

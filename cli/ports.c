@@ -98,6 +98,26 @@ bool ctl_port_place(struct ctl *ctl, const char *text, char *node, struct em_loc
     return true;
 }
 
+bool ctl_port_parent(struct ctl *ctl, struct em_port *port)
+{
+    const char *parent = ctl_option(ctl, "parent");
+    char why[EM_ADDR_WHY];
+    uint64_t tag = 0;
+    if (!ctl_option_uint(ctl, "tag", 1, EM_TAG_MAX, &tag))
+        return false;
+    if (!parent != !tag) {
+        ctl_fail(ctl, CTL_USAGE, "port %s: a child has both --parent PORT and --tag N",
+                 ctl->words[0]);
+        return false;
+    }
+    if (parent && em_port_id_parse(parent, &port->parent, why)) {
+        ctl_fail(ctl, CTL_USAGE, "--parent %s: %s", parent, why);
+        return false;
+    }
+    port->tag = (uint16_t)tag;
+    return true;
+}
+
 bool ctl_port_locations(struct ctl *ctl, struct ctl_port *port)
 {
     struct em_location rank = {0};

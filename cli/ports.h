@@ -28,6 +28,9 @@ bool ctl_port_eids(struct ctl *ctl, struct ctl_port *port);
 /* From --node, --any-local, --priority and --weight. */
 bool ctl_port_locations(struct ctl *ctl, struct ctl_port *port);
 
+/* From --parent and --tag. */
+bool ctl_port_parent(struct ctl *ctl, struct em_port *port);
+
 /* "NODE" or "NODE:VNI" into 'location'; 'node' has room for EM_PORT_ID_TEXT. */
 bool ctl_port_place(struct ctl *ctl, const char *text, char *node, struct em_location *location);
 

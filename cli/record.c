@@ -232,6 +232,19 @@ char *ctl_port_flags_text(const struct em_port *port)
     return words_end(&words);
 }
 
+char *ctl_children_text(const struct em_port *port)
+{
+    struct words words;
+    char id[EM_PORT_ID_TEXT];
+    words_begin(&words);
+    for (size_t i = 0; i < port->n_children; i++) {
+        const struct em_child *child = &port->children[i];
+        fprintf(words_next(&words), "%u:%s", child->tag,
+                em_port_id_format(child->id.bytes, child->id.size, id));
+    }
+    return words_end(&words);
+}
+
 char *ctl_node_state_text(const struct em_node *node)
 {
     const char *state = ctl_name_of(ctl_node_states, (int)node->state);
@@ -379,6 +392,25 @@ static void json_location(struct ctl_json *json, const struct em_location *locat
     ctl_json_end(json, '}');
 }
 
+static void json_family(struct ctl_json *json, const struct em_port *port)
+{
+    if (port->parent.size)
+        ctl_json_port_id(json, "parent", &port->parent);
+    else
+        ctl_json_null(json, "parent");
+    ctl_json_uint(json, "tag", port->tag);
+    ctl_json_begin(json, "children", '[');
+    for (size_t i = 0; i < port->n_children; i++) {
+        const struct em_child *child = &port->children[i];
+        ctl_json_begin(json, NULL, '{');
+        ctl_json_port_id(json, "id", &child->id);
+        ctl_json_uint(json, "tag", child->tag);
+        ctl_json_uint(json, "network_id", child->network_id);
+        ctl_json_end(json, '}');
+    }
+    ctl_json_end(json, ']');
+}
+
 void ctl_json_port(struct ctl_json *json, const char *key, const struct em_port *port)
 {
     ctl_json_begin(json, key, '{');
@@ -394,6 +426,7 @@ void ctl_json_port(struct ctl_json *json, const char *key, const struct em_port 
     ctl_json_bool(json, "multihomed", port->is_multihomed);
     ctl_json_bool(json, "shared", port->is_shared);
     ctl_json_words(json, "allowed_nodes", port->allowed_nodes, port->n_allowed_nodes);
+    json_family(json, port);
     ctl_json_end(json, '}');
 }
 

@@ -40,6 +40,7 @@ char *ctl_labels_text(const struct em_label *labels, size_t n);
 char *ctl_words_text(const char *const *words, size_t n);
 /* "declared multihomed". */
 char *ctl_port_flags_text(const struct em_port *port);
+char *ctl_children_text(const struct em_port *port); /* "TAG:PORT TAG:PORT" */
 char *ctl_node_state_text(const struct em_node *node);
 char *ctl_port_id_text(const struct em_port_id *id);
 /* "-" for NULL and "". */

@@ -75,6 +75,11 @@ static void json_local(struct ctl_json *json, const Eidmap__LocalPort *port)
     ctl_json_uint(json, "weight", port->weight);
     ctl_json_uint(json, "attach_us", port->attach_us);
     ctl_json_bool(json, "pending", port->pending);
+    if (port->parent.len)
+        ctl_json_text(json, "parent", em_port_id_format(port->parent.data, port->parent.len, id));
+    else
+        ctl_json_null(json, "parent");
+    ctl_json_uint(json, "tag", port->tag);
     ctl_json_end(json, '}');
 }
 
@@ -91,6 +96,11 @@ static char *phase_text(const Eidmap__LocalPort *port)
     return em_asprintf("%s: %s", phase_name(port->phase), port->problem);
 }
 
+static char *device_text(const Eidmap__LocalPort *port)
+{
+    return port->tag ? em_asprintf("%s tag %u", port->device, port->tag) : ctl_text(port->device);
+}
+
 static bool show_ports(struct ctl_talk *talk, const Eidmap__Envelope *reply)
 {
     const Eidmap__XtrPortsReply *part = reply->xtr_ports_reply;
@@ -103,7 +113,7 @@ static bool show_ports(struct ctl_talk *talk, const Eidmap__Envelope *reply)
         ctl_table_add_take(talk->table, (char *[]){
                                             id_text(&port->id),
                                             ctl_text(port->network_name),
-                                            ctl_text(port->device),
+                                            device_text(port),
                                             eids_text(port->eids, port->n_eids),
                                             ctl_uint_text(port->segmentation_id),
                                             ctl_text(port->source),

@@ -71,6 +71,9 @@ void xtr_agent_port_seen(struct xtr_agent *agent, const struct em_port *seen)
     if (!port)
         return;
     xtr_agent_ovs_seen(agent, seen);
+    xtr_agent_trunk_seen(agent, port, seen);
+    if (xtr_port_is_child(port))
+        return;
     bool is_here = xtr_port_activated(port, seen, agent->config->node_id, em_now_us());
     if (is_here)
         em_info("port %s: activated by the map", xtr_agent_id_text(&port->id));
@@ -107,6 +110,7 @@ void xtr_agent_on_zero(void *aux, const struct em_feed *page)
     }
     bool is_pass_over = xtr_agent_note_page(agent, &agent->zero_place, page);
     xtr_mapcache_feed(agent->cache, page);
+    agent->is_trunk_due = true;
     if (is_pass_over)
         xtr_agent_tell_verdict(agent, 0);
     tell_stranded(agent, page);
@@ -128,8 +132,10 @@ void xtr_agent_on_feed(void *aux, const struct em_feed *page)
     look_for_moves(agent, page);
     bool is_pass_over = xtr_agent_note_page(agent, &sub->place, page);
     xtr_mapcache_feed(agent->cache, page);
+    agent->is_trunk_due = true;
     if (is_pass_over)
         xtr_agent_tell_verdict(agent, sub->network_id);
+    xtr_agent_tell_left_out(agent, sub->network_id);
     if (page->is_complete && !sub->has_end) {
         sub->has_end = true;
         sub->end = xtr_mapcache_tail(agent->cache);
@@ -214,10 +220,14 @@ static void enter_plane(struct xtr_agent *agent, struct xtr_port *port)
         xtr_agent_leave_plane(agent, port);
     xtr_agent_open_network(agent, port->network_id,
                            xtr_config_segment(agent->config, port->network));
-    (port->is_pending    ? xtr_mapcache_attach_pending
-     : is_borrowed(port) ? xtr_mapcache_attach_borrowed
-                         : xtr_mapcache_attach)(agent->cache, &port->id, port->network_id,
-                                                port->device, port->eids, port->n_eids);
+    if (port->vlan)
+        xtr_mapcache_attach_child(agent->cache, &port->id, port->network_id, port->device,
+                                  port->vlan, port->is_pending, port->eids, port->n_eids);
+    else
+        (port->is_pending    ? xtr_mapcache_attach_pending
+         : is_borrowed(port) ? xtr_mapcache_attach_borrowed
+                             : xtr_mapcache_attach)(agent->cache, &port->id, port->network_id,
+                                                    port->device, port->eids, port->n_eids);
     xtr_misses_attach(agent, port);
     port->plane_network = port->network_id;
     port->plane_version = port->version;
@@ -257,13 +267,20 @@ static void look_at_networks(struct xtr_agent *agent)
     }
 }
 
-static void place_ports(struct xtr_agent *agent)
+static void place_those(struct xtr_agent *agent, bool are_children)
 {
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
         struct xtr_port *port = xtr_ports_at(&agent->ports, i);
-        if (port)
+        if (port && xtr_port_is_child(port) == are_children)
             place_port(agent, port);
     }
+}
+
+/* A device is plugged in by the parent of those behind it. */
+static void place_ports(struct xtr_agent *agent)
+{
+    place_those(agent, false);
+    place_those(agent, true);
     look_at_networks(agent);
     xtr_store_recalled(agent);
 }
@@ -308,6 +325,7 @@ static void update_ports(struct xtr_agent *agent)
             port->plane_network && xtr_mapcache_is_complete(agent->cache, port->plane_network);
         if (!xtr_port_update(port, &facts))
             continue;
+        agent->is_trunk_due = true;
         log_port(port);
         xtr_agent_tell(agent, &port->id, port);
         if (port->phase == XTR_REFUSED)
@@ -497,6 +515,7 @@ static void turn(struct xtr_agent *agent)
     save_beside(agent);
     xtr_agent_watch_turn(agent);
     xtr_agent_ovs_turn(agent);
+    xtr_agent_trunk_turn(agent);
     place_ports(agent);
     bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
     xtr_misses_turn(agent);
@@ -522,6 +541,7 @@ static void on_more(struct ev_loop *loop, ev_timer *w, int revents)
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
+    agent->is_trunk_due = true;
     if (!agent->zero)
         xtr_agent_subscribe_zero(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
@@ -615,6 +635,7 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     if (!r) {
         xtr_agent_attach_configured(agent, config, &saved);
         xtr_agent_restore_attached(agent, &saved);
+        xtr_agent_trunk_restore(agent, &saved);
         save_now(agent);
     }
     xtr_saved_free(&saved);

@@ -65,7 +65,7 @@ void xtr_agent_listen(struct xtr_agent *agent, struct xtr_listener *listener);
 int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
                      const struct xtr_port **ret_port, char *why);
 
-/* EM_E_NOT_FOUND. */
+/* EM_E_NOT_FOUND; EM_E_IN_USE: it is a child, and goes with its parent. */
 int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id);
 
 /* Takes what a map server is doubted for (guard.h) after all: in the network of this name, "":

@@ -20,6 +20,7 @@ int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
     bool is_changed;
     struct xtr_port *port = xtr_ports_attach(&agent->ports, wish, em_now_us(), &is_changed);
     if (is_changed) {
+        agent->is_trunk_due = true;
         xtr_agent_save_soon(agent);
         xtr_agent_kick(agent);
     }
@@ -36,6 +37,7 @@ static void detach(struct xtr_agent *agent, struct xtr_port *port)
     em_info("port %s: detached", xtr_agent_id_text(&id));
     xtr_ports_remove(&agent->ports, port);
     xtr_agent_tell(agent, &id, NULL);
+    agent->is_trunk_due = true;
     xtr_agent_save_soon(agent);
     xtr_agent_kick(agent);
 }
@@ -45,6 +47,8 @@ int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id)
     struct xtr_port *port = xtr_ports_find(&agent->ports, id);
     if (!port)
         return EM_E_NOT_FOUND;
+    if (xtr_port_is_child(port))
+        return EM_E_IN_USE;
     detach(agent, port);
     return 0;
 }
@@ -100,7 +104,8 @@ void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved 
         const struct xtr_saved_port *from = &saved->ports[i];
         const struct xtr_port *port;
         char why[EM_ADDR_WHY];
-        if (from->wish.source == XTR_SOURCE_CONFIG || is_configured(agent->config, &from->wish.id))
+        if (from->wish.source == XTR_SOURCE_CONFIG || from->wish.source == XTR_SOURCE_TRUNK ||
+            is_configured(agent->config, &from->wish.id))
             continue;
         if (from->wish.source == XTR_SOURCE_WATCH && !xtr_agent_watch_restore(agent, &from->wish))
             continue;

@@ -2,10 +2,10 @@
  * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
  * agent_misses.c and agent_adopt.c networks that are resolved, agent_store.c the map-cache on disk,
  * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
- * which nodes answer, agent_underlay.c the host's own addresses, agent_check.c checks and repairs,
- * agent_ask.c asks the map, agent_view.c what is shown.  And in sources/, which nothing here
- * includes: agent_watch.c what guests do on watched bridges, agent_ovs.c what is plugged into Open
- * vSwitch. */
+ * which nodes answer, agent_trunk.c children of ports, agent_underlay.c the host's own addresses,
+ * agent_check.c checks and repairs, agent_ask.c asks the map, agent_view.c what is shown.  And in
+ * sources/, which nothing here includes: agent_watch.c what guests do on watched bridges,
+ * agent_ovs.c what is plugged into Open vSwitch. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -117,6 +117,7 @@ struct xtr_agent {
     int64_t request; /* of the registrar, under way */
     int64_t heartbeat;
     bool is_swept; /* the whole data plane has been */
+    bool is_trunk_due;
 
     ev_prepare kick; /* never started, only fed */
     ev_io news;      /* of the data plane */
@@ -238,6 +239,15 @@ void xtr_agent_watch_refused(struct xtr_agent *agent, const struct xtr_port *por
 bool xtr_agent_watch_restore(struct xtr_agent *agent, const struct xtr_wish *wish);
 void xtr_agent_watch_restored(struct xtr_agent *agent, const struct xtr_port *port);
 
+/* agent_trunk.c: children come and go as their parents and the map say.  A turn looks at them after
+ * anything that may matter, 'is_trunk_due', and once a second. */
+void xtr_agent_trunk_turn(struct xtr_agent *agent);
+/* The map shows a local port, a child or not. */
+void xtr_agent_trunk_seen(struct xtr_agent *agent, struct xtr_port *port,
+                          const struct em_port *record);
+/* After all other ports of an earlier run. */
+void xtr_agent_trunk_restore(struct xtr_agent *agent, const struct xtr_saved *saved);
+
 /* sources/agent_ovs.c: interfaces of Open vSwitch as ports, if the configuration asks for it. */
 void xtr_agent_ovs_new(struct xtr_agent *agent);
 void xtr_agent_ovs_free(struct xtr_agent *agent);
@@ -254,8 +264,10 @@ char *xtr_agent_ovs_problem(const struct xtr_agent *agent, size_t i);
 void xtr_arrivals_update(struct xtr_agent *agent);
 void xtr_arrivals_close(struct xtr_agent *agent);
 
-/* agent_view.c: for messages; the text in static storage. */
+/* agent_view.c: for messages; the text in static storage.  Warns of ports of the network that
+ * there is no room for, if there are any. */
 const char *xtr_agent_id_text(const struct em_port_id *id);
 const char *xtr_agent_reach(const struct xtr_agent *agent);
+void xtr_agent_tell_left_out(const struct xtr_agent *agent, uint32_t network_id);
 
 #endif

@@ -2,6 +2,7 @@
 #include "agent_misses.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -30,6 +31,23 @@ static void add_problem(struct xtr_agent *agent, char *text_take)
     char **place = &agent->problems[agent->status.n_problems++];
     free(*place);
     *place = text_take;
+}
+
+static char *left_out_text(const struct xtr_agent *agent, uint32_t network_id)
+{
+    uint64_t n = xtr_mapcache_left_out(agent->cache, network_id);
+    return n ? em_asprintf("network %u: %llu ports are left out, since it has more than %u, or all "
+                           "networks more than %u sets of locations: divide it",
+                           network_id, (unsigned long long)n, XTR_TABLE_PORTS, XTR_SETS_MAX)
+             : NULL;
+}
+
+void xtr_agent_tell_left_out(const struct xtr_agent *agent, uint32_t network_id)
+{
+    char *text = left_out_text(agent, network_id);
+    if (text)
+        em_warn_limited("%s", text);
+    free(text);
 }
 
 static void find_problems(struct xtr_agent *agent)
@@ -62,6 +80,9 @@ static void find_problems(struct xtr_agent *agent)
                                        (unsigned long long)n_foreign));
     for (size_t i = 0; i < agent->reconcile.n_limits; i++)
         add_problem(agent, em_strdup(agent->reconcile.limits[i].text));
+    EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
+        if ((text = left_out_text(agent, sub->network_id)))
+            add_problem(agent, text);
     uint32_t network_id, at_net = 0;
     for (int err; (err = xtr_misses_next_problem(agent, &at_net, &network_id));)
         add_problem(agent, em_asprintf("network %u: no miss port, so nothing is resolved: %s",

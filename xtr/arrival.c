@@ -109,7 +109,7 @@ static void arrival_new(struct xtr_agent *agent, const struct xtr_port *port, ui
 
 static bool is_wanted(const struct xtr_port *port)
 {
-    return port && port->is_pending && port->is_plugged && !port->is_refused;
+    return port && port->is_pending && port->is_plugged && !port->is_refused && !port->vlan;
 }
 
 static bool is_heard(const struct xtr_agent *agent, const struct xtr_port *port)

@@ -47,6 +47,7 @@ void xtr_cache_begin_pass(struct xtr_net *net)
     xtr_table_begin_pass(&net->table);
     net->is_in_pass = true;
     net->is_complete = false;
+    net->n_left_out = 0;
 }
 
 static enum xtr_verdict judge(struct xtr_mapcache *cache, const struct xtr_net *net)

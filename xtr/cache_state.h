@@ -1,11 +1,13 @@
 /* What the map-cache keeps, entries.c turns into operations and cache_view.c shows.  For its
- * files only: mapcache.c has the open networks with their ports, cache_zero.c nodes and
- * networks, cache_kept.c full passes, notes.c says what is to be looked at again. */
+ * files only: mapcache.c has the open networks with their ports, cache_place.c their sets,
+ * cache_zero.c nodes and networks, cache_kept.c full passes, notes.c says what is to be looked at
+ * again. */
 #ifndef XTR_CACHE_STATE_H
 #define XTR_CACHE_STATE_H
 
 #include "mapcache.h"
 #include "queue.h"
+#include "trunks.h"
 
 /* A place that the network's broadcast goes to. */
 struct xtr_flood {
@@ -29,10 +31,12 @@ struct xtr_net {
     bool is_second; /* an older one with the same number waits to leave before it comes */
     bool has_kept;  /* the last pass was doubted, and what it lacked may still be here */
     enum xtr_verdict verdict;
-    uint64_t n_before; /* ports of the map that were not local when the pass began */
+    uint64_t n_before;   /* ports of the map that were not local when the pass began */
+    uint64_t n_left_out; /* ports that did not fit since the last full pass began */
     uint32_t n_locals;
     uint32_t n_notes; /* XTR_NOTE_NETWORK notes that wait */
     struct xtr_table table;
+    struct xtr_trunks trunks;
     struct xtr_flood *floods;
     uint32_t n_floods, floods_size;
     struct xtr_copy *copies; /* few: of guests that migrate now */
@@ -92,6 +96,12 @@ struct dp_network xtr_cache_describe(const struct em_network *record, uint32_t o
 void xtr_cache_queue_net(struct xtr_mapcache *cache, uint32_t slot);
 
 void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index);
+
+/* cache_place.c: one more record has these locations, or one less; the set's number.  0: there
+ * are XTR_SETS_MAX sets. */
+uint32_t xtr_cache_hold_set(struct xtr_mapcache *cache, uint32_t slot,
+                            const struct em_location *locations, size_t n);
+void xtr_cache_drop_set(struct xtr_mapcache *cache, uint32_t slot, uint32_t id);
 
 /* entries.c: the MAC that ARP and ND are answered with, of a port's EIDs; NULL: it has none. */
 const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n);

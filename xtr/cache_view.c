@@ -41,6 +41,15 @@ static void show_port(const struct xtr_mapcache *cache, const struct xtr_net *ne
                                  .n_locations = set ? set->n_locations : 0};
     for (size_t i = 0; i < ret_port->n_locations; i++)
         cursor->locations[i] = xtr_setloc_show(&set->locations[i], &cache->nodes);
+    ret_port->children = xtr_trunks_find(&net->trunks, &ret_port->id, &ret_port->n_children);
+}
+
+const struct em_child *xtr_mapcache_children(const struct xtr_mapcache *cache, uint32_t network_id,
+                                             const struct em_port_id *id, size_t *ret_n)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    *ret_n = 0;
+    return slot == XTR_SLOT_NONE ? NULL : xtr_trunks_find(&cache->nets[slot]->trunks, id, ret_n);
 }
 
 bool xtr_mapcache_next_port(const struct xtr_mapcache *cache, struct xtr_cursor *cursor,
@@ -91,6 +100,12 @@ bool xtr_mapcache_is_stranded(const struct xtr_mapcache *cache, const char *node
 {
     const struct xtr_node *node = xtr_nodes_find(&cache->nodes, node_id);
     return node && node->is_stranded;
+}
+
+uint64_t xtr_mapcache_left_out(const struct xtr_mapcache *cache, uint32_t network_id)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    return slot == XTR_SLOT_NONE ? 0 : cache->nets[slot]->n_left_out;
 }
 
 const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_t *cursor)

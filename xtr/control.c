@@ -281,8 +281,11 @@ static void detach(struct peer *peer, uint64_t id, const Eidmap__XtrDetach *requ
         return;
     }
     memcpy(port.bytes, request->id.data, request->id.len);
-    if (xtr_agent_detach(peer->control->agent, &port)) {
-        answer_error(peer, id, EM_E_NOT_FOUND, "no such port is attached here");
+    int r = xtr_agent_detach(peer->control->agent, &port);
+    if (r) {
+        answer_error(peer, id, r,
+                     r == EM_E_IN_USE ? "it is a child, and comes and goes with its parent"
+                                      : "no such port is attached here");
         return;
     }
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;

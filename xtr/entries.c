@@ -33,13 +33,15 @@ static void emit_set(struct sink *sink, struct xtr_set *set)
     set->is_sent = true;
 }
 
-static void emit_device(struct sink *sink, uint32_t slot, const char *device)
+static void emit_device(struct sink *sink, uint32_t slot, const char *device, uint16_t vlan)
 {
-    bool is_wanted = xtr_locals_has_device(&sink->cache->locals, slot, device);
+    bool is_wanted = xtr_locals_has_device(&sink->cache->locals, slot, device, vlan);
     struct dp_op *op =
         emit(sink, is_wanted ? DP_PORT_PUT : DP_PORT_DELETE, sink->cache->nets[slot]->dp.id);
     memcpy(op->device, device, sizeof op->device);
-    op->is_borrowed = is_wanted && !xtr_locals_owns_device(&sink->cache->locals, slot, device);
+    op->vlan = vlan;
+    op->is_borrowed =
+        is_wanted && !xtr_locals_owns_device(&sink->cache->locals, slot, device, vlan);
 }
 
 /* The copies of a network */
@@ -73,8 +75,10 @@ static void emit_copy_put(struct sink *sink, struct xtr_net *net, const struct e
     struct dp_op *op = emit(sink, DP_COPY_PUT, net->dp.id);
     memcpy(op->mac, mac->addr, EM_MAC_SIZE);
     op->target = *target;
-    if (local)
+    if (local) {
         memcpy(op->device, local->device, sizeof op->device);
+        op->vlan = local->vlan;
+    }
 }
 
 /* The set of a port's record in the map, local or not. */
@@ -86,8 +90,16 @@ static struct xtr_set *set_of(const struct xtr_mapcache *cache, const struct xtr
                : xtr_sets_get(&cache->sets, xtr_table_at(&net->table, record)->set);
 }
 
-/* 'device' is where the MAC was last if that was local, else NULL. */
-static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac, const char *device)
+/* Of an address of the map; 'holder' is a record that has it, XTR_SLOT_NONE: none is known. */
+static uint32_t owner_of(const struct xtr_net *net, const struct em_eid *eid, uint32_t holder)
+{
+    return holder == XTR_SLOT_NONE ? xtr_table_owner(&net->table, eid)
+                                   : xtr_table_owner_of(&net->table, holder, eid);
+}
+
+/* 'was' says where the MAC was last if that was local, else it is NULL. */
+static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac, uint32_t holder,
+                     const struct xtr_key *was)
 {
     struct xtr_mapcache *cache = sink->cache;
     struct xtr_net *net = cache->nets[slot];
@@ -98,28 +110,28 @@ static void emit_mac(struct sink *sink, uint32_t slot, const struct em_eid *mac,
     if (local)
         known = set_of(cache, net, xtr_table_find(&net->table, &local->id));
     else
-        known = set = set_of(cache, net, xtr_table_owner(&net->table, mac));
+        known = set = set_of(cache, net, owner_of(net, mac, holder));
     bool has_copy = known && xtr_set_pending(known, &cache->nodes, cache->udp_port, &copy);
     if (set && !set->is_sent)
         emit_set(sink, set);
     if (local && !local->is_sent) {
         local->is_sent = true;
-        emit_device(sink, slot, local->device);
+        emit_device(sink, slot, local->device, local->vlan);
     }
 
     if (!has_copy)
         emit_copy_delete(sink, net, mac);
-    enum dp_verb verb = local    ? DP_LOCAL_PUT
-                        : set    ? DP_MAC_PUT
-                        : device ? DP_LOCAL_DELETE
-                                 : DP_MAC_DELETE;
+    enum dp_verb verb = local ? DP_LOCAL_PUT
+                        : set ? DP_MAC_PUT
+                        : was ? DP_LOCAL_DELETE
+                              : DP_MAC_DELETE;
     struct dp_op *op = emit(sink, verb, net->dp.id);
     memcpy(op->mac, mac->addr, sizeof op->mac);
     op->set.id = set ? set->id : 0;
-    if (local)
-        memcpy(op->device, local->device, sizeof op->device);
-    else if (!set && device)
-        memcpy(op->device, device, sizeof op->device);
+    if (local || (!set && was)) {
+        memcpy(op->device, local ? local->device : was->device, sizeof op->device);
+        op->vlan = local ? local->vlan : was->vlan;
+    }
     if (has_copy)
         emit_copy_put(sink, net, mac, &copy, local);
 }
@@ -134,7 +146,7 @@ const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n)
 
 /* The MAC to answer with for 'ip', by value; kind EM_EID_NONE if there is none. */
 static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
-                            const struct em_eid *ip)
+                            const struct em_eid *ip, uint32_t holder)
 {
     const struct xtr_net *net = cache->nets[slot];
     const struct xtr_local *local = xtr_locals_owner(&cache->locals, slot, ip);
@@ -143,16 +155,16 @@ static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
     if (local) {
         mac = xtr_cache_first_mac(local->eids, local->n_eids);
     } else {
-        uint32_t owner = xtr_table_owner(&net->table, ip);
+        uint32_t owner = owner_of(net, ip, holder);
         if (owner != XTR_SLOT_NONE)
             mac = xtr_cache_first_mac(eids, xtr_table_eids(&net->table, owner, eids));
     }
     return mac ? *mac : (struct em_eid){0};
 }
 
-static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip)
+static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip, uint32_t holder)
 {
-    struct em_eid mac = mac_of(sink->cache, slot, ip);
+    struct em_eid mac = mac_of(sink->cache, slot, ip, holder);
     enum dp_verb verb = mac.kind ? DP_NEIGHBOUR_PUT : DP_NEIGHBOUR_DELETE;
     struct dp_op *op = emit(sink, verb, sink->cache->nets[slot]->dp.id);
     memcpy(op->mac, mac.addr, sizeof op->mac);
@@ -160,12 +172,13 @@ static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip)
     memcpy(op->ip.addr, ip->addr, ip->size);
 }
 
-static void emit_eid(struct sink *sink, uint32_t slot, const struct em_eid *eid, const char *device)
+static void emit_eid(struct sink *sink, uint32_t slot, const struct em_eid *eid, uint32_t holder,
+                     const struct xtr_key *was)
 {
     if (eid->kind == EM_EID_MAC)
-        emit_mac(sink, slot, eid, device);
+        emit_mac(sink, slot, eid, holder, was);
     else
-        emit_ip(sink, slot, eid);
+        emit_ip(sink, slot, eid, holder);
 }
 
 static void emit_flood(struct sink *sink, const struct xtr_net *net, const struct dp_target *target)
@@ -187,16 +200,16 @@ static void emit_key(struct sink *sink, uint32_t slot, const struct xtr_key *key
 {
     switch (key->kind) {
     case XTR_KEY_EID:
-        emit_eid(sink, slot, &key->eid, NULL);
+        emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, NULL);
         break;
     case XTR_KEY_LOCAL:
-        emit_eid(sink, slot, &key->eid, key->device);
+        emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, key);
         break;
     case XTR_KEY_FLOOD:
         emit_flood(sink, sink->cache->nets[slot], &key->target);
         break;
     case XTR_KEY_DEVICE:
-        emit_device(sink, slot, key->device);
+        emit_device(sink, slot, key->device, key->vlan);
         break;
     }
 }
@@ -233,7 +246,7 @@ static bool emit_port(struct sink *sink, uint32_t slot, uint32_t index)
         if (sink->max - sink->n < OPS_OF_NOTE)
             return false;
         if (xtr_eid_is_entry(&eids[cache->eid_cursor]))
-            emit_eid(sink, slot, &eids[cache->eid_cursor], NULL);
+            emit_eid(sink, slot, &eids[cache->eid_cursor], index, NULL);
     }
     return true;
 }

@@ -53,6 +53,7 @@ static void find_local(const struct xtr_local *local, const struct em_eid *eid,
     found->id = local->id;
     found->is_local = true;
     memcpy(found->device, local->device, sizeof found->device);
+    found->vlan = local->vlan;
     keep_eids(local->eids, local->n_eids, eid, found);
 }
 

@@ -24,6 +24,7 @@ struct xtr_found {
     bool is_kept; /* the map no longer shows it (guard.h) */
     bool is_local;
     char device[IFNAMSIZ]; /* local */
+    uint16_t vlan;         /* of a child, else 0 */
     bool is_any_local;     /* and no instance of it is attached here, or it is_local */
     size_t n_places;
     struct xtr_found_place places[XTR_SET_LOCATIONS];

@@ -17,6 +17,8 @@
 #define SLOT_BITS 24
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
 
+#define CACHE_LINE 64
+
 /* The cells of a bucket, where they lie. */
 struct bucket {
     uint32_t *ref;
@@ -139,6 +141,8 @@ static void split(struct xtr_index *index, const void *aux)
     uint32_t *lower = em_malloc((2 * bucket.n + 1) * sizeof *lower), *upper = lower + bucket.n;
     size_t n_lower = 0, n_upper = 0;
     for (size_t k = 0; k < bucket.n; k++)
+        (void)index->keys(aux, bucket.cells[k] & SLOT_MASK, NULL);
+    for (size_t k = 0; k < bucket.n; k++)
         if (is_upper(index, aux, bucket.cells, k, from, half, hashes))
             upper[n_upper++] = bucket.cells[k];
         else
@@ -177,6 +181,20 @@ uint32_t xtr_index_find(const struct xtr_index *index, uint64_t hash, xtr_index_
             equal(aux, bucket.cells[i] & SLOT_MASK, key))
             return bucket.cells[i] & SLOT_MASK;
     return XTR_INDEX_NONE;
+}
+
+void xtr_index_prefetch(const struct xtr_index *index, uint64_t hash)
+{
+    if (!index->used)
+        return;
+    uint32_t ref = *(uint32_t *)xtr_segments_at(&index->buckets, bucket_of(index, hash));
+    if (ref == XTR_SLAB_NONE)
+        return;
+    const char *cells = xtr_slab_at(&index->blocks, ref);
+    size_t size = xtr_slab_room(ref);
+    for (size_t at = 0; at < size; at += CACHE_LINE)
+        __builtin_prefetch(cells + at);
+    __builtin_prefetch(cells + size - 1);
 }
 
 void xtr_index_insert(struct xtr_index *index, uint64_t hash, uint32_t slot, const void *aux)

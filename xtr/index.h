@@ -16,7 +16,7 @@
 #define XTR_INDEX_SLOT_MAX 0xfffffeu /* the greatest slot */
 
 /* The hashes of all keys of the record in 'slot' that are in the index go to 'ret_hashes',
- * of 'max_keys'; their number. */
+ * of 'max_keys'; their number.  NULL: they will be asked for soon. */
 typedef size_t xtr_index_keys_fn(const void *aux, uint32_t slot, uint64_t *ret_hashes);
 
 /* True ends the search: the record in 'slot' is the one. */
@@ -37,6 +37,9 @@ void xtr_index_fini(struct xtr_index *index);
  * XTR_INDEX_NONE. */
 uint32_t xtr_index_find(const struct xtr_index *index, uint64_t hash, xtr_index_equal_fn *equal,
                         const void *aux, const void *key);
+
+/* A key will be looked for or inserted soon: memory for it is fetched meanwhile. */
+void xtr_index_prefetch(const struct xtr_index *index, uint64_t hash);
 
 /* The record must have the key already, and still have it, for 'keys' to tell. */
 void xtr_index_insert(struct xtr_index *index, uint64_t hash, uint32_t slot, const void *aux);

@@ -135,23 +135,27 @@ struct xtr_local *xtr_locals_owner(const struct xtr_locals *locals, uint32_t net
     return slot == EM_INDEX_NONE ? NULL : locals->items[slot];
 }
 
-static bool is_on_device(const struct xtr_local *local, uint32_t network, const char *device)
+static bool is_on_device(const struct xtr_local *local, uint32_t network, const char *device,
+                         uint16_t vlan)
 {
-    return local && local->network == network && !strcmp(local->device, device);
+    return local && local->network == network && local->vlan == vlan &&
+           !strcmp(local->device, device);
 }
 
-bool xtr_locals_has_device(const struct xtr_locals *locals, uint32_t network, const char *device)
+bool xtr_locals_has_device(const struct xtr_locals *locals, uint32_t network, const char *device,
+                           uint16_t vlan)
 {
     for (uint32_t i = 0; i < locals->n_items; i++)
-        if (is_on_device(locals->items[i], network, device))
+        if (is_on_device(locals->items[i], network, device, vlan))
             return true;
     return false;
 }
 
-bool xtr_locals_owns_device(const struct xtr_locals *locals, uint32_t network, const char *device)
+bool xtr_locals_owns_device(const struct xtr_locals *locals, uint32_t network, const char *device,
+                            uint16_t vlan)
 {
     for (uint32_t i = 0; i < locals->n_items; i++)
-        if (is_on_device(locals->items[i], network, device) && !locals->items[i]->is_borrowed)
+        if (is_on_device(locals->items[i], network, device, vlan) && !locals->items[i]->is_borrowed)
             return true;
     return false;
 }

@@ -11,6 +11,7 @@ struct xtr_local {
     struct em_port_id id;
     uint32_t network; /* slot of the map-cache */
     char device[IFNAMSIZ];
+    uint16_t vlan; /* as in dp_op */
     struct em_eid *eids;
     size_t n_eids;
     bool is_borrowed; /* as in dp_op */
@@ -43,8 +44,11 @@ const struct xtr_local *xtr_locals_find(const struct xtr_locals *locals,
 struct xtr_local *xtr_locals_owner(const struct xtr_locals *locals, uint32_t network,
                                    const struct em_eid *eid);
 
-bool xtr_locals_has_device(const struct xtr_locals *locals, uint32_t network, const char *device);
-/* Is a port that has not borrowed the device among those on it? */
-bool xtr_locals_owns_device(const struct xtr_locals *locals, uint32_t network, const char *device);
+/* Is a port behind this tag of the device? */
+bool xtr_locals_has_device(const struct xtr_locals *locals, uint32_t network, const char *device,
+                           uint16_t vlan);
+/* Is a port that has not borrowed the device among those? */
+bool xtr_locals_owns_device(const struct xtr_locals *locals, uint32_t network, const char *device,
+                            uint16_t vlan);
 
 #endif

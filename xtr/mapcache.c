@@ -1,5 +1,5 @@
 /* What goes in: pages of the feed and local ports; entries.c has what comes out.  Nodes and
- * networks are cache_zero.c's. */
+ * networks are cache_zero.c's, sets cache_place.c's. */
 #include "mapcache.h"
 
 #include "base/mem.h"
@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define AHEAD 8 /* changes: the memory of a large network is far away */
 
 struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
 {
@@ -31,6 +33,7 @@ struct xtr_mapcache *xtr_mapcache_new(const struct xtr_mapcache_config *config)
 static void net_clear(struct xtr_net *net)
 {
     xtr_table_fini(&net->table);
+    xtr_trunks_fini(&net->trunks);
     free(net->floods);
     net->floods = NULL;
     net->n_floods = net->floods_size = 0;
@@ -128,6 +131,7 @@ int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t 
     net->own_segment = segmentation_id;
     net->is_second = is_leaving(cache, network_id);
     xtr_table_init(&net->table);
+    xtr_trunks_init(&net->trunks);
     uint32_t slot = free_net_slot(cache);
     cache->nets[slot] = net;
     em_index_insert(&cache->open_by_id, xtr_cache_number_hash(network_id), slot);
@@ -157,65 +161,6 @@ const struct em_port_id *xtr_mapcache_local_at(const struct xtr_mapcache *cache,
     return local ? &local->id : NULL;
 }
 
-/* Sets and the flood list that follows from them */
-
-static void flood_ref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node *node,
-                      uint32_t segmentation_id)
-{
-    struct xtr_net *net = cache->nets[slot];
-    for (uint32_t i = 0; i < net->n_floods; i++)
-        if (net->floods[i].node == node && net->floods[i].segmentation_id == segmentation_id) {
-            net->floods[i].refs++;
-            return;
-        }
-    if (net->n_floods == net->floods_size) {
-        net->floods_size = net->floods_size ? net->floods_size * 2 : 8;
-        net->floods = em_realloc(net->floods, net->floods_size * sizeof *net->floods);
-    }
-    net->floods[net->n_floods++] = (struct xtr_flood){node, segmentation_id, 1};
-    xtr_notes_node_flood(cache, slot, node, segmentation_id);
-}
-
-static void flood_unref(struct xtr_mapcache *cache, uint32_t slot, struct xtr_node *node,
-                        uint32_t segmentation_id)
-{
-    struct xtr_net *net = cache->nets[slot];
-    uint32_t i = 0;
-    while (i < net->n_floods &&
-           (net->floods[i].node != node || net->floods[i].segmentation_id != segmentation_id))
-        i++;
-    assert(i < net->n_floods);
-    if (--net->floods[i].refs)
-        return;
-    net->floods[i] = net->floods[--net->n_floods];
-    xtr_notes_node_flood(cache, slot, node, segmentation_id);
-}
-
-static uint32_t set_ref(struct xtr_mapcache *cache, uint32_t slot,
-                        const struct em_location *locations, size_t n)
-{
-    struct xtr_set *set = xtr_sets_ref(&cache->sets, &cache->nodes, slot, locations, n);
-    if (!set)
-        return 0;
-    if (set->refs > 1)
-        return set->id;
-    set->is_leaving = false;
-    for (size_t i = 0; i < set->n_locations; i++)
-        flood_ref(cache, slot, set->locations[i].node, set->locations[i].segmentation_id);
-    return set->id;
-}
-
-static void set_unref(struct xtr_mapcache *cache, uint32_t slot, uint32_t id)
-{
-    struct xtr_set *set = xtr_sets_get(&cache->sets, id);
-    if (!set || --set->refs)
-        return;
-    if (!cache->nets[slot]->is_closed)
-        for (size_t i = 0; i < set->n_locations; i++)
-            flood_unref(cache, slot, set->locations[i].node, set->locations[i].segmentation_id);
-    xtr_notes_set(cache, set);
-}
-
 void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
 {
     uint32_t slot = xtr_cache_slot(cache, network_id);
@@ -229,7 +174,7 @@ void xtr_mapcache_close(struct xtr_mapcache *cache, uint32_t network_id)
     for (uint32_t i = 0; i < xtr_table_slots(&net->table); i++) {
         const struct xtr_record *record = xtr_table_at(&net->table, i);
         if (record->flags & XTR_RECORD_USED)
-            set_unref(cache, slot, record->set);
+            xtr_cache_drop_set(cache, slot, record->set);
     }
     net_clear(net);
 }
@@ -278,14 +223,18 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
 {
     struct xtr_net *net = cache->nets[slot];
     uint32_t index = obtain_record(cache, slot, &port->id);
-    if (index == XTR_SLOT_NONE)
+    if (index == XTR_SLOT_NONE) {
+        net->n_left_out++;
         return;
+    }
+    xtr_trunks_put(&net->trunks, &port->id, port->children, port->n_children);
     struct xtr_record *record = xtr_table_at(&net->table, index);
     struct em_eid old[XTR_EIDS_MAX];
     size_t n_old = xtr_table_eids(&net->table, index, old);
     size_t n = port->n_eids < XTR_EIDS_MAX ? port->n_eids : XTR_EIDS_MAX;
     uint32_t old_set = record->set;
-    uint32_t set = set_ref(cache, slot, port->locations, port->n_locations);
+    uint32_t set = xtr_cache_hold_set(cache, slot, port->locations, port->n_locations);
+    net->n_left_out += !set;
     bool is_changed = set != old_set;
 
     if (!same_eids(old, n_old, port->eids, n)) {
@@ -305,19 +254,22 @@ static void port_put(struct xtr_mapcache *cache, uint32_t slot, const struct em_
     }
     if (is_changed)
         xtr_notes_port(cache, slot, index);
-    set_unref(cache, slot, old_set);
+    xtr_cache_drop_set(cache, slot, old_set);
 }
 
 void xtr_cache_port_remove(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
 {
     struct xtr_net *net = cache->nets[slot];
     struct em_eid eids[XTR_EIDS_MAX];
+    struct em_port_id id = xtr_table_id(&net->table, index);
     size_t n = xtr_table_eids(&net->table, index, eids);
     uint32_t set = xtr_table_at(&net->table, index)->set;
+    if (!(xtr_table_at(&net->table, index)->flags & XTR_RECORD_IS_LOCAL))
+        xtr_trunks_put(&net->trunks, &id, NULL, 0); /* else only another record has a say */
     xtr_notes_eids(cache, slot, eids, n);
     xtr_notes_hiding(cache, slot, index);
     xtr_table_remove(&net->table, index);
-    set_unref(cache, slot, set);
+    xtr_cache_drop_set(cache, slot, set);
 }
 
 static void port_gone(struct xtr_mapcache *cache, uint32_t slot, const struct em_port_id *id)
@@ -325,6 +277,12 @@ static void port_gone(struct xtr_mapcache *cache, uint32_t slot, const struct em
     uint32_t index = xtr_table_find(&cache->nets[slot]->table, id);
     if (index != XTR_SLOT_NONE)
         xtr_cache_port_remove(cache, slot, index);
+}
+
+static void prefetch(const struct xtr_table *table, const struct em_change *change)
+{
+    if (change->object == EM_OBJECT_PORT && !change->is_gone)
+        xtr_table_prefetch(table, &change->port->id, change->port->eids, change->port->n_eids);
 }
 
 static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
@@ -337,6 +295,8 @@ static void feed_ports(struct xtr_mapcache *cache, const struct em_feed *page)
         xtr_cache_begin_pass(net);
     for (size_t i = 0; i < page->n_changes; i++) {
         const struct em_change *change = &page->changes[i];
+        if (i + AHEAD < page->n_changes)
+            prefetch(&net->table, &page->changes[i + AHEAD]);
         if (change->object != EM_OBJECT_PORT)
             continue;
         if (change->is_gone)
@@ -460,8 +420,8 @@ static void note_old_local(struct xtr_mapcache *cache, const struct xtr_local *o
 {
     if (!old)
         return;
-    xtr_notes_locals(cache, old->network, old->eids, old->n_eids, old->device);
-    xtr_notes_device(cache, old->network, old->device);
+    xtr_notes_locals(cache, old->network, old->eids, old->n_eids, old->device, old->vlan);
+    xtr_notes_device(cache, old->network, old->device, old->vlan);
 }
 
 static void put_local(struct xtr_mapcache *cache, struct xtr_local *local, uint32_t network_id,
@@ -506,6 +466,19 @@ void xtr_mapcache_attach_pending(struct xtr_mapcache *cache, const struct em_por
     put_local(cache, &local, network_id, device);
 }
 
+void xtr_mapcache_attach_child(struct xtr_mapcache *cache, const struct em_port_id *id,
+                               uint32_t network_id, const char *device, uint16_t vlan,
+                               bool is_pending, const struct em_eid *eids, size_t n_eids)
+{
+    struct xtr_local local = {.id = *id,
+                              .vlan = vlan,
+                              .eids = (struct em_eid *)(uintptr_t)eids,
+                              .n_eids = n_eids,
+                              .is_borrowed = true, /* the device is its parent's to plug */
+                              .is_pending = is_pending};
+    put_local(cache, &local, network_id, device);
+}
+
 void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id)
 {
     struct xtr_local *old = take_local(cache, id);
@@ -518,8 +491,16 @@ void xtr_mapcache_touch(struct xtr_mapcache *cache, const struct em_port_id *id)
     const struct xtr_local *local = xtr_locals_find(&cache->locals, id);
     if (!local)
         return;
-    xtr_notes_device(cache, local->network, local->device);
-    xtr_notes_locals(cache, local->network, local->eids, local->n_eids, NULL);
+    xtr_notes_device(cache, local->network, local->device, local->vlan);
+    xtr_notes_locals(cache, local->network, local->eids, local->n_eids, NULL, 0);
+}
+
+void xtr_mapcache_set_children(struct xtr_mapcache *cache, uint32_t network_id,
+                               const struct em_port *port)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    if (slot != XTR_SLOT_NONE)
+        xtr_trunks_put(&cache->nets[slot]->trunks, &port->id, port->children, port->n_children);
 }
 
 /* Repeats */
@@ -549,7 +530,7 @@ static void retry_eid(struct xtr_mapcache *cache, uint32_t slot, const struct dp
         memcpy(eid.addr, op->mac, EM_MAC_SIZE);
     }
     if (op->verb == DP_LOCAL_DELETE)
-        xtr_notes_locals(cache, slot, &eid, 1, op->device);
+        xtr_notes_locals(cache, slot, &eid, 1, op->device, op->vlan);
     else
         xtr_notes_eids(cache, slot, &eid, 1);
 }
@@ -588,7 +569,7 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
     else if (op->verb == DP_FLOOD_PUT || op->verb == DP_FLOOD_DELETE)
         xtr_notes_flood(cache, slot, &op->target);
     else if (op->verb == DP_PORT_PUT || op->verb == DP_PORT_DELETE)
-        xtr_notes_device(cache, slot, op->device);
+        xtr_notes_device(cache, slot, op->device, op->vlan);
     else
         retry_eid(cache, slot, op);
 }

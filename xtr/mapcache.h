@@ -69,6 +69,10 @@ const struct em_network *xtr_mapcache_network_by_id(const struct xtr_mapcache *c
 /* Has the feed of the network (0: nodes and networks) been shown to its end? */
 bool xtr_mapcache_is_complete(const struct xtr_mapcache *cache, uint32_t network_id);
 
+/* Ports of the open network that there was no room for, since its last full pass began: it has
+ * more than XTR_TABLE_PORTS, or all of them more than XTR_SETS_MAX sets of locations. */
+uint64_t xtr_mapcache_left_out(const struct xtr_mapcache *cache, uint32_t network_id);
+
 /* Opens a network that the map has a record of: the data plane gets it, its ports are
  * kept.  'segmentation_id' that this node receives on, 0: the network's.  EM_E_NOT_FOUND,
  * or -EALREADY. */
@@ -103,6 +107,18 @@ void xtr_mapcache_attach_borrowed(struct xtr_mapcache *cache, const struct em_po
                                   uint32_t network_id, const char *device,
                                   const struct em_eid *eids, size_t n_eids);
 
+/* The same for a child: a port behind this tag on the device of another one, its parent. */
+void xtr_mapcache_attach_child(struct xtr_mapcache *cache, const struct em_port_id *id,
+                               uint32_t network_id, const char *device, uint16_t vlan,
+                               bool is_pending, const struct em_eid *eids, size_t n_eids);
+
+/* The children of a port of an open network, as its record lists them; lent until the next page
+ * of that network.  The second sets them, where there is no feed that shows the record. */
+const struct em_child *xtr_mapcache_children(const struct xtr_mapcache *cache, uint32_t network_id,
+                                             const struct em_port_id *id, size_t *ret_n);
+void xtr_mapcache_set_children(struct xtr_mapcache *cache, uint32_t network_id,
+                               const struct em_port *port);
+
 /* Fine for a port that is not there. */
 void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id);
 
@@ -118,7 +134,7 @@ void xtr_mapcache_retry_all(struct xtr_mapcache *cache);
 /* The next operations, at most 'max' (>= XTR_OPS_MIN, <= XTR_OPS_MAX); what they point to
  * is lent until the next call.  xtr_mapcache_applied() after the data plane was told. */
 #define XTR_OPS_MIN 4
-#define XTR_OPS_MAX 64
+#define XTR_OPS_MAX 128
 size_t xtr_mapcache_next_ops(struct xtr_mapcache *cache, struct dp_op *ops, size_t max);
 void xtr_mapcache_applied(struct xtr_mapcache *cache);
 

@@ -57,7 +57,7 @@ void xtr_notes_hiding(struct xtr_mapcache *cache, uint32_t slot, uint32_t index)
     struct em_port_id id = xtr_table_id(table, index);
     const struct xtr_local *local = xtr_locals_find(&cache->locals, &id);
     if (local)
-        xtr_notes_locals(cache, slot, local->eids, local->n_eids, NULL);
+        xtr_notes_locals(cache, slot, local->eids, local->n_eids, NULL, 0);
 }
 
 /* Migrations are few: a walk over the network's ports will do. */
@@ -86,10 +86,11 @@ void xtr_notes_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_e
 }
 
 void xtr_notes_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
-                      size_t n, const char *device)
+                      size_t n, const char *device, uint16_t vlan)
 {
     for (size_t i = 0; i < n; i++) {
-        struct xtr_key key = {.kind = device ? XTR_KEY_LOCAL : XTR_KEY_EID, .eid = eids[i]};
+        struct xtr_key key = {
+            .kind = device ? XTR_KEY_LOCAL : XTR_KEY_EID, .eid = eids[i], .vlan = vlan};
         if (!xtr_eid_is_entry(&eids[i]))
             continue;
         if (device)
@@ -98,9 +99,9 @@ void xtr_notes_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em
     }
 }
 
-void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *device)
+void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *device, uint16_t vlan)
 {
-    struct xtr_key key = {.kind = XTR_KEY_DEVICE};
+    struct xtr_key key = {.kind = XTR_KEY_DEVICE, .vlan = vlan};
     memcpy(key.device, device, sizeof key.device);
     xtr_queue_push_key(front_queue(cache, slot), slot, &key);
 }

@@ -30,10 +30,10 @@ void xtr_notes_eids(struct xtr_mapcache *cache, uint32_t slot, const struct em_e
 
 /* Addresses of a local port; 'device' that they were behind, NULL: they are new. */
 void xtr_notes_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
-                      size_t n, const char *device);
+                      size_t n, const char *device, uint16_t vlan);
 
 /* 'device' has room for IFNAMSIZ. */
-void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *device);
+void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *device, uint16_t vlan);
 
 /* A place for broadcast; of a node: nothing if frames cannot go there. */
 void xtr_notes_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target);

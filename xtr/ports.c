@@ -51,10 +51,8 @@ const char *xtr_phase_name(enum xtr_phase phase)
 }
 
 static const char *const source_names[] = {
-    [XTR_SOURCE_CONFIG] = "config",
-    [XTR_SOURCE_SOCKET] = "socket",
-    [XTR_SOURCE_WATCH] = "watch",
-    [XTR_SOURCE_OVS] = "ovs",
+    [XTR_SOURCE_CONFIG] = "config", [XTR_SOURCE_SOCKET] = "socket", [XTR_SOURCE_WATCH] = "watch",
+    [XTR_SOURCE_OVS] = "ovs",       [XTR_SOURCE_TRUNK] = "trunk",
 };
 
 const char *xtr_source_name(enum xtr_source source)
@@ -201,6 +199,17 @@ static bool is_device_name(const char *name)
     return true;
 }
 
+/* Of a port that somebody else wishes than the map. */
+static int check_child(const struct xtr_ports *ports, const struct xtr_wish *wish, char *why)
+{
+    const struct xtr_port *port = xtr_ports_find(ports, &wish->id);
+    char id[EM_PORT_ID_TEXT];
+    if (!port || !xtr_port_is_child(port))
+        return 0;
+    return refuse(why, -EBUSY, "it is a child of port %s, and comes and goes with that%s",
+                  em_port_id_format(port->parent.bytes, port->parent.size, id), "");
+}
+
 int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, char *why)
 {
     char id[EM_PORT_ID_TEXT], text[EM_EID_TEXT];
@@ -209,6 +218,8 @@ int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, 
         r = em_ident_check(wish->network, why);
     if (!r)
         r = check_eids(wish, why);
+    if (!r)
+        r = check_child(ports, wish, why);
     if (r)
         return r;
     if (!is_device_name(wish->device))
@@ -220,15 +231,15 @@ int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, 
         const struct xtr_port *other = ports->items[i];
         if (!other || same_id(&other->id, &wish->id))
             continue;
-        em_port_id_format(other->id.bytes, other->id.size, id);
         bool is_same_net = !strcmp(other->network, wish->network);
-        if (!is_same_net && !strcmp(other->device, wish->device))
+        if (!is_same_net && !other->vlan && !strcmp(other->device, wish->device))
             return refuse(why, -EBUSY, "device %s belongs to port %s in another network",
-                          wish->device, id);
+                          wish->device, em_port_id_format(other->id.bytes, other->id.size, id));
         const struct em_eid *eid = is_same_net ? shared_eid(other, wish) : NULL;
         if (eid)
             return refuse(why, -EBUSY, "%s belongs to port %s of this host",
-                          em_eid_format(eid, text), id);
+                          em_eid_format(eid, text),
+                          em_port_id_format(other->id.bytes, other->id.size, id));
     }
     return 0;
 }
@@ -238,6 +249,7 @@ bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *w
     if (strcmp(port->network, wish->network) || strcmp(port->device, wish->device) ||
         port->n_eids != wish->n_eids || port->priority != wish->priority ||
         port->weight != wish->weight || port->is_multihomed != wish->is_multihomed ||
+        port->vlan != wish->vlan || !same_id(&port->parent, &wish->parent) ||
         (port->is_pending && !wish->is_pending))
         return false;
     for (size_t i = 0; i < wish->n_eids; i++)
@@ -248,12 +260,14 @@ bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *w
 
 static void take_wish(struct xtr_port *port, const struct xtr_wish *wish)
 {
+    char *network = em_strdup(wish->network); /* what is wished may be what is there */
+    struct em_eid *eids = em_memdup(wish->eids, wish->n_eids * sizeof *wish->eids);
     if (port->network && strcmp(port->network, wish->network))
         port->network_id = 0;
     free(port->network);
     free(port->eids);
-    port->network = em_strdup(wish->network);
-    port->eids = em_memdup(wish->eids, wish->n_eids * sizeof *wish->eids);
+    port->network = network;
+    port->eids = eids;
     port->n_eids = wish->n_eids;
     memset(port->device, 0, sizeof port->device);
     memcpy(port->device, wish->device, strlen(wish->device));
@@ -261,6 +275,9 @@ static void take_wish(struct xtr_port *port, const struct xtr_wish *wish)
     port->weight = wish->weight;
     port->is_multihomed = wish->is_multihomed;
     port->is_pending = wish->is_pending;
+    port->parent = wish->parent;
+    port->vlan = wish->vlan;
+    port->has_record = false;
     port->version++;
 }
 
@@ -277,9 +294,8 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
     if (!*ret_is_changed)
         return port;
     take_wish(port, wish);
-    port->is_attach = true;
+    port->is_attach = port->is_due = !xtr_port_is_child(port);
     port->is_acked = port->is_refused = port->is_denied = false;
-    port->is_due = true;
     port->change++;
     xtr_port_unplugged(port);
     port->attached_us = now_us;
@@ -321,7 +337,7 @@ void xtr_port_network(struct xtr_port *port, uint32_t network_id, uint32_t segme
 {
     if (port->network_id != network_id || port->segmentation_id != segmentation_id) {
         port->has_position = false;
-        port->is_due = true;
+        port->is_due = !xtr_port_is_child(port);
     }
     port->network_id = network_id;
     port->segmentation_id = segmentation_id;
@@ -425,6 +441,19 @@ bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char
     return true;
 }
 
+void xtr_port_child_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id)
+{
+    assert(xtr_port_is_child(port));
+    port->is_acked = false;
+    for (size_t i = 0; i < seen->n_locations; i++) {
+        const struct em_location *l = &seen->locations[i];
+        if (l->is_pending || (strcmp(l->node_id, own_id) && !em_location_is_any_local(l)))
+            continue;
+        port->map_segment = l->segmentation_id;
+        xtr_port_acked(port, l->epoch);
+    }
+}
+
 /* Conclusions */
 
 static void describe_device(const struct xtr_port *port, char *why)
@@ -436,6 +465,9 @@ static void describe_device(const struct xtr_port *port, char *why)
         snprintf(why, EM_ADDR_WHY, "network %s cannot be made here; see the log", port->network);
     else if (port->device_err == -ENODEV)
         snprintf(why, EM_ADDR_WHY, "device %s does not exist", port->device);
+    else if (port->device_err == -EOPNOTSUPP && port->vlan)
+        snprintf(why, EM_ADDR_WHY,
+                 "this data plane has no tagged ports: a child needs dataplane: ovs");
     else if (port->device_err == -EBUSY)
         snprintf(why, EM_ADDR_WHY, "device %s is in another bridge", port->device);
     else
@@ -478,6 +510,10 @@ static enum xtr_phase conclude(const struct xtr_port *port, const struct xtr_fac
     if (facts->save_err)
         snprintf(why, EM_ADDR_WHY, "would be lost with a restart: it cannot be saved: %s",
                  em_strerror(facts->save_err));
+    else if (xtr_port_is_child(port) && port->map_segment != port->segmentation_id)
+        snprintf(why, EM_ADDR_WHY,
+                 "others send to it on VNI %u, and this node receives network %s on %u",
+                 port->map_segment, port->network, port->segmentation_id);
     return XTR_INSTALLED;
 }
 

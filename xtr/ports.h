@@ -10,6 +10,10 @@
  * no more, until the guest is heard on it or the map says that the port is here; then it goes
  * the way of all others.
  *
+ * A port may be a child of another one here (source "trunk"): behind a VLAN tag on its parent's
+ * device.  It comes, is pending and goes with its parent, by the map's word, and is not registered:
+ * the map has it here when its parent is.
+ *
  * No I/O: the agent reports facts, xtr_port_update() draws the conclusion. */
 #ifndef XTR_PORTS_H
 #define XTR_PORTS_H
@@ -31,7 +35,13 @@ enum xtr_phase {
     XTR_PENDING = 6,
 };
 
-enum xtr_source { XTR_SOURCE_CONFIG, XTR_SOURCE_SOCKET, XTR_SOURCE_WATCH, XTR_SOURCE_OVS };
+enum xtr_source {
+    XTR_SOURCE_CONFIG,
+    XTR_SOURCE_SOCKET,
+    XTR_SOURCE_WATCH,
+    XTR_SOURCE_OVS,
+    XTR_SOURCE_TRUNK
+};
 
 /* What somebody asks for. */
 struct xtr_wish {
@@ -45,6 +55,8 @@ struct xtr_wish {
     bool is_multihomed;
     bool is_pending; /* the guest has still to arrive */
     enum xtr_source source;
+    struct em_port_id parent; /* of a child, which may have no MAC yet */
+    uint16_t vlan;            /* of a child: its tag, else 0 */
 };
 
 struct xtr_port {
@@ -58,6 +70,8 @@ struct xtr_port {
     bool is_multihomed;
     bool is_pending;
     enum xtr_source source;
+    struct em_port_id parent;
+    uint16_t vlan;
 
     enum xtr_phase phase;
     char *problem;            /* "" when all is well */
@@ -70,6 +84,8 @@ struct xtr_port {
     bool is_due;              /* has to be registered (again) in this session */
     bool is_refused;
     bool is_denied;         /* refused for what this node may do: asked again next session */
+    bool has_record;        /* the map has shown it since it was attached */
+    uint32_t map_segment;   /* of a child: that the map has it on here; 0: not yet */
     bool is_kept;           /* the server's map does not have its network, and is doubted */
     bool is_plugged;        /* the data plane has its device */
     int device_err;         /* of the data plane; 0: fine or not told yet */
@@ -153,6 +169,14 @@ bool xtr_port_activated(struct xtr_port *port, const struct em_port *seen, const
 /* The map shows the port.  True if it has moved on to another node: it is refused then. */
 bool xtr_port_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id);
 
+static inline bool xtr_port_is_child(const struct xtr_port *port)
+{
+    return port->source == XTR_SOURCE_TRUNK;
+}
+
+/* The map shows a child: is it here, as its parent should be? */
+void xtr_port_child_seen(struct xtr_port *port, const struct em_port *seen, const char *own_id);
+
 /* Facts of all. */
 struct xtr_facts {
     bool is_up;       /* a session with a map server stands */
@@ -169,7 +193,7 @@ bool xtr_port_update(struct xtr_port *port, const struct xtr_facts *facts);
 
 const char *xtr_phase_name(enum xtr_phase phase);
 
-/* "config", "socket", "watch", "ovs"; any other name is the socket's. */
+/* "config", "socket", "watch", "ovs", "trunk"; any other name is the socket's. */
 const char *xtr_source_name(enum xtr_source source);
 enum xtr_source xtr_source_parse(const char *name);
 

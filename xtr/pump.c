@@ -36,7 +36,8 @@ static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
 {
     for (uint32_t i = 0; i < pump->ports->n_items; i++) {
         struct xtr_port *port = xtr_ports_at(pump->ports, i);
-        if (!port || port->plane_network != op->network.id || strcmp(port->device, op->device))
+        if (!port || port->plane_network != op->network.id || port->vlan != op->vlan ||
+            strcmp(port->device, op->device))
             continue;
         if (op->err == -ENOENT && port->device_err)
             continue;
@@ -71,7 +72,7 @@ static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
  * operation builds on.  A device that its owner has not made yet is no such thing. */
 static bool is_shaken(const struct dp_op *op)
 {
-    if (op->verb == DP_NETWORK_PUT || is_hopeless(op))
+    if (op->verb == DP_NETWORK_PUT || is_hopeless(op) || (op->vlan && is_of_device(op)))
         return false;
     if (op->err == -ENODEV)
         return !is_of_device(op);

@@ -38,6 +38,7 @@ struct xtr_key {
     struct em_eid eid;
     struct dp_target target;
     char device[IFNAMSIZ];
+    uint16_t vlan; /* of 'device' */
     uint32_t next_free;
 };
 

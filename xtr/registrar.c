@@ -36,7 +36,7 @@ void xtr_registrar_up(struct xtr_registrar *registrar, struct xtr_ports *ports)
         if (!port)
             continue;
         xtr_port_ask_again(port);
-        port->is_due = !port->is_refused && !port->is_pending;
+        port->is_due = !port->is_refused && !port->is_pending && !xtr_port_is_child(port);
     }
 }
 
@@ -87,7 +87,7 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
     for (uint32_t i = 0; i < ports->n_items && n < XTR_BATCH; i++) {
         struct xtr_port *port = ports->items[i];
         if (!port || !port->is_due || port->is_pending || !port->network_id || port->is_kept ||
-            !port->is_plugged)
+            !port->is_plugged || xtr_port_is_child(port))
             continue;
         claims[n] = claim_of(port, &locations[n]);
         registrar->sent[n++] =
@@ -102,7 +102,7 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
 static bool is_undecided(const struct xtr_port *port)
 {
     return !port->is_refused && !port->is_pending && port->network_id && !port->is_kept &&
-           !port->is_plugged && !port->device_err;
+           !port->is_plugged && !port->device_err && !xtr_port_is_child(port);
 }
 
 static bool has_undecided(const struct xtr_ports *ports)

@@ -2,7 +2,8 @@
  *
  * With each session it announces all: begin, every port with the epoch that was held, end;
  * the server then withdraws what was not among them.  After that it registers what is
- * attached or changed and withdraws what is detached.  One request is under way at a time,
+ * attached or changed and withdraws what is detached.  Children of ports are not registered: the
+ * map has them where their parents are.  One request is under way at a time,
  * and holds all that waited.  No I/O: the agent asks for the next step and sends it. */
 #ifndef XTR_REGISTRAR_H
 #define XTR_REGISTRAR_H

@@ -45,6 +45,8 @@ static void put_port(struct em_buf *out, struct em_arena *arena, const struct xt
     msg.pending = port->is_pending;
     msg.priority = port->priority;
     msg.weight = port->weight;
+    msg.parent = (ProtobufCBinaryData){port->parent.size, (uint8_t *)(uintptr_t)port->parent.bytes};
+    msg.tag = port->vlan;
     for (size_t i = 0; i < port->n_eids; i++)
         eids[i] = em_eid_to_msg(arena, &port->eids[i]);
     msg.eids = eids;
@@ -131,7 +133,8 @@ static int parse_port(const Eidmap__LocalPort *msg, struct xtr_saved_port *ret_p
 {
     struct em_eid eids[XTR_PORT_EIDS];
     if (!msg || msg->id.len > EM_PORT_ID_SIZE || msg->n_eids > XTR_PORT_EIDS ||
-        msg->priority > UINT8_MAX || msg->weight > UINT8_MAX || parse_eids(msg, eids))
+        msg->priority > UINT8_MAX || msg->weight > UINT8_MAX || msg->parent.len > EM_PORT_ID_SIZE ||
+        msg->tag > EM_TAG_MAX || parse_eids(msg, eids))
         return EM_E_MALFORMED;
     struct xtr_wish *wish = &ret_port->wish;
     *wish = (struct xtr_wish){
@@ -144,9 +147,13 @@ static int parse_port(const Eidmap__LocalPort *msg, struct xtr_saved_port *ret_p
         .is_multihomed = msg->multihomed,
         .is_pending = msg->pending,
         .source = xtr_source_parse(msg->source),
+        .parent.size = (uint8_t)msg->parent.len,
+        .vlan = (uint16_t)msg->tag,
     };
     wish->id.size = (uint8_t)msg->id.len;
     memcpy(wish->id.bytes, msg->id.data, msg->id.len);
+    if (msg->parent.len)
+        memcpy(wish->parent.bytes, msg->parent.data, msg->parent.len);
     ret_port->epoch = msg->epoch;
     return 0;
 }

@@ -48,6 +48,8 @@ Eidmap__LocalPort *xtr_show_port(struct em_arena *arena, const struct xtr_port *
     msg->epoch = port->epoch;
     msg->segmentation_id = port->segmentation_id;
     msg->source = lend(xtr_source_name(port->source));
+    msg->parent = id_bytes(arena, &port->parent);
+    msg->tag = port->vlan;
     msg->multihomed = port->is_multihomed;
     msg->pending = port->is_pending;
     msg->priority = port->priority;

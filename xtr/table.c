@@ -70,6 +70,13 @@ static uint64_t id_hash(const struct em_port_id *id)
     return em_hash(id->bytes, id->size);
 }
 
+static uint64_t eid_hash(const struct em_eid *eid)
+{
+    uint8_t key[1 + sizeof eid->addr] = {(uint8_t)eid->kind};
+    memcpy(key + 1, eid->addr, sizeof eid->addr);
+    return em_hash(key, 1u + eid->size);
+}
+
 struct em_port_id xtr_table_id(const struct xtr_table *table, uint32_t slot)
 {
     const struct xtr_record *r = xtr_table_at(table, slot);
@@ -101,6 +108,15 @@ uint32_t xtr_table_find(const struct xtr_table *table, const struct em_port_id *
     return xtr_index_find(&table->index, id_hash(id), has_id, table, id);
 }
 
+void xtr_table_prefetch(const struct xtr_table *table, const struct em_port_id *id,
+                        const struct em_eid *eids, size_t n)
+{
+    xtr_index_prefetch(&table->index, id_hash(id));
+    for (size_t i = 0; i < n; i++)
+        if (xtr_eid_is_entry(&eids[i]))
+            xtr_index_prefetch(&table->index, eid_hash(&eids[i]));
+}
+
 static uint32_t take_slot(struct xtr_table *table)
 {
     uint32_t slot = table->free;
@@ -108,7 +124,7 @@ static uint32_t take_slot(struct xtr_table *table)
         table->free = number_in(xtr_table_at(table, slot)->id);
         return slot;
     }
-    if (table->records.len == XTR_TABLE_PORTS)
+    if (table->records.len == table->max)
         return XTR_SLOT_NONE;
     xtr_segments_push(&table->records);
     return table->records.len - 1;
@@ -134,12 +150,6 @@ uint32_t xtr_table_add(struct xtr_table *table, const struct em_port_id *id)
 }
 
 /* EIDs */
-
-static uint64_t eid_hash(const struct em_eid *eid)
-{
-    uint8_t kind = (uint8_t)eid->kind;
-    return em_hash_more(em_hash(&kind, 1), eid->addr, eid->size);
-}
 
 static struct em_eid inline_eid(enum em_eid_kind kind, const uint8_t *addr, uint8_t size)
 {
@@ -242,33 +252,8 @@ static void unindex_eids(struct xtr_table *table, uint32_t slot)
     struct xtr_record *r = xtr_table_at(table, slot);
     if (r->flags & XTR_RECORD_PACKED)
         release(table, slot, FIELD_EIDS);
-    r->flags &= ~(uint32_t)(XTR_RECORD_PACKED | XTR_RECORD_HAS_MAC | XTR_RECORD_HAS_IPV4);
-}
-
-void xtr_table_set_eids(struct xtr_table *table, uint32_t slot, const struct em_eid *eids, size_t n)
-{
-    struct em_eid kept[XTR_EIDS_MAX];
-    size_t n_kept = filter_eids(eids, n, kept);
-    unindex_eids(table, slot);
-    store_eids(table, slot, kept, n_kept);
-    for (size_t i = 0; i < n_kept; i++)
-        if (xtr_eid_is_entry(&kept[i]))
-            xtr_index_insert(&table->index, eid_hash(&kept[i]), slot, table);
-}
-
-void xtr_table_remove(struct xtr_table *table, uint32_t slot)
-{
-    struct xtr_record *r = xtr_table_at(table, slot);
-    assert(r->flags & XTR_RECORD_USED);
-    struct em_port_id id = xtr_table_id(table, slot);
-    xtr_index_remove(&table->index, id_hash(&id), slot);
-    unindex_eids(table, slot);
-    if (r->flags & XTR_RECORD_TEXT_ID)
-        release(table, slot, FIELD_ID);
-    *r = (struct xtr_record){0};
-    memcpy(r->id, &table->free, sizeof table->free);
-    table->free = slot;
-    table->n_used--;
+    r->flags &= ~(uint32_t)(XTR_RECORD_PACKED | XTR_RECORD_HAS_MAC | XTR_RECORD_HAS_IPV4 |
+                            XTR_RECORD_SHARES);
 }
 
 /* The index shows every record that may have the EID; the best so far is kept here. */
@@ -294,6 +279,54 @@ static bool holds(const struct xtr_table *table, uint32_t slot, const struct em_
             !memcmp(eids[i].addr, wanted->addr, wanted->size))
             return true;
     return false;
+}
+
+static bool is_other_holder(const void *aux, uint32_t slot, const void *key)
+{
+    const struct search *s = key;
+    return slot != s->best && holds(s->table, slot, s->eid);
+}
+
+/* Of those that hold an address only the first can be without the mark. */
+static void mark_shared(struct xtr_table *table, uint32_t slot, const struct em_eid *eid,
+                        uint64_t hash)
+{
+    struct search search = {table, eid, slot};
+    uint32_t other = xtr_index_find(&table->index, hash, is_other_holder, NULL, &search);
+    if (other == XTR_SLOT_NONE)
+        return;
+    xtr_table_at(table, other)->flags |= XTR_RECORD_SHARES;
+    xtr_table_at(table, slot)->flags |= XTR_RECORD_SHARES;
+}
+
+void xtr_table_set_eids(struct xtr_table *table, uint32_t slot, const struct em_eid *eids, size_t n)
+{
+    struct em_eid kept[XTR_EIDS_MAX];
+    size_t n_kept = filter_eids(eids, n, kept);
+    unindex_eids(table, slot);
+    store_eids(table, slot, kept, n_kept);
+    for (size_t i = 0; i < n_kept; i++) {
+        if (!xtr_eid_is_entry(&kept[i]))
+            continue;
+        uint64_t hash = eid_hash(&kept[i]);
+        mark_shared(table, slot, &kept[i], hash);
+        xtr_index_insert(&table->index, hash, slot, table);
+    }
+}
+
+void xtr_table_remove(struct xtr_table *table, uint32_t slot)
+{
+    struct xtr_record *r = xtr_table_at(table, slot);
+    assert(r->flags & XTR_RECORD_USED);
+    struct em_port_id id = xtr_table_id(table, slot);
+    xtr_index_remove(&table->index, id_hash(&id), slot);
+    unindex_eids(table, slot);
+    if (r->flags & XTR_RECORD_TEXT_ID)
+        release(table, slot, FIELD_ID);
+    *r = (struct xtr_record){0};
+    memcpy(r->id, &table->free, sizeof table->free);
+    table->free = slot;
+    table->n_used--;
 }
 
 static bool is_better(const struct search *s, uint32_t slot)
@@ -324,15 +357,19 @@ uint32_t xtr_table_owner(const struct xtr_table *table, const struct em_eid *eid
     return search.best;
 }
 
-static bool is_other_holder(const void *aux, uint32_t slot, const void *key)
+uint32_t xtr_table_owner_of(const struct xtr_table *table, uint32_t slot, const struct em_eid *eid)
 {
-    const struct search *s = key;
-    return slot != s->best && holds(s->table, slot, s->eid);
+    uint32_t flags = xtr_table_at(table, slot)->flags;
+    if (flags & XTR_RECORD_SHARES)
+        return xtr_table_owner(table, eid);
+    return flags & XTR_RECORD_IS_LOCAL ? XTR_SLOT_NONE : slot;
 }
 
 bool xtr_table_is_contested(const struct xtr_table *table, uint32_t slot)
 {
     struct em_eid eids[XTR_EIDS_MAX];
+    if (!(xtr_table_at(table, slot)->flags & XTR_RECORD_SHARES))
+        return false;
     size_t n = xtr_table_eids(table, slot, eids);
     for (size_t i = 0; i < n; i++) {
         struct search search = {table, &eids[i], slot};
@@ -359,6 +396,10 @@ size_t xtr_table_memory(const struct xtr_table *table)
 /* For the index: the port-id, and what of the EIDs is indexed, in their order. */
 static size_t keys_of(const void *aux, uint32_t slot, uint64_t *ret_hashes)
 {
+    if (!ret_hashes) {
+        __builtin_prefetch(xtr_table_at(aux, slot));
+        return 0;
+    }
     struct em_port_id id = xtr_table_id(aux, slot);
     struct em_eid eids[XTR_EIDS_MAX];
     size_t n_eids = xtr_table_eids(aux, slot, eids), n = 0;
@@ -371,7 +412,7 @@ static size_t keys_of(const void *aux, uint32_t slot, uint64_t *ret_hashes)
 
 void xtr_table_init(struct xtr_table *table)
 {
-    *table = (struct xtr_table){.free = XTR_SLOT_NONE};
+    *table = (struct xtr_table){.max = XTR_TABLE_PORTS, .free = XTR_SLOT_NONE};
     xtr_segments_init(&table->records, sizeof(struct xtr_record));
     xtr_index_init(&table->index, keys_of, 1 + XTR_EIDS_MAX);
     xtr_slab_init(&table->blocks);

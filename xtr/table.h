@@ -16,7 +16,7 @@
 
 #define XTR_EIDS_MAX    64 /* proto/eidmap.proto: Port.eids */
 #define XTR_SLOT_NONE   XTR_INDEX_NONE
-#define XTR_SETS_MAX    ((1u << 23) - 1)
+#define XTR_SETS_MAX    ((1u << 22) - 1)
 #define XTR_TABLE_PORTS (XTR_INDEX_SLOT_MAX + 1) /* that a table has room for */
 
 enum xtr_record_flag {
@@ -29,18 +29,20 @@ enum xtr_record_flag {
     XTR_RECORD_IS_LOCAL = 64, /* of the map-cache: the port is on this node */
     XTR_RECORD_FRESH = 128,   /* of the map-cache: the last full pass has shown it */
     XTR_RECORD_KEPT = 256,    /* of the map-cache: a pass that was doubted has not */
+    XTR_RECORD_SHARES = 512,  /* another record has, or had, one of its addresses */
 };
 
 struct xtr_record {
     uint8_t id[16];
     uint8_t eids[10];
-    uint32_t set : 23; /* location set, at most XTR_SETS_MAX */
-    uint32_t flags : 9;
+    uint32_t set : 22; /* location set, at most XTR_SETS_MAX */
+    uint32_t flags : 10;
 } __attribute__((packed));
 
 struct xtr_table {
     struct xtr_segments records; /* a slot for each that has ever been used */
     uint32_t n_used;
+    uint32_t max;  /* slots: XTR_TABLE_PORTS, less in tests */
     uint32_t free; /* head of the list of free slots, through 'id' */
     struct xtr_index index;
     struct xtr_slab blocks; /* what does not fit into a record */
@@ -51,6 +53,11 @@ void xtr_table_fini(struct xtr_table *table);
 
 /* The slot of the port, or XTR_SLOT_NONE. */
 uint32_t xtr_table_find(const struct xtr_table *table, const struct em_port_id *id);
+
+/* The port will be looked for soon, or added, with these EIDs: memory for it is fetched
+ * meanwhile. */
+void xtr_table_prefetch(const struct xtr_table *table, const struct em_port_id *id,
+                        const struct em_eid *eids, size_t n);
 
 static inline uint32_t xtr_table_slots(const struct xtr_table *table)
 {
@@ -67,7 +74,7 @@ static inline struct xtr_record *xtr_table_at(const struct xtr_table *table, uin
 void xtr_table_begin_pass(struct xtr_table *table);
 
 /* A new record without EIDs, and its slot; the port must not be there yet.  XTR_SLOT_NONE:
- * there are XTR_TABLE_PORTS of them. */
+ * there are as many as there may be. */
 uint32_t xtr_table_add(struct xtr_table *table, const struct em_port_id *id);
 
 /* Replaces the EIDs; no more than XTR_EIDS_MAX count.  Lent names end here. */
@@ -84,6 +91,9 @@ struct em_port_id xtr_table_id(const struct xtr_table *table, uint32_t slot);
 /* The port that a MAC or host address belongs to: of those that are not local a fresh one,
  * of these the one with the least port-id; XTR_SLOT_NONE if nobody has it. */
 uint32_t xtr_table_owner(const struct xtr_table *table, const struct em_eid *eid);
+
+/* The same for an address of the record in 'slot', which is nearly always its own owner. */
+uint32_t xtr_table_owner_of(const struct xtr_table *table, uint32_t slot, const struct em_eid *eid);
 
 /* Does another port hold an address of this one? */
 bool xtr_table_is_contested(const struct xtr_table *table, uint32_t slot);

@@ -254,8 +254,10 @@ static bool tell_found(struct trace *t, const struct xtr_found *found)
     }
     em_mac_format(found->mac.addr, mac);
     if (found->is_local)
-        tell(t, "map-cache", NULL, "port %s, MAC %s: on this host, device %s", id, mac,
-             found->device);
+        tell(t, "map-cache", NULL,
+             found->vlan ? "port %s, MAC %s: on this host, device %s, tag %u"
+                         : "port %s, MAC %s: on this host, device %s",
+             id, mac, found->device, found->vlan);
     else
         tell(t, "map-cache", NULL, "port %s, MAC %s", id, mac);
     tell_asked(t, found);
@@ -330,6 +332,8 @@ static void look(struct trace *t, const struct xtr_found *found)
         .from = t->from ? t->from->device : NULL,
         .ip = {.size = found->ip.size},
         .device = found->is_local ? found->device : NULL,
+        .from_vlan = t->from ? t->from->vlan : 0,
+        .vlan = found->vlan,
         .targets = found->targets,
         .n_targets = found->n_targets,
     };

@@ -36,6 +36,13 @@ void em_index_fini(struct em_index *index);
 uint32_t em_index_find(const struct em_index *index, uint64_t hash, em_index_equal_fn *equal,
                        const void *aux, const void *key);
 
+/* Soon to be found or inserted: the memory for it is fetched meanwhile. */
+static inline void em_index_prefetch(const struct em_index *index, uint64_t hash)
+{
+    if (index->cells)
+        __builtin_prefetch(&index->cells[(uint32_t)hash & index->mask]);
+}
+
 /* The key must not be there yet.  'slot' < EM_INDEX_NONE - 1. */
 void em_index_insert(struct em_index *index, uint64_t hash, uint32_t slot);
 

@@ -107,12 +107,32 @@ static bool location_from_msg(const Eidmap__Location *msg, struct em_location *r
     return true;
 }
 
+static bool family_from_msg(struct em_arena *arena, const Eidmap__Port *msg, struct em_port *port)
+{
+    struct em_child *children = NEW_N(arena, struct em_child, msg->n_children);
+    if (!children || msg->tag > EM_TAG_MAX ||
+        (msg->parent.len && !port_id_from_bytes(&msg->parent, &port->parent)))
+        return false;
+    for (size_t i = 0; i < msg->n_children; i++) {
+        const Eidmap__Child *child = msg->children[i];
+        if (child->tag > EM_TAG_MAX || !port_id_from_bytes(&child->id, &children[i].id))
+            return false;
+        children[i].tag = (uint16_t)child->tag;
+        children[i].network_id = child->network_id;
+    }
+    port->tag = (uint16_t)msg->tag;
+    port->children = children;
+    port->n_children = msg->n_children;
+    return true;
+}
+
 struct em_port *em_port_from_msg(struct em_arena *arena, const Eidmap__Port *msg)
 {
     struct em_port *port = NEW(arena, struct em_port);
     struct em_location *locations = NEW_N(arena, struct em_location, msg->n_locations);
     struct em_eid *eids = eids_from_msg(arena, msg->eids, msg->n_eids);
-    if (!port || !locations || !eids || !port_id_from_bytes(&msg->id, &port->id))
+    if (!port || !locations || !eids || !port_id_from_bytes(&msg->id, &port->id) ||
+        !family_from_msg(arena, msg, port))
         return NULL;
     for (size_t i = 0; i < msg->n_locations; i++)
         if (!location_from_msg(msg->locations[i], &locations[i]))
@@ -269,12 +289,27 @@ static Eidmap__Location *location_to_msg(struct em_arena *arena, const struct em
     return msg;
 }
 
+static Eidmap__Child **children_to_msg(struct em_arena *arena, const struct em_port *port)
+{
+    Eidmap__Child **list = NEW_N(arena, Eidmap__Child *, port->n_children);
+    for (size_t i = 0; list && i < port->n_children; i++) {
+        if (!(list[i] = em_arena_alloc(arena, sizeof(**list))))
+            return NULL;
+        eidmap__child__init(list[i]);
+        list[i]->id = lend(port->children[i].id.bytes, port->children[i].id.size);
+        list[i]->tag = port->children[i].tag;
+        list[i]->network_id = port->children[i].network_id;
+    }
+    return list;
+}
+
 Eidmap__Port *em_port_to_msg(struct em_arena *arena, const struct em_port *port)
 {
     Eidmap__Port *msg = em_arena_alloc(arena, sizeof(*msg));
     Eidmap__Location **locations = NEW_N(arena, Eidmap__Location *, port->n_locations);
     Eidmap__Eid **eids = eids_to_msg(arena, port->eids, port->n_eids);
-    if (!msg || !locations || !eids)
+    Eidmap__Child **children = children_to_msg(arena, port);
+    if (!msg || !locations || !eids || !children)
         return NULL;
     for (size_t i = 0; i < port->n_locations; i++)
         if (!(locations[i] = location_to_msg(arena, &port->locations[i])))
@@ -292,6 +327,11 @@ Eidmap__Port *em_port_to_msg(struct em_arena *arena, const struct em_port *port)
     msg->shared = port->is_shared;
     msg->allowed_nodes = (char **)port->allowed_nodes;
     msg->n_allowed_nodes = port->n_allowed_nodes;
+    if (port->parent.size)
+        msg->parent = lend(port->parent.bytes, port->parent.size);
+    msg->tag = port->tag;
+    msg->children = children;
+    msg->n_children = port->n_children;
     return msg;
 }
 

@@ -105,31 +105,39 @@ bool ms_apply_is_growing(const Eidmap__Command *command)
     return false;
 }
 
-/* A location without a node is a node's own when the node claims it, else any-local. */
-static bool has_new_places(const Eidmap__Claim *claim, bool is_node)
+static uint32_t greater(uint32_t a, uint32_t b)
 {
+    return a > b ? a : b;
+}
+
+/* A location without a node is a node's own when the node claims it, else any-local. */
+static uint32_t schema_of_claim(const Eidmap__Claim *claim, bool is_node)
+{
+    if (claim->port && (claim->port->parent.len || claim->port->tag))
+        return MS_SCHEMA_TRUNKS;
     if (claim->migration)
-        return true;
+        return MS_SCHEMA_PLACES;
     for (size_t i = 0; claim->port && i < claim->port->n_locations; i++) {
         const Eidmap__Location *location = claim->port->locations[i];
         if (location->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING ||
             (!is_node && !location->node_id[0]))
-            return true;
+            return MS_SCHEMA_PLACES;
     }
-    return false;
+    return 1;
 }
 
 uint32_t ms_apply_schema(const Eidmap__Command *command)
 {
     bool is_node = command->origin->role == EIDMAP__ROLE__ROLE_NODE, is_new = false;
+    uint32_t schema = 1;
     if (command->body_case == EIDMAP__COMMAND__BODY_REGISTER)
         for (size_t i = 0; i < command->register_->n_claims; i++)
-            is_new |= has_new_places(command->register_->claims[i], is_node);
+            schema = greater(schema, schema_of_claim(command->register_->claims[i], is_node));
     if (command->body_case == EIDMAP__COMMAND__BODY_WITHDRAW)
         is_new = command->origin->role == EIDMAP__ROLE__ROLE_SERVER;
     if (command->body_case == EIDMAP__COMMAND__BODY_PUT_NETWORK)
         is_new = command->put_network->network && command->put_network->network->probe_ms;
-    return is_new ? MS_SCHEMA_PLACES : 1;
+    return is_new ? MS_SCHEMA_PLACES : schema;
 }
 
 #define BY(role) (1u << EIDMAP__ROLE__ROLE_##role)

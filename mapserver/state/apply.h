@@ -8,8 +8,9 @@
 #include "state/store.h"
 #include "wire/msg.h"
 
-#define MS_SCHEMA         2      /* highest Command.schema that is known here */
+#define MS_SCHEMA         3      /* highest Command.schema that is known here */
 #define MS_SCHEMA_PLACES  2      /* pending and any-local locations, probes of a network */
+#define MS_SCHEMA_TRUNKS  3      /* children of ports */
 #define MS_CLAIMS_MAX     4096   /* claims of a Register, references of a Withdraw */
 #define MS_NODE_PORTS_MAX 200000 /* locations on one node, by default */
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "eidmap/addr.h"
 #include "eidmap/error.h"
+#include "state/child.h"
 #include "state/label.h"
 #include "state/record.h"
 #include "wire/convert.h"
@@ -336,6 +337,15 @@ static int locate_by_operator(struct draft *d)
     return 0;
 }
 
+static int refuse_child(struct draft *d)
+{
+    char text[EM_PORT_ID_TEXT];
+    return ms_refuse(d->fault, EM_E_DENIED, "port",
+                     "the port is a child: it is where port %s is, and only that one can be "
+                     "attached or moved",
+                     em_port_id_format(d->in->parent->id.data, d->in->parent->id.len, text));
+}
+
 /* --------------------------------------------------------------------- migration */
 
 static const Eidmap__Location *find_pending(const Eidmap__Port *port)
@@ -446,6 +456,8 @@ static int cancel(struct draft *d)
 
 static int draft_migration(struct draft *d)
 {
+    if (d->in->parent)
+        return refuse_child(d);
     if (d->is_node)
         return ms_refuse(d->fault, EM_E_DENIED, "migration",
                          "an operator leads a migration; a node attaches the port");
@@ -477,6 +489,11 @@ static int check_rights(struct draft *d)
     const Eidmap__Port *old = d->in->old;
     const char *me = d->in->origin->name;
     const Eidmap__Location *want = d->want->n_locations == 1 ? d->want->locations[0] : NULL;
+    if (d->want->parent.len || d->want->tag)
+        return ms_refuse(d->fault, EM_E_DENIED, "port.parent",
+                         "only an operator may make a port a child");
+    if (d->in->parent)
+        return refuse_child(d);
     if (!want)
         return ms_refuse(d->fault, EM_E_MALFORMED, "port.locations",
                          "a node's claim has one location, not %zu", d->want->n_locations);
@@ -524,7 +541,7 @@ static int draft_flags_by_operator(struct draft *d)
     for (size_t i = 0; i < n; i++)
         if (em_ident_check(d->want->allowed_nodes[i], why))
             return ms_refuse(d->fault, EM_E_MALFORMED, field(d, "allowed_nodes", i), "%s", why);
-    d->port->declared = d->want->declared || (old && old->declared);
+    d->port->declared = d->want->declared || (old && old->declared) || d->in->parent;
     if (!(old && d->in->claim->attach)) {
         d->port->multihomed = d->want->multihomed;
         d->port->shared = d->want->shared;
@@ -587,6 +604,10 @@ static int draft_for_node(struct draft *d)
 static int draft_for_operator(struct draft *d)
 {
     int r = 0;
+    if (d->want->tag && !d->in->parent)
+        return ms_refuse(d->fault, EM_E_MALFORMED, "port.tag", "a tag without a parent");
+    if (d->in->parent)
+        r = ms_child_decide(d->in, d->revision, d->arena, d->fault, d->port);
     for (size_t i = 0; i < d->want->n_locations && !r; i++)
         r = check_location(d, i);
     if (!r)

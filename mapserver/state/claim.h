@@ -18,6 +18,9 @@
  * port that is somewhere; it lasts until 'until_ms'.  Activate makes it the only location,
  * cancel takes it away.  An attach anywhere ends the migration too: the port is there.
  *
+ * A child (child.h) is where its parent is: an operator makes it, and nobody claims a location
+ * of it.
+ *
  * Not decided here, since it needs other records: whether another port has the EIDs, and
  * whether the nodes of an operator's locations exist. */
 #ifndef MS_CLAIM_H
@@ -40,6 +43,7 @@ struct ms_claim {
     const Eidmap__Claim *claim;
     const Eidmap__Origin *origin;
     const Eidmap__Network *network; /* the one that the claim names */
+    const Eidmap__Port *parent;     /* that the port has or shall have; NULL: it is no child */
     uint64_t revision;              /* that the next change of the map will have */
     uint64_t time_ms;               /* of the command */
     bool is_node_full;              /* the claiming node may have no more locations */

@@ -36,8 +36,8 @@ int ms_node_remove(struct ms_command *c, const Eidmap__RemoveNode *body);
 int ms_network_change(struct ms_command *c, const Eidmap__PutNetwork *body);
 int ms_network_remove(struct ms_command *c, const Eidmap__RemoveNetwork *body);
 
-/* Withdraws at most 'max' locations of a node; counts them in the result.  True: more are
- * left. */
+/* Withdraws at most 'max' locations of a node, those of children counted, and at least one; counts
+ * in the result those of its own ports.  True: more are left. */
 bool ms_withdraw_node(struct ms_command *c, const char *node_id, uint32_t max);
 
 /* The part of ms_register() that only looks: true if it would change nothing and refuse

@@ -43,6 +43,20 @@ bool ms_identity_is_known(struct ms_txn *txn, uint32_t *ret_schema)
     return *ret_schema <= MS_SCHEMA_STORED;
 }
 
+uint32_t ms_identity_schema(struct ms_txn *txn)
+{
+    struct ms_blob row;
+    int r = ms_txn_get(txn, MS_DB_META, key_of(ROW_SCHEMA), &row);
+    return r || row.size != 4 ? 0 : ms_read_u32(row.data);
+}
+
+void ms_identity_require(struct ms_txn *txn, uint32_t schema)
+{
+    struct ms_key row = ms_key_u32(schema);
+    if (ms_identity_schema(txn) < schema)
+        ms_txn_put(txn, MS_DB_META, key_of(ROW_SCHEMA), ms_key_blob(&row));
+}
+
 int ms_identity_read(struct ms_txn *txn, struct ms_identity *ret_identity)
 {
     struct ms_blob id, recovery = {0}, members = {0};
@@ -66,10 +80,9 @@ int ms_identity_read(struct ms_txn *txn, struct ms_identity *ret_identity)
 
 void ms_identity_write(struct ms_txn *txn, const struct ms_identity *identity)
 {
-    struct ms_key schema = ms_key_u32(MS_SCHEMA_STORED);
     struct ms_key recovery = ms_key_u64(identity->recovery);
     ms_txn_put(txn, MS_DB_META, key_of(ROW_FORMAT), ms_blob(FORMAT, sizeof(FORMAT) - 1));
-    ms_txn_put(txn, MS_DB_META, key_of(ROW_SCHEMA), ms_key_blob(&schema));
+    ms_identity_require(txn, MS_SCHEMA_STORED_FIRST);
     ms_txn_put(txn, MS_DB_META, key_of(ROW_CLUSTER),
                ms_blob(identity->cluster_id, MS_CLUSTER_ID_SIZE));
     ms_txn_put(txn, MS_DB_META, key_of(ROW_RECOVERY), ms_key_blob(&recovery));

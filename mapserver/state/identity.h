@@ -6,8 +6,12 @@
 
 #include "state/store.h"
 
-#define MS_SCHEMA_STORED 1 /* highest schema of a stored map that is known here */
-#define MS_MEMBERS_MAX   ((size_t)1 << 20)
+/* Of a stored map: the least that a program must know to keep it right.  Where there are no
+ * children of ports, an older program may take it over. */
+#define MS_SCHEMA_STORED_FIRST  1
+#define MS_SCHEMA_STORED_TRUNKS 2
+#define MS_SCHEMA_STORED        2 /* highest that is known here */
+#define MS_MEMBERS_MAX          ((size_t)1 << 20)
 
 struct ms_txn;
 
@@ -30,6 +34,10 @@ int ms_identity_set(struct ms_store *store, const struct ms_identity *identity);
 /* Within a transaction.  Reading: 0 or EM_E_STORAGE; the members are the caller's. */
 int ms_identity_read(struct ms_txn *txn, struct ms_identity *ret_identity);
 void ms_identity_write(struct ms_txn *txn, const struct ms_identity *identity);
+
+/* The map's schema; and it is no less from now on. */
+uint32_t ms_identity_schema(struct ms_txn *txn);
+void ms_identity_require(struct ms_txn *txn, uint32_t schema);
 
 /* Is this a map that is known here?  *ret_schema is 0 when it is no map. */
 bool ms_identity_is_known(struct ms_txn *txn, uint32_t *ret_schema);

@@ -5,6 +5,7 @@
 #include "state/record.h"
 
 #include "state/feed.h"
+#include "state/identity.h"
 #include "state/key.h"
 #include "wire/convert.h"
 
@@ -123,14 +124,20 @@ Eidmap__Location *ms_port_place(const Eidmap__Port *port, const char *node_id)
     return own ? own : ms_port_location(port, MS_ANY_LOCAL);
 }
 
+static bool has_own_place(const Eidmap__Port *port, const char *node_id)
+{
+    return !port->parent.len && ms_port_location(port, node_id);
+}
+
+/* A child's are its parent's: whoever withdraws or counts those of a node need not see them. */
 static void index_locations(struct ms_txn *txn, const Eidmap__Port *a, const Eidmap__Port *b,
                             bool add)
 {
-    if (!a)
+    if (!a || a->parent.len)
         return;
     for (size_t i = 0; i < a->n_locations; i++) {
         const char *node_id = a->locations[i]->node_id;
-        if (strcmp(node_id, MS_ANY_LOCAL) == 0 || (b && ms_port_location(b, node_id)))
+        if (strcmp(node_id, MS_ANY_LOCAL) == 0 || (b && has_own_place(b, node_id)))
             continue;
         if (add)
             ms_txn_put(txn, MS_DB_LOC, blob_of_text(node_id), ms_blob_of(a->id));
@@ -141,7 +148,7 @@ static void index_locations(struct ms_txn *txn, const Eidmap__Port *a, const Eid
 
 static bool is_migrating(const Eidmap__Port *port)
 {
-    for (size_t i = 0; port && i < port->n_locations; i++)
+    for (size_t i = 0; port && !port->parent.len && i < port->n_locations; i++)
         if (port->locations[i]->state == EIDMAP__LOCATION_STATE__LOCATION_PENDING)
             return true;
     return false;
@@ -172,6 +179,8 @@ void ms_port_put(struct ms_txn *txn, const Eidmap__Port *old, Eidmap__Port *port
 {
     uint64_t old_revision = old ? old->revision : 0;
     index_port(txn, old, port);
+    if (port->parent.len && !(old && old->parent.len))
+        ms_identity_require(txn, MS_SCHEMA_STORED_TRUNKS);
     if (old && old->network_id != port->network_id) {
         ms_feed_gone(txn, old->network_id, old->revision, ++txn->meta.revision, EM_OBJECT_PORT,
                      ms_blob_of(old->id));

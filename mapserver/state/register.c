@@ -7,6 +7,7 @@
 #include "eidmap/addr.h"
 #include "state/claim.h"
 #include "state/command.h"
+#include "state/trunk.h"
 #include "wire/convert.h"
 
 #include <assert.h>
@@ -124,10 +125,24 @@ static bool is_node_full(struct walk *w)
            ms_txn_count(w->txn, MS_DB_LOC, ms_blob(name, strlen(name))) >= w->c->max_node_ports;
 }
 
+static int find_parent(struct walk *w, const Eidmap__Port *want, const Eidmap__Port *old,
+                       Eidmap__Port **ret_parent)
+{
+    char text[EM_PORT_ID_TEXT];
+    int r = ms_trunk_parent(w->txn, want, old, w->c->scratch, ret_parent);
+    if (r != EM_E_NOT_FOUND)
+        return r;
+    if (!want->parent.len)
+        return ms_txn_fail(w->txn, EM_E_STORAGE); /* a parent is not removed before its child */
+    return ms_refuse(&w->fault, r, "port.parent", "there is no port %s",
+                     em_port_id_format(want->parent.data, want->parent.len, text));
+}
+
 /* Decides one claim, in the scratch arena; *ret_old is the port as it is, or NULL. */
 static int decide(struct walk *w, size_t i, Eidmap__Port **ret_old, struct ms_verdict *ret_verdict)
 {
     const Eidmap__Claim *claim = w->body->claims[i];
+    Eidmap__Port *parent;
     *ret_old = NULL;
     em_arena_reset(w->c->scratch);
     if (!claim->port)
@@ -138,11 +153,15 @@ static int decide(struct walk *w, size_t i, Eidmap__Port **ret_old, struct ms_ve
     r = ms_port_get(w->txn, claim->port->id.data, claim->port->id.len, w->c->scratch, ret_old);
     if (r && r != EM_E_NOT_FOUND)
         return r;
+    r = find_parent(w, claim->port, *ret_old, &parent);
+    if (r)
+        return r;
     struct ms_claim in = {
         .old = *ret_old,
         .claim = claim,
         .origin = w->c->origin,
         .network = w->network,
+        .parent = parent,
         .revision = ms_next_revision(w->txn),
         .time_ms = w->c->time_ms,
         .is_node_full = is_node_full(w),
@@ -205,8 +224,9 @@ static int walk_claims(struct walk *w, uint64_t *epochs)
         epochs[i] = verdict.epoch;
         if (!verdict.is_changed)
             continue;
-        assert(verdict.port->n_locations > 0 || verdict.port->declared);
-        ms_port_put(w->txn, old, verdict.port);
+        assert(verdict.port->n_locations > 0 || verdict.port->n_children > 0 ||
+               verdict.port->declared);
+        ms_trunk_put(w->txn, old, verdict.port, w->c->scratch);
         w->c->result->is_changed = true;
         if (w->txn->err)
             return w->txn->err;

@@ -163,6 +163,7 @@ static int fill(struct load *load, const char *path, struct ms_snapshot_job *job
     const struct ms_identity *identity = load->target->identity;
     ms_meta_load(&load->txn);
     ms_identity_write(&load->txn, identity ? identity : &info->identity);
+    ms_identity_require(&load->txn, info->schema);
     r = ms_txn_commit(&load->txn);
     if (!r)
         r = ms_txn_error(mdb_env_sync(load->env->mdb, 1));

@@ -115,7 +115,7 @@ static int write_head(struct writer *w, const struct ms_identity *identity)
     if (r)
         return r;
     em_buf_init(&buf);
-    put_u32(&buf, MS_SCHEMA_STORED);
+    put_u32(&buf, ms_identity_schema(&w->txn));
     em_buf_append(&buf, identity->cluster_id, MS_CLUSTER_ID_SIZE);
     put_u64(&buf, identity->recovery);
     put_u64(&buf, identity->applied);
@@ -250,7 +250,7 @@ static int write_all(struct writer *w, struct ms_snapshot_info *info)
         r = write_db(w, (enum ms_db)db);
     if (!r)
         r = write_tail(w, info->digest);
-    info->schema = MS_SCHEMA_STORED;
+    info->schema = ms_identity_schema(&w->txn);
     info->n_rows = w->n_rows;
     info->n_bytes = w->n_bytes;
     ms_snap_add_counters(info, &w->txn.meta);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,19 @@ uint64_t bench_now_ns(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void bench_run(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *command = NULL;
+    if (vasprintf(&command, format, args) < 0)
+        real_fail("out of memory");
+    va_end(args);
+    if (system(command))
+        real_fail("failed: %.200s", command);
+    free(command);
 }
 
 void bench_disk(const struct bench *bench, const char *dir)

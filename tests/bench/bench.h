@@ -33,6 +33,9 @@ void bench_latency(const struct bench *bench, const char *name, const struct his
 
 uint64_t bench_now_ns(void);
 
+/* Runs a command by shell, and ends the program when it fails. */
+void bench_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* The rate and latency of small synchronous writes, one after the other, in 'dir'. */
 void bench_disk(const struct bench *bench, const char *dir);
 

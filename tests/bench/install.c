@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "bench.h"
 #include "client/request.h"
+#include "hosts.h"
 #include "server/caller.h"
 #include "server/numbered.h"
 #include "wire/convert.h"
@@ -23,7 +24,6 @@
 #include <linux/rtnetlink.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,12 +44,11 @@
 /* ---- the scene ------------------------------------------------------------------------- */
 
 static struct real_server server;
-static char prefix[24]; /* of the namespaces' names */
+static struct hosts hosts;
 static pid_t agents[2];
 
 static void remove_scene(void)
 {
-    char command[128];
     for (int i = 0; i < 2; i++) {
         if (agents[i] <= 0)
             continue;
@@ -57,86 +56,34 @@ static void remove_scene(void)
         waitpid(agents[i], NULL, 0);
     }
     real_server_fini(&server);
-    for (const char *n = "sab"; *n; n++) {
-        snprintf(command, sizeof(command), "ip netns del %s%c 2>/dev/null", prefix, *n);
-        if (system(command)) /* it was not made yet */
-            continue;
-    }
+    hosts_close(&hosts);
 }
 
-__attribute__((format(printf, 1, 2))) static void run(const char *format, ...)
-{
-    char command[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(command, sizeof(command), format, args);
-    va_end(args);
-    if (system(command))
-        real_fail("failed: %s", command);
-}
-
-static void add_host(char name, int number)
-{
-    run("ip netns add %s%c", prefix, name);
-    run("ip -n %s%c link set lo up", prefix, name);
-    run("ip -n %ss link add to-%c type veth peer name eth0 netns %s%c", prefix, name, prefix, name);
-    run("ip -n %ss link set to-%c master br0 up", prefix, name);
-    run("ip -n %s%c address add 10.99.0.%d/24 dev eth0", prefix, name, number);
-    run("ip -n %s%c link set eth0 up", prefix, name);
-}
-
-static void add_devices(char name, unsigned n)
+static void add_devices(unsigned i, unsigned n)
 {
     char *path = em_asprintf("%s/devices", server.dir);
     FILE *file = fopen(path, "w");
     if (!file)
         real_fail("%s: %s", path, strerror(errno));
-    for (unsigned i = 0; i <= n; i++)
-        fprintf(file, "link add t%u type veth peer name p%u\n", i, i);
+    for (unsigned k = 0; k <= n; k++)
+        fprintf(file, "link add t%u type veth peer name p%u\n", k, k);
     fclose(file);
-    run("ip -n %s%c -batch %s", prefix, name, path);
+    bench_run("ip -n %s -batch %s", hosts.names[i], path);
     free(path);
-}
-
-static void start_agent(const struct bench *bench, int i)
-{
-    char name[2] = {(char)('a' + i), '\0'}, netns[32], config[96], log[96];
-    snprintf(netns, sizeof(netns), "%s%s", prefix, name);
-    snprintf(config, sizeof(config), "%s/%s.yaml", server.dir, name);
-    snprintf(log, sizeof(log), "%s/%s.log", server.dir, name);
-    real_server_issue(&server, EM_ROLE_NODE, name);
-    FILE *file = fopen(config, "w");
-    if (!file)
-        real_fail("%s: %s", config, strerror(errno));
-    fprintf(file,
-            "node_id: %s\nservers:\n  - " SERVER_URL "\nrloc:\n  - 10.99.0.%d\n"
-            "tls:\n  ca: %s/ca.crt\n  cert: %s/node-%s.crt\n  key: %s/node-%s.key\n"
-            "control:\n  path: %s/%s.sock\nstate_dir: %s/%s\n",
-            name, i + 1, server.pki, server.pki, name, server.pki, name, server.dir, name,
-            server.dir, name);
-    fclose(file);
-    char *argv[] = {(char *)bench->xtr, (char *)"--config", config, NULL};
-    agents[i] = real_spawn(argv, netns, log);
 }
 
 static void make_scene(const struct bench *bench)
 {
-    static char server_ns[32];
     struct caller caller;
-    snprintf(prefix, sizeof(prefix), "eb%d", (int)getpid());
     real_server_init(&server, NULL);
     atexit(remove_scene);
-    snprintf(server_ns, sizeof(server_ns), "%ss", prefix);
-    run("ip netns add %s", server_ns);
-    run("ip -n %s link add br0 type bridge", server_ns);
-    run("ip -n %s address add 10.99.0.10/24 dev br0", server_ns);
-    run("ip -n %s link set br0 up", server_ns);
-    add_host('a', 1);
-    add_host('b', 2);
-    add_devices('a', bench->n_times);
-    add_devices('b', 0);
+    hosts_open(&hosts);
+    hosts_add(&hosts);
+    hosts_add(&hosts);
+    add_devices(1, bench->n_times);
+    add_devices(2, 0);
     server.program = bench->mapserver;
-    server.netns = server_ns;
+    server.netns = hosts.names[0];
     snprintf(server.tls_url, sizeof(server.tls_url), SERVER_URL);
     real_server_configure(&server, NULL);
     real_server_start(&server);
@@ -145,18 +92,19 @@ static void make_scene(const struct bench *bench)
         real_fail("network: %s", caller.message);
     caller_close(&caller);
     for (int i = 0; i < 2; i++)
-        start_agent(bench, i);
+        agents[i] =
+            hosts_start_agent(&hosts, (unsigned)i + 1, bench->xtr, &server, "[" SERVER_URL "]", "");
 }
 
 /* ---- b's kernel -------------------------------------------------------------------------- */
 
 /* An rtnetlink socket stays in the namespace in which it was made. */
-static int watch_neighbours(char name)
+static int watch_neighbours(unsigned i)
 {
     const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_NEIGH};
     char path[64];
     int size = 1 << 20;
-    snprintf(path, sizeof(path), "/run/netns/%s%c", prefix, name);
+    snprintf(path, sizeof(path), "/run/netns/%s", hosts.names[i]);
     int there = open(path, O_RDONLY | O_CLOEXEC);
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     if (there < 0 || here < 0 || setns(there, CLONE_NEWNET))
@@ -285,7 +233,7 @@ static struct em_call *open_agent(int i)
     while (!call) {
         char *why = NULL;
         if (em_call_open(&config, &call, &why) && bench_now_ns() > end) {
-            run("cat %s/%c.log >&2", server.dir, 'a' + i);
+            bench_run("cat %s/%c.log >&2", server.dir, 'a' + i);
             real_fail("%s: %s", url, why);
         }
         free(why);
@@ -319,7 +267,7 @@ int main(int argc, char **argv)
     attach_to_b();
     struct em_call *call = open_agent(0);
     ev_io io;
-    ev_io_init(&io, on_netlink, watch_neighbours('b'), EV_READ);
+    ev_io_init(&io, on_netlink, watch_neighbours(2), EV_READ);
     ev_io_start(em_call_loop(call), &io);
     for (unsigned i = 0; i <= bench.n_times; i++) {
         struct numbered_port port;

@@ -37,7 +37,7 @@ static void try_port(struct em_arena *arena, const Eidmap__Port *msg)
     em_port_id_check(port->id.bytes, port->id.size, why);
     em_port_id_format(port->id.bytes, port->id.size, text);
     Eidmap__Port *back = em_port_to_msg(arena, port);
-    FUZZ_CHECK(!back || back->n_eids == msg->n_eids);
+    FUZZ_CHECK(!back || (back->n_eids == msg->n_eids && back->n_children == msg->n_children));
 }
 
 static void try_message(struct em_arena *arena, const ProtobufCMessage *message)

@@ -2,8 +2,10 @@
  * says the same later clears the mark and sends nothing; what nobody has put when the
  * snapshot is complete is swept.
  *
- * One dump of all FDBs is what this costs.  It is quadratic in a device's entries: 100,000
- * in one network take half a second. */
+ * Neighbours are dumped whole.  A dump of FDBs is quadratic in a device's entries, and a
+ * million take a minute, so it is broken off: first of all at once, then of each network.
+ * What it has not shown of a large network is guessed from its neighbours: their MACs are
+ * thought to stand somewhere (DP_GUESSED), and are sent when they are put, over what is there. */
 #include "kernel.h"
 
 #include "base/clock.h"
@@ -14,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define DUMP_MOST 32768 /* entries of a dump of FDBs: some 30 ms */
 
 static void adopt_network(void *aux, const struct dp_link *link)
 {
@@ -186,11 +190,12 @@ static void judge_macs(struct dp *dp)
         struct dp_mac_rec *rec = dp_table_at(&dp->shadow.macs, i);
         uint16_t halves = rec->flags & (DP_ON_BRIDGE | DP_ON_VXLAN);
         uint16_t whole = rec->flags & DP_LOCAL ? DP_ON_BRIDGE : DP_ON_BRIDGE | DP_ON_VXLAN;
+        bool is_cut = dp_shadow_network(&dp->shadow, rec->network_id)->is_cut;
         rec->flags &= (uint16_t)~halves;
         if (rec->flags & DP_FOREIGN)
             rec->flags = DP_FOREIGN;
         else if (halves != whole)
-            rec->flags |= DP_DIRTY;
+            rec->flags |= is_cut ? DP_GUESSED : DP_DIRTY;
     }
 }
 
@@ -218,6 +223,33 @@ static int tolerate(int r)
     return r == -EAGAIN ? 0 : r;
 }
 
+static int adopt_fdbs(struct dp *dp)
+{
+    dp_neigh_dump_message(dp->nl, AF_BRIDGE);
+    int r = tolerate(dp_nl_read_most(dp->nl, DUMP_MOST, adopt_fdb, dp));
+    for (uint32_t i = 0; i < dp->shadow.networks.len && r == -EFBIG; i++) {
+        struct dp_network_rec *network = dp_table_at(&dp->shadow.networks, i);
+        int err = -EFBIG;
+        if (network->bridge) {
+            dp_fdb_dump_message(dp->nl, network->bridge);
+            err = tolerate(dp_nl_read_most(dp->nl, DUMP_MOST, adopt_fdb, dp));
+        }
+        network->is_cut = err != 0;
+    }
+    return r == -EFBIG ? 0 : r;
+}
+
+static void guess_macs(struct dp *dp, struct dp_table *neighs)
+{
+    for (uint32_t i = 0; i < neighs->len; i++) {
+        uint32_t id;
+        struct em_ip ip;
+        struct dp_neigh_ref ref = dp_shadow_neigh_at(neighs, i, &id, &ip);
+        if (dp_shadow_network(&dp->shadow, id)->is_cut && !dp_shadow_mac(&dp->shadow, id, ref.mac))
+            dp_shadow_put_mac(&dp->shadow, id, ref.mac)->flags = DP_ADOPTED;
+    }
+}
+
 int dp_adopt(struct dp *dp)
 {
     int r = tolerate(dp_link_dump(dp->nl, adopt_network, dp));
@@ -232,11 +264,14 @@ int dp_adopt(struct dp *dp)
     if (r || dp->shadow.networks.len == 0)
         return r;
 
-    static const uint8_t families[] = {AF_BRIDGE, AF_INET, AF_INET6};
+    static const uint8_t families[] = {AF_INET, AF_INET6};
+    r = adopt_fdbs(dp);
     for (size_t i = 0; i < sizeof(families) && r == 0; i++) {
         dp_neigh_dump_message(dp->nl, families[i]);
-        r = tolerate(dp_nl_read(dp->nl, families[i] == AF_BRIDGE ? adopt_fdb : adopt_neigh, dp));
+        r = tolerate(dp_nl_read(dp->nl, adopt_neigh, dp));
     }
+    guess_macs(dp, &dp->shadow.neighs4);
+    guess_macs(dp, &dp->shadow.neighs6);
     judge_macs(dp);
     return r;
 }

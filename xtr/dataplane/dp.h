@@ -91,10 +91,12 @@ struct dp_op {
      *             that of the tunnels; -E2BIG: more than 64 targets
      *   flood     -EAFNOSUPPORT as above
      *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has
-     * another master, or is the underlay's; -EOPNOTSUPP: the data plane has no tagged ports local
-     * -ENODEV: the device is no port of the network (put it first) copy      -ENODEV as above;
-     * -EOPNOTSUPP: the kernel cannot, and never will; -ENOSPC: too many at once; -EAFNOSUPPORT as
-     * above.  What the MAC's entry is, if there is one, does not matter */
+     *             another master, or is the underlay's; -EOPNOTSUPP: the data plane has no tagged
+     *             ports, nor MACs behind them
+     *   local     -ENODEV: the device is no port of the network (put it first)
+     *   copy      -ENODEV as above; -EOPNOTSUPP: the kernel cannot, and never will; -ENOSPC: too
+     *             many at once; -EAFNOSUPPORT as above.  What the MAC's entry is, if there is one,
+     *             does not matter */
     int err;
 };
 
@@ -113,8 +115,9 @@ struct dp_path {
     struct dp_network network;
     const char *from; /* device of the port that sends; NULL: none in particular */
     uint8_t mac[EM_MAC_SIZE];
-    struct em_ip ip;    /* that the sender asks for by ARP or ND; size 0: none */
-    const char *device; /* the MAC is behind this local port; NULL: at the targets */
+    struct em_ip ip;          /* that the sender asks for by ARP or ND; size 0: none */
+    const char *device;       /* the MAC is behind this local port; NULL: at the targets */
+    uint16_t from_vlan, vlan; /* tags of 'from' and 'device', as in dp_op */
     const struct dp_target *targets;
     size_t n_targets;
 };
@@ -146,9 +149,12 @@ struct dp_class {
     const char *name; /* "kernel", "null" */
 
     /* Checks that the underlay can be used, and adopts what an earlier run left: that
-     * becomes the shadow.  Copies are not adopted but removed.  On failure *ret_why is a sentence
-     * that says what to change (free() it): a missing address, a VXLAN port that is taken, no
-     * permission. */
+     * becomes the shadow.  Nobody is served meanwhile, so it takes a time that is linear: MACs of
+     * a network with more than some 10,000 are not all read.  They are guessed from the
+     * neighbours, and a put of one is sent over what stands; one without an address is found
+     * when it is put or deleted, not swept.  Copies are not adopted but removed.  On failure
+     * *ret_why is a sentence that says what to change (free() it): a missing address, a VXLAN
+     * port that is taken, no permission. */
     int (*open)(const struct dp_config *config, struct dp **ret_dp, char **ret_why);
 
     /* Forgets; what is programmed goes on forwarding.  NULL is fine. */

@@ -4,7 +4,9 @@
  *   kernel.c      the class: open, the batch and its completion
  *   network.c     bridges, vxlan devices, ports       link.c     devices as messages
  *   set.c         nexthops and groups                 entry.c    entries as messages
- *   endpoint.c    MACs, neighbours, flood lists       netlink.c  batches and dumps
+ *   endpoint.c    ops on entries, to each kind's      netlink.c  batches and dumps
+ *   mac.c         remote and local MACs               neigh.c    what ARP is answered with
+ *   flood.c       where broadcast goes
  *   adopt.c       what an earlier run has left        shadow.c   what is programmed
  *   check.c       look, compare, repair               watch.c    what others take away
  *   look.c        what a frame meets                  route.c    routes, one at a time
@@ -19,9 +21,9 @@
  * Ours by mark: devices by alias, FDB entries by extern_learn on such a device, neighbours
  * and nexthops by their protocol number.  All else is a stranger's and stays.
  *
- * Ops on entries are collected, up to 64 messages, and completed together.  Ops on networks,
- * sets and ports are few, need answers on the way, and so are done at once, after what was
- * collected before them. */
+ * Ops on entries are collected, up to DP_NL_BATCH messages, and completed together.  Ops on
+ * networks, sets and ports are few, need answers on the way, and so are done at once, after what
+ * was collected before them. */
 #include "kernel.h"
 
 #include "base/mem.h"
@@ -76,9 +78,20 @@ static void queue_op(struct dp *dp, struct dp_op *op)
             (struct dp_queued){.op = op, .first = (uint8_t)first, .n = (uint8_t)n};
 }
 
+/* Bridge ports without VLAN filtering have no tags: nothing of such a port ever stands. */
+static int refuse_tagged(const struct dp_op *op)
+{
+    bool is_put = op->verb == DP_PORT_PUT || op->verb == DP_LOCAL_PUT || op->verb == DP_COPY_PUT;
+    return is_put ? -EOPNOTSUPP : 0;
+}
+
 static void apply_op(struct dp *dp, struct dp_op *op)
 {
     assert(dp->n_queued > 0 || dp_nl_len(dp->nl) == 0);
+    if (op->vlan) {
+        op->err = refuse_tagged(op);
+        return;
+    }
     switch (op->verb) {
     case DP_MAC_PUT:
     case DP_MAC_DELETE:
@@ -108,8 +121,7 @@ static void apply_op(struct dp *dp, struct dp_op *op)
         return;
     case DP_PORT_PUT:
         dp_flush(dp);
-        op->err = op->vlan ? -EOPNOTSUPP
-                           : dp_network_put_port(dp, op->network.id, op->device, op->is_borrowed);
+        op->err = dp_network_put_port(dp, op->network.id, op->device, op->is_borrowed);
         return;
     case DP_PORT_DELETE:
         dp_flush(dp);
@@ -126,10 +138,23 @@ static void apply_op(struct dp *dp, struct dp_op *op)
     }
 }
 
-static void kernel_apply(struct dp *dp, struct dp_op *ops, size_t n)
+/* What the ops will look for is scattered over memory: half of their time would be waiting. */
+static void prefetch(struct dp *dp, const struct dp_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++)
+        if (ops[i].verb == DP_MAC_PUT)
+            dp_shadow_prefetch_mac(&dp->shadow, ops[i].network.id, ops[i].mac);
+        else if (ops[i].verb == DP_NEIGHBOUR_PUT && (ops[i].ip.size == 4 || ops[i].ip.size == 16))
+            dp_shadow_prefetch_neigh(&dp->shadow, ops[i].network.id, &ops[i].ip);
+}
+
+static void kernel_apply(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (i % DP_NL_BATCH == 0)
+            prefetch(dp, ops + i, n - i < DP_NL_BATCH ? n - i : DP_NL_BATCH);
         apply_op(dp, &ops[i]);
+    }
     dp_flush(dp);
 }
 

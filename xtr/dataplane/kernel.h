@@ -62,15 +62,30 @@ static inline uint32_t dp_overhead(const struct em_ip *rloc)
 /* Sends the batch and completes the ops in it.  Records may move. */
 void dp_flush(struct dp *dp);
 
-/* endpoint.c: MACs, neighbours, flood lists. */
+static inline struct dp_network_rec *dp_network_of(const struct dp *dp, const struct dp_op *op)
+{
+    return dp_shadow_network(&dp->shadow, op->network.id);
+}
 
+/* endpoint.c: ops on MACs, neighbours and flood lists, and no others. */
+
+/* True if an op on the same entry is in the batch. */
+bool dp_endpoint_is_pending(struct dp *dp, const struct dp_op *op);
 /* Appends the op's messages to the batch; -errno if it cannot be done at all. */
 int dp_endpoint_queue(struct dp *dp, const struct dp_op *op);
 /* The kernel has answered: brings the shadow up to date; returns the op's result. */
 int dp_endpoint_done(struct dp *dp, const struct dp_op *op, int err);
 
-/* True if an op on the same entry is in the batch. */
-bool dp_endpoint_is_pending(struct dp *dp, const struct dp_op *op);
+/* mac.c, neigh.c, flood.c: the same for their verbs. */
+bool dp_mac_is_pending(struct dp *dp, const struct dp_op *op);
+int dp_mac_queue(struct dp *dp, const struct dp_op *op);
+int dp_mac_done(struct dp *dp, const struct dp_op *op, int err);
+bool dp_neigh_is_pending(struct dp *dp, const struct dp_op *op);
+int dp_neigh_queue(struct dp *dp, const struct dp_op *op);
+int dp_neigh_done(struct dp *dp, const struct dp_op *op, int err);
+bool dp_flood_is_pending(struct dp *dp, const struct dp_op *op);
+int dp_flood_queue(struct dp *dp, const struct dp_op *op);
+int dp_flood_done(struct dp *dp, const struct dp_op *op, int err);
 
 /* What the kernel has for this MAC, in the vxlan device's table (NTF_SELF) or in its
  * bridge's (NTF_MASTER), and for this address on the bridge.  The batch must be empty.  0,

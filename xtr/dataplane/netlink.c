@@ -38,21 +38,27 @@ static void set_option(struct dp_nl *nl, int level, int option, int value)
     (void)setsockopt(mnl_socket_get_fd(nl->socket), level, option, &value, sizeof(value));
 }
 
+static int open_socket(struct dp_nl *nl)
+{
+    nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    if (!nl->socket || mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0)
+        return -errno;
+    set_option(nl, SOL_NETLINK, NETLINK_CAP_ACK, 1); /* an error does not echo its message */
+    set_option(nl, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+    set_option(nl, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+    return 0;
+}
+
 int dp_nl_open(struct dp_nl **ret_nl)
 {
     struct dp_nl *nl = em_calloc(1, sizeof(*nl));
 
-    nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-    if (!nl->socket || mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0) {
-        int r = -errno;
+    int r = open_socket(nl);
+    if (r)
         dp_nl_close(nl);
-        return r;
-    }
-    set_option(nl, SOL_NETLINK, NETLINK_CAP_ACK, 1); /* an error does not echo its message */
-    set_option(nl, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
-    set_option(nl, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
-    *ret_nl = nl;
-    return 0;
+    else
+        *ret_nl = nl;
+    return r;
 }
 
 void dp_nl_close(struct dp_nl *nl)
@@ -247,44 +253,67 @@ int dp_nl_commit(struct dp_nl *nl)
     return dp_nl_send(nl, errs);
 }
 
+struct reading {
+    dp_nl_fn *on_message;
+    void *aux;
+    uint32_t seq;
+    size_t n; /* shown */
+    bool is_torn;
+};
+
 /* > 0: more follows. */
-static int show_answers(struct dp_nl *nl, size_t size, uint32_t seq, dp_nl_fn *on_message,
-                        void *aux, bool *ret_is_torn)
+static int show_answers(struct dp_nl *nl, size_t size, struct reading *reading)
 {
     int left = (int)size;
 
     for (const struct nlmsghdr *answer = (const void *)nl->in; mnl_nlmsg_ok(answer, left);
          answer = mnl_nlmsg_next(answer, &left)) {
-        if (answer->nlmsg_seq != seq)
+        if (answer->nlmsg_seq != reading->seq)
             continue;
         if (answer->nlmsg_flags & NLM_F_DUMP_INTR)
-            *ret_is_torn = true;
+            reading->is_torn = true;
         if (answer->nlmsg_type == NLMSG_ERROR)
             return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(answer))->error;
         if (answer->nlmsg_type == NLMSG_DONE)
             return 0;
-        on_message(aux, answer);
+        reading->n++;
+        reading->on_message(reading->aux, answer);
     }
     return 1;
 }
 
-int dp_nl_read(struct dp_nl *nl, dp_nl_fn *on_message, void *aux)
+/* The kernel dumps into the socket as long as that is there. */
+static int give_up(struct dp_nl *nl)
 {
-    bool is_torn = false;
+    mnl_socket_close(nl->socket);
+    int r = open_socket(nl);
+    return r ? r : -EFBIG;
+}
+
+int dp_nl_read_most(struct dp_nl *nl, size_t most, dp_nl_fn *on_message, void *aux)
+{
+    struct reading reading = {.on_message = on_message, .aux = aux};
 
     assert(nl->n == 1);
     /* A read of one entry is followed by an acknowledgement, so that both end alike. */
     if (!(nl->messages[0]->nlmsg_flags & NLM_F_DUMP))
         nl->messages[0]->nlmsg_flags |= NLM_F_ACK;
-    uint32_t seq = nl->messages[0]->nlmsg_seq;
+    reading.seq = nl->messages[0]->nlmsg_seq;
     ssize_t r = transmit(nl);
     nl->n = 0;
     while (r >= 0) {
         r = receive(nl, 0);
         if (r >= 0)
-            r = show_answers(nl, (size_t)r, seq, on_message, aux, &is_torn);
+            r = show_answers(nl, (size_t)r, &reading);
         if (r == 0)
-            return is_torn ? -EAGAIN : 0;
+            return reading.is_torn ? -EAGAIN : 0;
+        if (r > 0 && reading.n > most)
+            return give_up(nl);
     }
     return (int)r;
+}
+
+int dp_nl_read(struct dp_nl *nl, dp_nl_fn *on_message, void *aux)
+{
+    return dp_nl_read_most(nl, SIZE_MAX, on_message, aux);
 }

@@ -13,7 +13,7 @@
 struct nlmsghdr;
 struct dp_nl;
 
-#define DP_NL_BATCH   64   /* messages in one sendmsg: more buys nothing and holds RTNL longer */
+#define DP_NL_BATCH   128  /* messages in one sendmsg; the kernel lets others in after each */
 #define DP_NL_MESSAGE 1024 /* most bytes of one message */
 
 /* 0 or -errno.  The socket belongs to the network namespace of the caller. */
@@ -52,6 +52,9 @@ typedef void dp_nl_fn(void *aux, const struct nlmsghdr *message);
  * 'on_message'; lent for the call, which must not use 'nl'.  With NLM_F_DUMP all that is
  * dumped is shown; a dump that the kernel found inconsistent is -EAGAIN. */
 int dp_nl_read(struct dp_nl *nl, dp_nl_fn *on_message, void *aux);
+
+/* The same, but a dump of much more than 'most' entries is broken off: -EFBIG. */
+int dp_nl_read_most(struct dp_nl *nl, size_t most, dp_nl_fn *on_message, void *aux);
 
 /* Messages that changed something or tried to, since open. */
 uint64_t dp_nl_n_sent(const struct dp_nl *nl);

@@ -115,8 +115,12 @@ static void init_tables(struct dp *dp)
                   offsetof(struct dp_neigh4_rec, flags));
     dp_table_init(&dp->neighs6, sizeof(struct dp_neigh6_rec),
                   offsetof(struct dp_neigh6_rec, flags));
+    for (size_t i = 0; i < 2; i++)
+        em_index_init(&dp->by_mac[i]);
     dp_table_init(&dp->group_ids, sizeof(uint32_t), sizeof(uint32_t));
     dp_table_init(&dp->strangers, sizeof(uint64_t), sizeof(uint64_t));
+    dp_table_init(&dp->numbers, sizeof(struct ovs_number_rec), IFNAMSIZ);
+    dp_table_init(&dp->port_ids, sizeof(struct ovs_port_id_rec), sizeof(uint32_t));
 }
 
 static struct dp *new_dp(const struct dp_config *config)
@@ -145,10 +149,10 @@ static void ovs_close(struct dp *dp)
 {
     if (!dp)
         return;
-    struct dp_table *tables[] = {&dp->networks, &dp->ports, &dp->floods, &dp->locals,
-                                 &dp->copies,   &dp->uses,  &dp->macs,   &dp->neighs4,
-                                 &dp->neighs6,  &dp->sets,  &dp->groups, &dp->group_ids,
-                                 &dp->strangers};
+    struct dp_table *tables[] = {&dp->networks,  &dp->ports,   &dp->floods,  &dp->locals,
+                                 &dp->copies,    &dp->uses,    &dp->macs,    &dp->neighs4,
+                                 &dp->neighs6,   &dp->sets,    &dp->groups,  &dp->group_ids,
+                                 &dp->strangers, &dp->numbers, &dp->port_ids};
     for (uint32_t i = 0; i < dp->networks.len; i++)
         ovs_miss_forget(dp, dp_table_at(&dp->networks, i));
     for (uint32_t i = 0; i < dp->sets.len; i++)
@@ -157,12 +161,13 @@ static void ovs_close(struct dp *dp)
         em_buf_fini(&((struct ovs_group_rec *)dp_table_at(&dp->groups, i))->buckets);
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         dp_table_fini(tables[i]);
+    for (size_t i = 0; i < 2; i++)
+        em_index_fini(&dp->by_mac[i]);
     of_close(dp->conn);
     of_flow_fini(&dp->flow);
     em_buf_fini(&dp->scratch);
     close(dp->epoll);
     close(dp->timer);
-    free(dp->ofports);
     free(dp->senders);
     free(dp->mgmt);
     free(dp->bridge);
@@ -286,7 +291,7 @@ static void ovs_apply(struct dp *dp, struct dp_op *ops, size_t n)
         ops[i].err = 0;
         int r = is_up ? do_op(dp, &ops[i]) : -ENOBUFS;
         if (r)
-            ops[i].err = r;
+            ops[i].err = r == -ENOTCONN || r == -ETIMEDOUT ? -ENOBUFS : r;
     }
     if (is_up) {
         (void)ovs_flush_floods(dp);
@@ -298,6 +303,7 @@ static void ovs_apply(struct dp *dp, struct dp_op *ops, size_t n)
         if (ops[i].err)
             distrust(dp, &ops[i]);
     dp->ops = NULL;
+    dp->n_ops = dp->n_senders = 0;
 }
 
 static int ovs_set_rloc(struct dp *dp, const struct em_ip *rloc)

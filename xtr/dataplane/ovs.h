@@ -72,6 +72,21 @@ struct ovs_port_rec {
     uint16_t flags;
 };
 
+/* The key of the port with this id. */
+struct ovs_port_id_rec {
+    uint32_t id;
+    uint32_t network_id;
+    char device[IFNAMSIZ];
+    uint16_t vlan;
+    uint16_t pad;
+};
+
+/* A port of the bridge, whoever's. */
+struct ovs_number_rec {
+    char name[IFNAMSIZ];
+    uint32_t number;
+};
+
 struct ovs_set_rec {
     uint32_t set_id;
     uint32_t group_id;
@@ -166,13 +181,14 @@ struct dp {
     bool is_disturbed; /* a check with repair is due */
     struct dp_table networks, ports, sets, groups, floods, locals, copies, uses;
     struct dp_table macs, neighs4, neighs6; /* struct dp_mac_rec, dp_neigh4_rec, dp_neigh6_rec */
+    struct em_index by_mac[2];              /* slots of neighs4 and neighs6 */
     struct dp_table group_ids;              /* uint32_t: taken, by us or by strangers */
     struct dp_table strangers;              /* uint64_t: keys of flows that are not ours */
     struct ovs_tunnel tunnels[OVS_TUNNELS];
     size_t n_tunnels;
-    struct of_port *ofports; /* of the bridge, all of them */
-    size_t n_ofports;
-    bool has_port_news; /* 'ofports' is behind */
+    struct dp_table numbers;  /* struct ovs_number_rec: of the bridge, all of them */
+    struct dp_table port_ids; /* struct ovs_port_id_rec */
+    bool has_port_news;       /* a port of ours, or a tunnel, may have another number */
     uint32_t last_port_id;
     uint32_t next_group_id;
     struct of_flow flow; /* that is being built */
@@ -237,9 +253,6 @@ void ovs_mac_remove(struct dp *dp, struct dp_mac_rec *rec);
 void ovs_neigh_remove(struct dp *dp, struct dp_neigh_ref ref, uint32_t network_id,
                       const struct em_ip *ip);
 struct dp_mac_rec *ovs_mac(const struct dp *dp, uint32_t network_id, const uint8_t *mac);
-struct dp_neigh_ref ovs_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip);
-/* Makes the record. */
-struct dp_neigh_ref ovs_new_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip);
 /* The local MAC's record, if it has one: adopted ones get it here. */
 struct ovs_local_rec *ovs_local(const struct dp *dp, uint32_t network_id, const uint8_t *mac);
 void ovs_count_addresses(struct dp *dp, uint32_t network_id, const uint8_t *mac);
@@ -248,6 +261,18 @@ uint32_t ovs_group_of(const struct dp *dp, const struct dp_mac_rec *rec);
 /* Sends the flood flows of networks whose lists have changed; false: there are none. */
 bool ovs_flush_floods(struct dp *dp);
 void ovs_remove_place(struct dp *dp, struct ovs_flood_rec *rec);
+
+/* ovs_neigh.c: the records of addresses, which are found by their MAC too. */
+struct dp_neigh_ref ovs_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip);
+/* Makes the record if there is none. */
+struct dp_neigh_ref ovs_neigh_set(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                                  const uint8_t *mac);
+void ovs_neigh_drop(struct dp *dp, struct dp_neigh_ref ref);
+/* Visits the addresses of a MAC; their number.  'visit' NULL: only counts. */
+typedef void ovs_neigh_fn(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                          const uint8_t *mac);
+uint32_t ovs_neighs_of_mac(struct dp *dp, uint32_t network_id, const uint8_t *mac,
+                           ovs_neigh_fn *visit);
 
 /* ovs_set.c */
 int ovs_set_put(struct dp *dp, const struct dp_set *set);
@@ -270,12 +295,16 @@ int ovs_port_put(struct dp *dp, const struct dp_op *op);
 int ovs_port_delete(struct dp *dp, uint32_t network_id, const char *device, uint16_t vlan);
 struct ovs_port_rec *ovs_port(const struct dp *dp, uint32_t network_id, const char *device,
                               uint16_t vlan);
+/* Makes the record. */
+struct ovs_port_rec *ovs_new_port(struct dp *dp, uint32_t network_id, const char *device,
+                                  uint16_t vlan);
 const struct ovs_port_rec *ovs_port_at(const struct dp *dp, uint32_t id);
 /* The OpenFlow port of a device on the bridge, as last read; 0: it is not there. */
 uint32_t ovs_number(const struct dp *dp, const char *device);
 /* Reads the bridge's port numbers; what is about a port whose number is another is sent again. */
 int ovs_read_ports(struct dp *dp);
 void ovs_on_ports(struct dp *dp, struct of_parts *parts);
+void ovs_on_port_status(struct dp *dp, const struct of_message *message);
 
 /* ovs_tunnel.c */
 /* The tunnel port for an encapsulation and UDP port (0: the usual); NULL: none. */

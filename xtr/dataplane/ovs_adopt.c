@@ -34,9 +34,11 @@ static void adopt_network(struct dp *dp, const struct of_seen_flow *flow, uint64
 
 static const char *name_of(const struct dp *dp, uint32_t number)
 {
-    for (size_t i = 0; i < dp->n_ofports; i++)
-        if (dp->ofports[i].number == number)
-            return dp->ofports[i].name;
+    for (uint32_t i = 0; i < dp->numbers.len; i++) {
+        const struct ovs_number_rec *rec = dp_table_at(&dp->numbers, i);
+        if (rec->number == number)
+            return rec->name;
+    }
     return NULL;
 }
 
@@ -45,14 +47,12 @@ static void adopt_port(struct dp *dp, const struct of_seen_flow *flow, uint64_t 
     uint32_t number = (uint32_t)field(flow, OF_IN_PORT);
     uint16_t vlan = (uint16_t)(field(flow, OF_VLAN_VID) & 0xfff);
     const char *name = name_of(dp, number);
-    struct ovs_port_rec key = {.network_id = (uint32_t)value, .vlan = vlan};
+    uint32_t network_id = (uint32_t)value;
 
-    if (flow->table != OVS_CLASSIFY || !name || ovs_port(dp, key.network_id, name, vlan))
+    if (flow->table != OVS_CLASSIFY || !name || ovs_port(dp, network_id, name, vlan))
         return;
-    memcpy(key.device, name, strnlen(name, sizeof key.device - 1));
-    struct ovs_port_rec *rec = dp_table_put(&dp->ports, &key);
+    struct ovs_port_rec *rec = ovs_new_port(dp, network_id, name, vlan);
     rec->ofport = number;
-    rec->id = ++dp->last_port_id;
     rec->flags = DP_ADOPTED | DP_BORROWED;
 }
 
@@ -84,10 +84,10 @@ static void adopt_address(struct dp *dp, const struct of_seen_flow *flow, uint64
     memcpy(ip.addr, v4 ? v4 : v6, ip.size);
     if (ovs_neigh(dp, network_of(flow), &ip).record)
         return;
-    struct dp_neigh_ref ref = ovs_new_neigh(dp, network_of(flow), &ip);
+    uint8_t mac[EM_MAC_SIZE];
     for (size_t i = EM_MAC_SIZE; i-- > 0; value >>= 8)
-        ref.mac[i] = (uint8_t)value;
-    *ref.flags = DP_ADOPTED;
+        mac[i] = (uint8_t)value;
+    *ovs_neigh_set(dp, network_of(flow), &ip, mac).flags = DP_ADOPTED;
 }
 
 static void adopt_place(struct dp *dp, uint32_t network_id, struct ovs_flood_rec *place,

@@ -18,43 +18,6 @@ static bool is_put(const struct ovs_network_rec *network)
 
 /* ---- addresses */
 
-static struct dp_table *neighs_of(struct dp *dp, const struct em_ip *ip)
-{
-    return ip->size == 4 ? &dp->neighs4 : &dp->neighs6;
-}
-
-/* The key of either table: both begin alike. */
-static struct dp_neigh6_rec neigh_key(uint32_t network_id, const struct em_ip *ip)
-{
-    struct dp_neigh6_rec key = {.network_id = network_id};
-    memcpy(key.addr, ip->addr, ip->size);
-    return key;
-}
-
-static struct dp_neigh_ref refer(struct dp_table *table, void *record)
-{
-    uint32_t network_id;
-    struct em_ip ip;
-    if (!record)
-        return (struct dp_neigh_ref){.table = table};
-    size_t i = (size_t)((uint8_t *)record - table->records) / table->record_size;
-    return dp_shadow_neigh_at(table, (uint32_t)i, &network_id, &ip);
-}
-
-struct dp_neigh_ref ovs_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip)
-{
-    struct dp_neigh6_rec key = neigh_key(network_id, ip);
-    struct dp_table *table = neighs_of(dp, ip);
-    return refer(table, dp_table_find(table, &key));
-}
-
-struct dp_neigh_ref ovs_new_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip)
-{
-    struct dp_neigh6_rec key = neigh_key(network_id, ip);
-    struct dp_table *table = neighs_of(dp, ip);
-    return refer(table, dp_table_put(table, &key));
-}
-
 struct ovs_local_rec *ovs_local(const struct dp *dp, uint32_t network_id, const uint8_t *mac)
 {
     struct ovs_local_rec key = {.network_id = network_id};
@@ -62,25 +25,16 @@ struct ovs_local_rec *ovs_local(const struct dp *dp, uint32_t network_id, const 
     return dp_table_find(&dp->locals, &key);
 }
 
-/* Visits the addresses of a MAC; there is no index, since only what is local is asked for. */
-static uint32_t visit_addresses(struct dp *dp, uint32_t network_id, const uint8_t *mac,
-                                ovs_flow_fn *visit)
+static void remove_guard(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                         const uint8_t *mac)
 {
-    struct dp_table *tables[] = {&dp->neighs4, &dp->neighs6};
-    uint32_t n = 0;
+    ovs_guard_flows(dp, network_id, ip, mac, ovs_remove, NULL);
+}
 
-    for (size_t t = 0; t < 2; t++)
-        for (uint32_t i = 0; i < tables[t]->len; i++) {
-            uint32_t id;
-            struct em_ip ip;
-            struct dp_neigh_ref ref = dp_shadow_neigh_at(tables[t], i, &id, &ip);
-            if (id != network_id || memcmp(ref.mac, mac, EM_MAC_SIZE) != 0)
-                continue;
-            n++;
-            if (visit)
-                ovs_guard_flows(dp, id, &ip, mac, visit, NULL);
-        }
-    return n;
+static void add_guard(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
+                      const uint8_t *mac)
+{
+    ovs_guard_flows(dp, network_id, ip, mac, ovs_add, NULL);
 }
 
 void ovs_count_addresses(struct dp *dp, uint32_t network_id, const uint8_t *mac)
@@ -90,7 +44,7 @@ void ovs_count_addresses(struct dp *dp, uint32_t network_id, const uint8_t *mac)
     struct ovs_local_rec *local = dp_table_find(&dp->locals, &key);
     if (!local)
         local = dp_table_put(&dp->locals, &key);
-    local->n_addrs = visit_addresses(dp, network_id, mac, NULL);
+    local->n_addrs = ovs_neighs_of_mac(dp, network_id, mac, NULL);
 }
 
 /* Flows of a MAC that are there only if it has told addresses. */
@@ -142,9 +96,8 @@ int ovs_neigh_put(struct dp *dp, const struct dp_op *op)
         memcpy(old, ref.mac, sizeof old);
         leave_mac(dp, id, &op->ip, old);
     }
-    if (!ref.record)
-        ref = ovs_new_neigh(dp, id, &op->ip);
-    memcpy(ref.mac, op->mac, EM_MAC_SIZE);
+    if (!is_same)
+        ref = ovs_neigh_set(dp, id, &op->ip, op->mac);
     *ref.flags = 0;
     ovs_neigh_flows(dp, id, &op->ip, op->mac, ovs_add, NULL);
     if (dp->is_blocked)
@@ -164,7 +117,7 @@ void ovs_neigh_remove(struct dp *dp, struct dp_neigh_ref ref, uint32_t network_i
     memcpy(mac, ref.mac, sizeof mac);
     ovs_neigh_flows(dp, network_id, ip, mac, ovs_remove, NULL);
     leave_mac(dp, network_id, ip, mac);
-    dp_table_remove(ref.table, ref.record);
+    ovs_neigh_drop(dp, ref);
 }
 
 int ovs_neigh_delete(struct dp *dp, const struct dp_op *op)
@@ -222,7 +175,7 @@ static void leave_port(struct dp *dp, const struct dp_mac_rec *old, ovs_flow_fn 
     ovs_mac_flows(dp, old, visit, NULL);
     if (!local)
         return;
-    visit_addresses(dp, old->network_id, old->mac, ovs_remove);
+    (void)ovs_neighs_of_mac(dp, old->network_id, old->mac, remove_guard);
     dp_table_remove(&dp->locals, local);
 }
 
@@ -318,7 +271,7 @@ int ovs_local_put(struct dp *dp, const struct dp_op *op)
     rec->place = port->id;
     ovs_count_addresses(dp, op->network.id, op->mac);
     int r = settle(dp, rec);
-    visit_addresses(dp, op->network.id, op->mac, ovs_add);
+    (void)ovs_neighs_of_mac(dp, op->network.id, op->mac, add_guard);
     return r;
 }
 
@@ -396,12 +349,16 @@ int ovs_flood_delete(struct dp *dp, const struct dp_op *op)
     return 0;
 }
 
-/* A list is sent once for all ops that change it: the last of them answers for it. */
+/* A list is sent once for all ops that change it: the last of those that make it longer answers
+ * for it. */
 static void blame_last(struct dp *dp, uint32_t network_id)
 {
-    for (size_t i = 0; dp->ops && i < dp->n_ops; i++)
-        if (dp->ops[i].network.id == network_id)
+    dp->at = (uint32_t)dp->n_ops;
+    for (size_t i = 0; i < dp->n_ops; i++) {
+        enum dp_verb verb = dp->ops[i].verb;
+        if (dp->ops[i].network.id == network_id && (verb == DP_FLOOD_PUT || verb == DP_PORT_PUT))
             dp->at = (uint32_t)i;
+    }
 }
 
 bool ovs_flush_floods(struct dp *dp)

@@ -321,7 +321,7 @@ static void child_flows(const struct visit *visit, const struct ovs_port_rec *re
     size_t clone = of_clone_begin(&flow->actions);
     of_push_vlan(&flow->actions);
     of_set_int(&flow->actions, OF_VLAN_VID, VLAN_PRESENT | rec->vlan);
-    of_set_int(&flow->actions, OF_IN_PORT, 0); /* it may have come in by the same trunk */
+    of_forget_in_port(&flow->actions); /* it may have come in by the same trunk */
     of_output(&flow->actions, rec->ofport);
     of_clone_end(&flow->actions, clone);
     show(visit);

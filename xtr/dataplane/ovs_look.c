@@ -45,22 +45,18 @@ static void look_responder(const struct look *l)
         tell(l, "responder", NULL, "%s is answered with %s", ip, mac);
 }
 
-static void look_port(const struct look *l, const char *name, const char *device)
+static void look_port(const struct look *l, const char *name, const char *device, uint16_t vlan)
 {
-    const struct ovs_port_rec *port = NULL;
-
-    for (uint32_t i = 0; i < l->dp->ports.len; i++) {
-        const struct ovs_port_rec *rec = dp_table_at(&l->dp->ports, i);
-        if (rec->network_id == l->path->network.id && strcmp(rec->device, device) == 0)
-            port = rec;
-    }
+    const struct ovs_port_rec *port = ovs_port(l->dp, l->path->network.id, device, vlan);
     uint32_t number = ovs_number(l->dp, device);
     if (!port)
         tell(l, name, "attach the port again", "%s is in no network here", device);
     else if (!number)
         tell(l, name, "bring the device back", "%s is not on bridge %s", device, l->dp->bridge);
     else
-        tell(l, name, NULL, "%s on %s, OpenFlow port %u", device, l->dp->bridge, number);
+        tell(l, name, NULL,
+             vlan ? "%s on %s, OpenFlow port %u, tag %u" : "%s on %s, OpenFlow port %u", device,
+             l->dp->bridge, number, vlan);
 }
 
 static void list_targets(const struct dp_path *path, char text[TEXT])
@@ -166,14 +162,14 @@ void ovs_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void
     }
     tell(&l, "bridge", NULL, "%s answers", dp->bridge);
     if (path->from)
-        look_port(&l, "sender", path->from);
+        look_port(&l, "sender", path->from, path->from_vlan);
     if (path->ip.size)
         look_responder(&l);
     const struct dp_mac_rec *rec = ovs_mac(dp, path->network.id, path->mac);
     if (!look_forward(&l, rec))
         return;
     if (path->device) {
-        look_port(&l, "receiver", path->device);
+        look_port(&l, "receiver", path->device, path->vlan);
         return;
     }
     look_group(&l, rec);

@@ -10,21 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NEWS_BYTES 1048576
+
 static struct ovs_port_rec port_key(uint32_t network_id, const char *device, uint16_t vlan)
 {
     struct ovs_port_rec key = {.network_id = network_id, .vlan = vlan};
     snprintf(key.device, sizeof key.device, "%s", device);
     return key;
-}
-
-const struct ovs_port_rec *ovs_port_at(const struct dp *dp, uint32_t id)
-{
-    for (uint32_t i = 0; i < dp->ports.len; i++) {
-        const struct ovs_port_rec *rec = dp_table_at(&dp->ports, i);
-        if (rec->id == id)
-            return rec;
-    }
-    return NULL;
 }
 
 struct ovs_port_rec *ovs_port(const struct dp *dp, uint32_t network_id, const char *device,
@@ -34,12 +26,38 @@ struct ovs_port_rec *ovs_port(const struct dp *dp, uint32_t network_id, const ch
     return dp_table_find(&dp->ports, &key);
 }
 
+struct ovs_port_rec *ovs_new_port(struct dp *dp, uint32_t network_id, const char *device,
+                                  uint16_t vlan)
+{
+    struct ovs_port_rec key = port_key(network_id, device, vlan);
+    struct ovs_port_rec *rec = dp_table_put(&dp->ports, &key);
+
+    rec->id = ++dp->last_port_id;
+    struct ovs_port_id_rec *id = dp_table_put(&dp->port_ids, &rec->id);
+    id->network_id = network_id;
+    id->vlan = vlan;
+    memcpy(id->device, rec->device, sizeof id->device);
+    return rec;
+}
+
+const struct ovs_port_rec *ovs_port_at(const struct dp *dp, uint32_t id)
+{
+    const struct ovs_port_id_rec *rec = dp_table_find(&dp->port_ids, &id);
+    return rec ? ovs_port(dp, rec->network_id, rec->device, rec->vlan) : NULL;
+}
+
+static struct ovs_number_rec number_key(const char *device)
+{
+    struct ovs_number_rec key = {.number = 0};
+    memcpy(key.name, device, strnlen(device, sizeof key.name - 1));
+    return key;
+}
+
 uint32_t ovs_number(const struct dp *dp, const char *device)
 {
-    for (size_t i = 0; i < dp->n_ofports; i++)
-        if (strcmp(dp->ofports[i].name, device) == 0)
-            return dp->ofports[i].number;
-    return 0;
+    struct ovs_number_rec key = number_key(device);
+    const struct ovs_number_rec *rec = dp_table_find(&dp->numbers, &key);
+    return rec ? rec->number : 0;
 }
 
 static bool is_underlay(const struct dp *dp, const char *device)
@@ -68,11 +86,15 @@ static int plug(struct dp *dp, const struct dp_op *op, bool *ret_is_ours)
     struct ovs_port port = {.name = op->device, .type = "", .mark = "port"};
     char *why = NULL;
 
-    int r = dp->has_port_news ? ovs_read_ports(dp) : 0;
+    int r = of_receive(dp->conn, NEWS_BYTES); /* it may have been put there just now */
+    if (r >= 0 && (dp->has_port_news || !ovs_number(dp, op->device)))
+        r = ovs_read_ports(dp);
+    if (r < 0)
+        return r;
     bool is_there = ovs_number(dp, op->device) != 0;
     *ret_is_ours = is_plugged_by_us(dp, op->device);
-    if (r || (is_there && (op->is_borrowed || *ret_is_ours)))
-        return r;
+    if (is_there && (op->is_borrowed || *ret_is_ours))
+        return 0;
     if (op->is_borrowed || !if_nametoindex(op->device))
         return -ENODEV;
     if (!is_there && (ovs_device_has_master(op->device) || is_underlay(dp, op->device)))
@@ -124,6 +146,7 @@ static void drop_port(struct dp *dp, const struct ovs_port_rec *port)
 
     remove_behind(dp, port);
     ovs_port_flows(dp, port, ovs_remove, NULL);
+    dp_table_remove(&dp->port_ids, dp_table_find(&dp->port_ids, &port->id));
     dp_table_remove(&dp->ports, dp_table_find(&dp->ports, port));
     if (network)
         network->is_behind = true;
@@ -166,10 +189,9 @@ int ovs_port_put(struct dp *dp, const struct dp_op *op)
     if (r)
         return r;
     rec = ovs_port(dp, op->network.id, op->device, op->vlan); /* may have moved */
-    if (!rec) {
-        struct ovs_port_rec key = port_key(op->network.id, op->device, op->vlan);
-        rec = dp_table_put(&dp->ports, &key);
-        rec->id = ++dp->last_port_id;
+    bool is_new = !rec;
+    if (is_new) {
+        rec = ovs_new_port(dp, op->network.id, op->device, op->vlan);
         rec->flags = DP_BORROWED;
     }
     rec->ofport = ovs_number(dp, op->device);
@@ -177,7 +199,11 @@ int ovs_port_put(struct dp *dp, const struct dp_op *op)
     if (is_ours || was_ours)
         rec->flags = 0;
     dp->is_blocked = false;
-    port_flows(dp, rec, ovs_add);
+    network->is_behind = true;
+    if (is_new) /* there are no MACs behind it */
+        ovs_port_flows(dp, rec, ovs_add, NULL);
+    else
+        port_flows(dp, rec, ovs_add);
     if (!dp->is_blocked)
         return 0;
     rec->flags |= DP_FOREIGN;
@@ -208,16 +234,57 @@ int ovs_port_delete(struct dp *dp, uint32_t network_id, const char *device, uint
 
 /* ---- numbers */
 
+static void set_number(struct dp *dp, const struct of_port *port)
+{
+    struct ovs_number_rec key = number_key(port->name);
+    struct ovs_number_rec *rec = dp_table_find(&dp->numbers, &key);
+
+    if (port->number == 0 || port->number >= OF_PORT_MAX)
+        return;
+    if (!rec)
+        rec = dp_table_put(&dp->numbers, &key);
+    rec->number = port->number;
+}
+
 void ovs_on_ports(struct dp *dp, struct of_parts *parts)
 {
     struct of_port port;
 
-    while (of_next_port(parts, &port)) {
-        if (port.number == 0 || port.number >= OF_PORT_MAX)
-            continue;
-        dp->ofports = em_realloc(dp->ofports, (dp->n_ofports + 1) * sizeof *dp->ofports);
-        dp->ofports[dp->n_ofports++] = port;
+    while (of_next_port(parts, &port))
+        set_number(dp, &port);
+}
+
+static bool is_ours(const struct dp *dp, const char *device)
+{
+    for (size_t i = 0; i < dp->n_tunnels; i++)
+        if (strcmp(dp->tunnels[i].name, device) == 0)
+            return true;
+    for (uint32_t i = 0; i < dp->ports.len; i++) {
+        const struct ovs_port_rec *rec = dp_table_at(&dp->ports, i);
+        if (strcmp(rec->device, device) == 0)
+            return true;
     }
+    return false;
+}
+
+/* A port that is none of ours is only noted: there may be thousands of them at once. */
+void ovs_on_port_status(struct dp *dp, const struct of_message *message)
+{
+    enum { DELETED = 1 };
+    struct of_port port;
+    uint8_t reason;
+
+    if (!of_parse_port_status(message, &reason, &port))
+        return;
+    struct ovs_number_rec key = number_key(port.name);
+    struct ovs_number_rec *rec = dp_table_find(&dp->numbers, &key);
+    if (reason != DELETED && rec && rec->number == port.number)
+        return;
+    dp->has_port_news |= is_ours(dp, port.name);
+    if (reason != DELETED)
+        set_number(dp, &port);
+    else if (rec && rec->number == port.number)
+        dp_table_remove(&dp->numbers, rec);
 }
 
 /* All old flows go before the first new one comes: numbers may have been exchanged. */
@@ -243,7 +310,8 @@ int ovs_read_ports(struct dp *dp)
 {
     uint32_t xid = of_xid(dp->conn);
 
-    dp->n_ofports = 0;
+    while (dp->numbers.len)
+        dp_table_remove(&dp->numbers, dp_table_at(&dp->numbers, dp->numbers.len - 1));
     dp->has_port_news = false;
     of_put_port_dump(of_out(dp->conn), xid);
     int r = of_wait(dp->conn, xid);

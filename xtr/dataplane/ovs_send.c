@@ -79,7 +79,7 @@ void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
     }
     if (of_put_flow(of_out(dp->conn), ovs_xid(dp), OF_FLOW_ADD, flow, 0))
         ovs_checks_note(dp, flow, true);
-    else if (dp->ops)
+    else if (dp->at < dp->n_ops)
         dp->ops[dp->at].err = -E2BIG; /* what stood before goes on standing */
     sent(dp);
 }
@@ -110,7 +110,7 @@ static void on_error(struct dp *dp, const struct of_message *message)
     if (!of_parse_error(message, &type, &code) || is_about_a_packet(message))
         return;
     int err = of_error_errno(type, code);
-    if (dp->ops && dp->n_senders && i < dp->n_senders) {
+    if (i < dp->n_senders && dp->senders[i] < dp->n_ops) {
         struct dp_op *op = &dp->ops[dp->senders[i]];
         op->err = op->err ? op->err : err;
     } else if (dp->checks) {
@@ -133,7 +133,7 @@ void ovs_on_message(void *aux, const struct of_message *message)
         ovs_on_parts(dp, message);
         break;
     case OF_PORT_STATUS:
-        dp->has_port_news = true;
+        ovs_on_port_status(dp, message);
         break;
     case OF_PACKET_IN:
         ovs_on_packet(dp, message);

@@ -152,7 +152,9 @@ int ovs_mend_tunnels(struct dp *dp)
         free(why);
         has_moved |= r == 0;
     }
-    if (has_moved)
+    if (has_moved) {
         ovs_follow_tunnels(dp);
+        (void)ovs_flush_floods(dp);
+    }
     return r;
 }

@@ -351,7 +351,8 @@ static bool is_in_use(const struct dp *dp, uint32_t group_id)
 {
     for (uint32_t i = 0; i < dp->shadow.macs.len; i++) {
         const struct dp_mac_rec *rec = dp_table_at(&dp->shadow.macs, i);
-        if (rec->flags & DP_ADOPTED && !(rec->flags & DP_LOCAL) && rec->place == group_id)
+        if (rec->flags & DP_ADOPTED && !(rec->flags & DP_LOCAL) &&
+            (rec->flags & DP_GUESSED || rec->place == group_id))
             return true;
     }
     return false;

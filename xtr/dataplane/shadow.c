@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALLEST 16u
 #define KEY_SIZE 32u /* the longest */
 
 /* What the last call was about.  An op looks for its record several times, and is completed
@@ -26,14 +25,18 @@ void dp_table_init(struct dp_table *table, size_t record_size, size_t key_size)
     *table =
         (struct dp_table){.record_size = (uint16_t)record_size, .key_size = (uint16_t)key_size};
     table->memo = em_calloc(1, sizeof(*table->memo));
-    em_index_init(&table->index);
+    for (size_t i = 0; i < DP_PARTS; i++)
+        em_index_init(&table->index[i]);
 }
 
 void dp_table_fini(struct dp_table *table)
 {
-    free(table->records);
+    for (uint32_t i = 0; i < table->n_chunks; i++)
+        free(table->chunks[i]);
+    free(table->chunks);
     free(table->memo);
-    em_index_fini(&table->index);
+    for (size_t i = 0; i < DP_PARTS; i++)
+        em_index_fini(&table->index[i]);
 }
 
 /* The sizes of the large tables' keys are spelled out: the compiler then needs no call. */
@@ -54,6 +57,11 @@ static bool has_key(const void *aux, uint32_t slot, const void *key)
 {
     const struct dp_table *table = aux;
     return is_same_key(table, dp_table_at(table, slot), key);
+}
+
+static struct em_index *part_of(const struct dp_table *table, uint64_t hash)
+{
+    return (struct em_index *)&table->index[(hash >> 32) % DP_PARTS];
 }
 
 static uint64_t hash_of(const struct dp_table *table, const void *key)
@@ -81,7 +89,8 @@ static void look_for(const struct dp_table *table, const void *key)
     if (next < table->len && has_key(table, next, key))
         memo->slot = next;
     else
-        memo->slot = em_index_find(&table->index, hash_of(table, key), has_key, table, key);
+        memo->slot = em_index_find(part_of(table, hash_of(table, key)), hash_of(table, key),
+                                   has_key, table, key);
 }
 
 void *dp_table_find(const struct dp_table *table, const void *key)
@@ -95,34 +104,47 @@ void *dp_table_find(const struct dp_table *table, const void *key)
     return dp_table_at(table, memo->slot);
 }
 
+void dp_table_prefetch(const struct dp_table *table, const void *key)
+{
+    uint64_t hash = em_hash(key, table->key_size);
+    em_index_prefetch(part_of(table, hash), hash);
+}
+
+uint32_t dp_table_slot(const struct dp_table *table, const void *record)
+{
+    look_for(table, record);
+    return table->memo->slot;
+}
+
 void *dp_table_put(struct dp_table *table, const void *key)
 {
     look_for(table, key);
     assert(table->memo->slot == EM_INDEX_NONE);
-    if (table->len == table->size) {
-        /* By a quarter: a doubled array of a million records would be half empty. */
-        table->size = table->size < SMALLEST ? SMALLEST : table->size + table->size / 4;
-        table->records = em_realloc(table->records, (size_t)table->size * table->record_size);
+    if (table->len / DP_CHUNK == table->n_chunks) {
+        table->chunks = em_realloc(table->chunks, (table->n_chunks + 1) * sizeof(uint8_t *));
+        table->chunks[table->n_chunks++] = em_malloc((size_t)DP_CHUNK * table->record_size);
     }
     uint8_t *record = dp_table_at(table, table->len);
     memcpy(record, key, table->key_size);
     memset(record + table->key_size, 0, table->record_size - table->key_size);
-    em_index_insert(&table->index, hash_of(table, key), table->len);
+    em_index_insert(part_of(table, hash_of(table, key)), hash_of(table, key), table->len);
     table->memo->slot = table->memo->last = table->len++;
     return record;
 }
 
 void dp_table_remove(struct dp_table *table, void *record)
 {
-    uint32_t slot = (uint32_t)(((uint8_t *)record - table->records) / table->record_size);
     uint32_t last = table->len - 1;
 
-    assert(slot < table->len);
+    look_for(table, record);
+    uint32_t slot = table->memo->slot;
+    assert(slot <= last && dp_table_at(table, slot) == record);
+    em_index_remove(part_of(table, hash_of(table, record)), hash_of(table, record), slot);
     table->memo->has_key = false;
-    em_index_remove(&table->index, em_hash(record, table->key_size), slot);
     if (slot != last) {
         const void *moved = dp_table_at(table, last);
-        em_index_move(&table->index, em_hash(moved, table->key_size), last, slot);
+        uint64_t hash = em_hash(moved, table->key_size);
+        em_index_move(part_of(table, hash), hash, last, slot);
         memcpy(record, moved, table->record_size);
     }
     table->len = last;
@@ -215,6 +237,12 @@ struct dp_mac_rec *dp_shadow_mac(const struct dp_shadow *shadow, uint32_t networ
     return dp_table_find(&shadow->macs, &key);
 }
 
+void dp_shadow_prefetch_mac(const struct dp_shadow *shadow, uint32_t network_id, const uint8_t *mac)
+{
+    struct dp_mac_rec key = mac_key(network_id, mac);
+    dp_table_prefetch(&shadow->macs, &key);
+}
+
 struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_id,
                                      const uint8_t *mac)
 {
@@ -235,13 +263,13 @@ void dp_shadow_remove_mac(struct dp_shadow *shadow, struct dp_mac_rec *record)
     dp_table_remove(&shadow->macs, record);
 }
 
-static struct dp_neigh_ref refer(struct dp_table *table, bool is_v6, void *record)
+struct dp_neigh_ref dp_shadow_refer(struct dp_table *table, void *record)
 {
     struct dp_neigh_ref ref = {.table = table, .record = record};
 
     if (!record)
         return ref;
-    if (is_v6) {
+    if (table->record_size == sizeof(struct dp_neigh6_rec)) {
         ref.flags = &((struct dp_neigh6_rec *)record)->flags;
         ref.mac = ((struct dp_neigh6_rec *)record)->mac;
     } else {
@@ -270,7 +298,13 @@ struct dp_neigh_ref dp_shadow_neigh(struct dp_shadow *shadow, uint32_t network_i
 {
     struct dp_table *table = neigh_table(shadow, ip);
     struct dp_neigh6_rec key = neigh_key(network_id, ip);
-    return refer(table, ip->size == 16, dp_table_find(table, &key));
+    return dp_shadow_refer(table, dp_table_find(table, &key));
+}
+
+void dp_shadow_prefetch_neigh(struct dp_shadow *shadow, uint32_t network_id, const struct em_ip *ip)
+{
+    struct dp_neigh6_rec key = neigh_key(network_id, ip);
+    dp_table_prefetch(neigh_table(shadow, ip), &key);
 }
 
 struct dp_neigh_ref dp_shadow_put_neigh(struct dp_shadow *shadow, uint32_t network_id,
@@ -278,7 +312,7 @@ struct dp_neigh_ref dp_shadow_put_neigh(struct dp_shadow *shadow, uint32_t netwo
 {
     struct dp_table *table = neigh_table(shadow, ip);
     struct dp_neigh6_rec key = neigh_key(network_id, ip);
-    return refer(table, ip->size == 16, dp_table_put(table, &key));
+    return dp_shadow_refer(table, dp_table_put(table, &key));
 }
 
 struct dp_neigh_ref dp_shadow_neigh_at(struct dp_table *table, uint32_t i, uint32_t *ret_network,
@@ -290,7 +324,7 @@ struct dp_neigh_ref dp_shadow_neigh_at(struct dp_table *table, uint32_t i, uint3
     *ret_network = record->network_id;
     *ret_ip = (struct em_ip){.size = is_v6 ? 16 : 4};
     memcpy(ret_ip->addr, record->addr, ret_ip->size);
-    return refer(table, is_v6, record);
+    return dp_shadow_refer(table, record);
 }
 
 /* Records whose 16-bit flags lie at 'offset' and which stand for an entry of ours. */

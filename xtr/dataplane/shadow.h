@@ -2,7 +2,7 @@
  *
  * Dumping a FDB is quadratic in the kernel (a minute for a million entries), so this is
  * what every op is compared with.  A remote endpoint with MAC and IPv4 address costs 32
- * bytes and two index cells; records are plain data in one array per table. */
+ * bytes and two index cells; records are plain data. */
 #ifndef DP_SHADOW_H
 #define DP_SHADOW_H
 
@@ -12,13 +12,17 @@
 #include "dp.h"
 
 /* Records of one size, whose first 'key_size' bytes are the key (no padding inside).  A
- * pointer to a record is good until the next put or remove in its table.  To find one again,
- * or the one that was put after it, costs next to nothing. */
+ * pointer to a record is good until the next remove in its table.  To find one again, or the
+ * one that was put after it, costs next to nothing.  No put waits until a large table has been
+ * copied: records lie in chunks, and an index grows for each part of the keys by itself. */
+#define DP_CHUNK 256 /* records */
+#define DP_PARTS 64
+
 struct dp_table {
-    uint8_t *records;
-    uint32_t len, size;
+    uint8_t **chunks;
+    uint32_t len, n_chunks;
     uint16_t record_size, key_size;
-    struct em_index index;
+    struct em_index index[DP_PARTS]; /* by the upper bits of the hash */
     struct dp_memo *memo;
 };
 
@@ -28,6 +32,12 @@ void dp_table_fini(struct dp_table *table);
 /* NULL if there is none.  'key' may be a whole record. */
 void *dp_table_find(const struct dp_table *table, const void *key);
 
+/* The record's number for dp_table_at(). */
+uint32_t dp_table_slot(const struct dp_table *table, const void *record);
+
+/* Soon to be found or put: see em_index_prefetch(). */
+void dp_table_prefetch(const struct dp_table *table, const void *key);
+
 /* Makes a record with all else zero; the key must not be there yet. */
 void *dp_table_put(struct dp_table *table, const void *key);
 
@@ -36,7 +46,7 @@ void dp_table_remove(struct dp_table *table, void *record);
 
 static inline void *dp_table_at(const struct dp_table *table, uint32_t i)
 {
-    return table->records + (size_t)i * table->record_size;
+    return table->chunks[i / DP_CHUNK] + (size_t)(i % DP_CHUNK) * table->record_size;
 }
 
 /* State of a record that stands for a kernel entry. */
@@ -52,6 +62,7 @@ enum {
     DP_ON_VXLAN = 1 << 8,
     DP_SEEN = 1 << 9,      /* shown by the dump of a check */
     DP_BORROWED = 1 << 10, /* port: somebody else has put its device into the bridge */
+    DP_GUESSED = 1 << 11, /* MAC, with DP_ADOPTED: 'place' and even its being there are not known */
 };
 
 struct dp_mac_rec {
@@ -103,6 +114,7 @@ struct dp_network_rec {
     uint32_t miss;          /* ifindex of the miss port; 0: none */
     int miss_fd;            /* of its tap */
     uint32_t copy;          /* ifindex; 0: the network has no copies */
+    bool is_cut;            /* its FDBs were too large to be dumped at open */
     uint16_t flags;
 };
 
@@ -170,6 +182,8 @@ void dp_shadow_drop_device(struct dp_shadow *shadow, uint32_t ifindex);
 
 struct dp_mac_rec *dp_shadow_mac(const struct dp_shadow *shadow, uint32_t network_id,
                                  const uint8_t *mac);
+void dp_shadow_prefetch_mac(const struct dp_shadow *shadow, uint32_t network_id,
+                            const uint8_t *mac);
 struct dp_mac_rec *dp_shadow_put_mac(struct dp_shadow *shadow, uint32_t network_id,
                                      const uint8_t *mac);
 void dp_shadow_remove_mac(struct dp_shadow *shadow, struct dp_mac_rec *record);
@@ -181,8 +195,11 @@ struct dp_neigh_ref {
     uint16_t *flags; /* into the record */
     uint8_t *mac;
 };
+struct dp_neigh_ref dp_shadow_refer(struct dp_table *table, void *record);
 struct dp_neigh_ref dp_shadow_neigh(struct dp_shadow *shadow, uint32_t network_id,
                                     const struct em_ip *ip);
+void dp_shadow_prefetch_neigh(struct dp_shadow *shadow, uint32_t network_id,
+                              const struct em_ip *ip);
 struct dp_neigh_ref dp_shadow_put_neigh(struct dp_shadow *shadow, uint32_t network_id,
                                         const struct em_ip *ip);
 struct dp_neigh_ref dp_shadow_neigh_at(struct dp_table *table, uint32_t i, uint32_t *ret_network,

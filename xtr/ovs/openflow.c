@@ -8,6 +8,7 @@
 
 #define EXPERIMENTER_NICIRA 0x00002320u
 #define NXAST_REG_MOVE      6
+#define NXAST_REG_LOAD      7
 #define NXAST_RESUBMIT      14
 #define NXAST_CLONE         42
 #define NXM_IN_PORT         0xfff8 /* resubmit as if from the same port */
@@ -191,6 +192,15 @@ void of_move(struct em_buf *actions, enum of_field from, enum of_field to, uint1
     put32(actions, 0); /* both from bit 0 */
     put32(actions, nxm_headers[from] ? nxm_headers[from] : of_oxm_headers[from]);
     put32(actions, nxm_headers[to] ? nxm_headers[to] : of_oxm_headers[to]);
+}
+
+/* OpenFlow forbids set-field here; Nicira's load knows ports of 16 bits. */
+void of_forget_in_port(struct em_buf *actions)
+{
+    put_nicira(actions, NXAST_REG_LOAD, 24);
+    put16(actions, 16 - 1);       /* bits, from bit 0 */
+    put32(actions, OXM(0, 0, 2)); /* NXM_OF_IN_PORT */
+    put64(actions, 0);
 }
 
 void of_output(struct em_buf *actions, uint32_t port)
@@ -405,31 +415,5 @@ void of_put_group_dump(struct em_buf *out, uint32_t xid)
 void of_put_port_dump(struct em_buf *out, uint32_t xid)
 {
     size_t at = begin_multipart(out, xid, OF_MULTIPART_PORT_DESC);
-    end(out, at);
-}
-
-static size_t begin_bundle(struct em_buf *out, enum of_type type, uint32_t xid, uint32_t bundle_id,
-                           uint16_t kind)
-{
-    enum { ATOMIC = 1, ORDERED = 2 };
-    size_t at = begin(out, type, xid);
-    put32(out, bundle_id);
-    put16(out, kind);
-    put16(out, ATOMIC | ORDERED);
-    return at;
-}
-
-void of_put_bundle_control(struct em_buf *out, uint32_t xid, uint32_t bundle_id,
-                           enum of_bundle type)
-{
-    size_t at = begin_bundle(out, OF_BUNDLE_CONTROL, xid, bundle_id, (uint16_t)type);
-    end(out, at);
-}
-
-void of_put_bundle_add(struct em_buf *out, uint32_t xid, uint32_t bundle_id, const void *message,
-                       size_t size)
-{
-    size_t at = begin_bundle(out, OF_BUNDLE_ADD, xid, bundle_id, 0);
-    em_buf_append(out, message, size);
     end(out, at);
 }

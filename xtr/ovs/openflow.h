@@ -37,8 +37,6 @@ enum of_type {
     OF_MULTIPART_REPLY = 19,
     OF_BARRIER_REQUEST = 20,
     OF_BARRIER_REPLY = 21,
-    OF_BUNDLE_CONTROL = 33,
-    OF_BUNDLE_ADD = 34,
 };
 
 /* Reserved port numbers, section 7.2.1. */
@@ -121,6 +119,8 @@ void of_set(struct em_buf *actions, enum of_field field, const void *value);
 void of_set_int(struct em_buf *actions, enum of_field field, uint64_t value);
 void of_move(struct em_buf *actions, enum of_field from, enum of_field to, uint16_t n_bits);
 void of_output(struct em_buf *actions, uint32_t port);
+/* From here on it may leave by the port that it came in by. */
+void of_forget_in_port(struct em_buf *actions);
 void of_group(struct em_buf *actions, uint32_t group_id);
 void of_push_vlan(struct em_buf *actions);
 void of_pop_vlan(struct em_buf *actions);
@@ -165,14 +165,6 @@ void of_put_flow_dump(struct em_buf *out, uint32_t xid, uint8_t table, uint64_t 
                       uint64_t cookie_mask, const struct of_flow *match);
 void of_put_group_dump(struct em_buf *out, uint32_t xid);
 void of_put_port_dump(struct em_buf *out, uint32_t xid);
-
-/* All messages between 'open' and 'commit' come into force at once, or none does. */
-enum of_bundle { OF_BUNDLE_OPEN = 0, OF_BUNDLE_COMMIT = 4, OF_BUNDLE_DISCARD = 6 };
-void of_put_bundle_control(struct em_buf *out, uint32_t xid, uint32_t bundle_id,
-                           enum of_bundle type);
-/* 'message' is a flow-mod or group-mod, with the same xid. */
-void of_put_bundle_add(struct em_buf *out, uint32_t xid, uint32_t bundle_id, const void *message,
-                       size_t size);
 
 /* ---- what comes */
 

@@ -52,6 +52,15 @@ enum em_view { EM_VIEW_OTHERS, EM_VIEW_EVERYONE, EM_VIEW_LABEL, EM_VIEW_NODE };
 enum em_view em_location_view(const struct em_location *location, const char *node_id,
                               const struct em_label *labels, size_t n_labels);
 
+#define EM_TAG_MAX 4094 /* IEEE 802.1Q */
+
+/* A port behind another one's device, by VLAN tag. */
+struct em_child {
+    struct em_port_id id;
+    uint16_t tag;
+    uint32_t network_id; /* its own */
+};
+
 struct em_port {
     struct em_port_id id;
     uint32_t network_id;
@@ -65,6 +74,10 @@ struct em_port {
     bool is_shared;
     const char *const *allowed_nodes;
     size_t n_allowed_nodes;
+    struct em_port_id parent; /* of a child: it is where that port is; size 0: none */
+    uint16_t tag;             /* of a child, 1 .. EM_TAG_MAX */
+    const struct em_child *children; /* by tag */
+    size_t n_children;
 };
 
 enum em_node_state { EM_NODE_UNKNOWN = 0, EM_NODE_REACHABLE = 1, EM_NODE_UNREACHABLE = 2 };

@@ -248,6 +248,9 @@ Eidmap__Claim *map_claim(struct map *map, const struct reg *reg)
     port->multihomed = reg->multihomed;
     port->shared = reg->shared;
     port->declared = reg->declared;
+    if (reg->parent)
+        port->parent = (ProtobufCBinaryData){strlen(reg->parent), (uint8_t *)reg->parent};
+    port->tag = reg->tag;
     claim->port = port;
     claim->attach = reg->attach;
     claim->epoch = reg->epoch;

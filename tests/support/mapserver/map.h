@@ -63,6 +63,8 @@ struct reg {
     uint8_t instance; /* first byte of it */
     Eidmap__MigrationStep migration;
     uint32_t pending_ms;
+    const char *parent;
+    uint32_t tag;
 };
 
 Eidmap__Claim *map_claim(struct map *map, const struct reg *reg);

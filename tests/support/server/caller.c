@@ -118,7 +118,9 @@ int caller_register(struct caller *caller, uint32_t network_id, uint32_t first, 
     struct em_claim *claims = em_calloc(n, sizeof(*claims));
     for (size_t i = 0; i < n; i++) {
         numbered_port_init(&ports[i], network_id, first + (uint32_t)i, node);
-        claims[i] = (struct em_claim){.port = ports[i].port, .is_attach = true};
+        ports[i].port.n_locations = node ? 1 : 0;
+        ports[i].port.is_declared = !node;
+        claims[i] = (struct em_claim){.port = ports[i].port, .is_attach = node != NULL};
     }
     int64_t id = em_client_register(client, claims, n, NULL, on_reply, caller);
     free(claims);

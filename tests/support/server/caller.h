@@ -27,7 +27,7 @@ void caller_close(struct caller *caller);
 
 /* All of these return 'err'; EM_E_TIMEOUT after 10 s. */
 int caller_put_network(struct caller *caller, const char *name);
-/* Numbered ports first .. first + n - 1 on 'node', n <= 4096. */
+/* Numbered ports first .. first + n - 1 on 'node', n <= 4096; NULL: declared by the operator. */
 int caller_register(struct caller *caller, uint32_t network_id, uint32_t first, size_t n,
                     const char *node);
 int caller_claim(struct caller *caller, const struct em_claim *claim);

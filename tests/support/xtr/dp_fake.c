@@ -89,6 +89,12 @@ static bool is_same_target(const struct dp_target *a, const struct dp_target *b)
            a->segmentation_id == b->segmentation_id;
 }
 
+/* The same device, and the same tag on it. */
+static bool is_same_place(const struct dp_op *a, const struct dp_op *b)
+{
+    return a->vlan == b->vlan && strcmp(a->device, b->device) == 0;
+}
+
 static bool is_same_key(const struct dp_op *a, const struct dp_op *b)
 {
     if (kind_of(a->verb) != kind_of(b->verb))
@@ -106,7 +112,7 @@ static bool is_same_key(const struct dp_op *a, const struct dp_op *b)
     case DP_FLOOD_PUT:
         return a->network.id == b->network.id && is_same_target(&a->target, &b->target);
     case DP_PORT_PUT:
-        return a->network.id == b->network.id && strcmp(a->device, b->device) == 0;
+        return a->network.id == b->network.id && is_same_place(a, b);
     case DP_NETWORK_DELETE:
     case DP_SET_DELETE:
     case DP_MAC_DELETE:
@@ -140,9 +146,9 @@ static bool is_same_value(const struct dp_op *a, const struct dp_op *b)
            (a->verb != DP_MAC_PUT || a->set.id == b->set.id) &&
            (a->verb != DP_PORT_PUT || a->is_borrowed == b->is_borrowed) &&
            (a->verb != DP_SET_PUT || is_same_set(&a->set, &b->set)) &&
-           (a->verb != DP_LOCAL_PUT || strcmp(a->device, b->device) == 0) &&
+           (a->verb != DP_LOCAL_PUT || is_same_place(a, b)) &&
            (a->verb != DP_COPY_PUT ||
-            (strcmp(a->device, b->device) == 0 && is_same_target(&a->target, &b->target))) &&
+            (is_same_place(a, b) && is_same_target(&a->target, &b->target))) &&
            (a->verb != DP_NEIGHBOUR_PUT || memcmp(a->mac, b->mac, EM_MAC_SIZE) == 0);
 }
 
@@ -279,7 +285,7 @@ static bool hangs_on(const struct dp_op *entry, const struct dp_op *deleted)
         return entry->verb != DP_SET_PUT && entry->network.id == deleted->network.id;
     return deleted->verb == DP_PORT_DELETE &&
            (entry->verb == DP_LOCAL_PUT || entry->verb == DP_COPY_PUT) &&
-           entry->network.id == deleted->network.id && strcmp(entry->device, deleted->device) == 0;
+           entry->network.id == deleted->network.id && is_same_place(entry, deleted);
 }
 
 static int remove_put(struct dp *dp, const struct dp_op *op)
@@ -293,7 +299,7 @@ static int remove_put(struct dp *dp, const struct dp_op *op)
     if (op->verb == DP_MAC_DELETE && entry->op.verb != DP_MAC_PUT)
         return 0;
     if (op->verb == DP_LOCAL_DELETE &&
-        (entry->op.verb != DP_LOCAL_PUT || strcmp(entry->op.device, op->device) != 0))
+        (entry->op.verb != DP_LOCAL_PUT || !is_same_place(&entry->op, op)))
         return 0;
     release(op, entry->op.is_borrowed);
     drop(dp, entry);

@@ -141,8 +141,9 @@ static void check_set_unused(const struct tables *t, uint32_t id)
 static void apply_one(struct tables *t, const struct dp_op *op)
 {
     char mac[EM_MAC_TEXT], ip[EM_IP_TEXT] = "", target[96] = "", key[256], local[256], set[32];
-    char value[16 * 100];
+    char value[16 * 100], at[IFNAMSIZ + 8]; /* a device, or a tag on it */
     unsigned id = op->network.id;
+    snprintf(at, sizeof at, op->vlan ? "%s.%u" : "%s", op->device, op->vlan);
     em_mac_format(op->mac, mac);
     if (op->ip.size)
         em_ip_format(op->ip.addr, op->ip.size, ip);
@@ -200,29 +201,29 @@ static void apply_one(struct tables *t, const struct dp_op *op)
         delete_row(t, key);
         break;
     case DP_PORT_PUT:
-        snprintf(key, sizeof key, "dev %u %s", id, op->device);
+        snprintf(key, sizeof key, "dev %u %s", id, at);
         put_row(t, key, "");
         break;
     case DP_PORT_DELETE:
-        snprintf(key, sizeof key, "dev %u %s", id, op->device);
+        snprintf(key, sizeof key, "dev %u %s", id, at);
         delete_row(t, key);
         break;
     case DP_LOCAL_PUT:
-        snprintf(key, sizeof key, "dev %u %s", id, op->device);
-        cr_assert(find(t, key), "local %s before its device %s", mac, op->device);
+        snprintf(key, sizeof key, "dev %u %s", id, at);
+        cr_assert(find(t, key), "local %s before its device %s", mac, at);
         snprintf(key, sizeof key, "mac %u %s", id, mac);
         delete_row(t, key);
-        put_row(t, local, op->device);
+        put_row(t, local, at);
         break;
     case DP_LOCAL_DELETE: {
         const struct row *row = find(t, local);
-        if (row && !strcmp(row->value, op->device))
+        if (row && !strcmp(row->value, at))
             delete_row(t, local);
         break;
     }
     case DP_COPY_PUT: {
         snprintf(key, sizeof key, "copy %u %s", id, mac);
-        snprintf(value, sizeof value, "%s%s%s", target, op->device[0] ? " " : "", op->device);
+        snprintf(value, sizeof value, "%s%s%s", target, op->device[0] ? " " : "", at);
         put_row(t, key, value);
         break;
     }

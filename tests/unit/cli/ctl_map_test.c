@@ -435,7 +435,7 @@ Test(ctl_map, port_list_shows_each_port_once)
     run = succeed("-s @ -o json port list blue");
     json_t *json = ctl_parse_json(run.out);
     cr_assert_eq(json_array_size(json), 1);
-    cr_assert_eq(json_object_size(json_array_get(json, 0)), 9);
+    cr_assert_eq(json_object_size(json_array_get(json, 0)), 12);
     json_decref(json);
 }
 
@@ -496,6 +496,38 @@ Test(ctl_map, port_register_claims_what_was_given)
     cr_assert_eq(p->locations[1]->weight, 50);
     cr_assert(p->declared && p->multihomed && p->shared);
     cr_assert_eq(p->n_allowed_nodes, 1);
+}
+
+Test(ctl_map, port_show_names_a_parent_and_children)
+{
+    Eidmap__Child child = EIDMAP__CHILD__INIT, *list[] = {&child};
+    child.id = BYTES("web-1-c1");
+    child.tag = 101;
+    child.network_id = 7;
+    port.children = list;
+    port.n_children = 1;
+    struct ctl_run run = succeed("-s @ port show web-1");
+    ctl_assert_has(run.out, "children    101:web-1-c1\n");
+    run = succeed("-s @ -o json port show web-1");
+    ctl_assert_has(run.out, "\"id\": \"web-1-c1\"");
+    port.n_children = 0;
+    port.parent = BYTES("vm");
+    port.tag = 7;
+    run = succeed("-s @ port show web-1");
+    ctl_assert_has(run.out, "child of    vm, tag 7\n");
+}
+
+Test(ctl_map, port_register_makes_a_child)
+{
+    succeed("-s @ port register c1 -n blue --mac 52:54:00:00:00:02 --parent web-1 --tag 101");
+    const Eidmap__Port *p = sent(BODY(REGISTER))->register_->claims[0]->port;
+    cr_assert_eq(p->parent.len, 5);
+    cr_assert_eq(p->tag, 101);
+    cr_assert_eq(p->n_locations, 0);
+    struct ctl_run run = ctl_run("-s @ port register c1 -n blue --ip 10.1.0.9 --parent web-1");
+    ctl_assert_error(&run, CTL_USAGE, "both --parent PORT and --tag N");
+    run = ctl_run("-s @ port register c1 -n blue --ip 10.1.0.9 --parent web-1 --tag 4095");
+    ctl_assert_error(&run, CTL_USAGE, "4094");
 }
 
 Test(ctl_map, conflict_names_the_holder_and_its_place)

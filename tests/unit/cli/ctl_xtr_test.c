@@ -287,7 +287,7 @@ Test(ctl_xtr, ports_of_all_parts_are_listed_and_broken_eids_left_out)
     run = succeed("xtr ports -S @ -o json");
     json_t *json = ctl_parse_json(run.out);
     cr_assert_eq(json_array_size(json), 2);
-    cr_assert_eq(json_object_size(json_array_get(json, 0)), 14);
+    cr_assert_eq(json_object_size(json_array_get(json, 0)), 16);
     json_decref(json);
 }
 

@@ -139,6 +139,35 @@ Test(convert, a_port_survives_with_every_field)
     cr_assert_str_eq(back->allowed_nodes[1], "hv2");
 }
 
+Test(convert, children_and_parents_survive)
+{
+    static const struct em_child children[] = {{{.size = 2, .bytes = "c1"}, 1, 9},
+                                               {{.size = 2, .bytes = "c2"}, EM_TAG_MAX, 5}};
+    const struct em_port port = {.id = {.size = 2, .bytes = "vm"},
+                                 .parent = {.size = 1, .bytes = "q"},
+                                 .tag = 77,
+                                 .children = children,
+                                 .n_children = 2};
+    Eidmap__Port *msg = over_the_wire(&port);
+    const struct em_port *back = em_port_from_msg(&arena, msg);
+    cr_assert_not_null(back);
+    cr_assert_eq(back->parent.size, 1);
+    cr_assert_eq(back->parent.bytes[0], 'q');
+    cr_assert_eq(back->tag, 77);
+    cr_assert_eq(back->n_children, 2);
+    cr_assert_arr_eq(back->children[1].id.bytes, "c2", 2);
+    cr_assert_eq(back->children[1].tag, EM_TAG_MAX);
+    cr_assert_eq(back->children[0].network_id, 9);
+    msg->children[1]->tag = EM_TAG_MAX + 1;
+    cr_assert_null(em_port_from_msg(&arena, msg));
+    msg->children[1]->tag = 1;
+    msg->children[0]->id.len = 0;
+    cr_assert_null(em_port_from_msg(&arena, msg));
+    msg->n_children = 0;
+    msg->tag = 4096;
+    cr_assert_null(em_port_from_msg(&arena, msg));
+}
+
 Test(convert, a_port_with_values_out_of_range_is_refused)
 {
     static struct em_location location = {.node_id = "hv1"};

@@ -95,6 +95,22 @@ Test(cachefile, what_is_saved_is_loaded)
     check_same();
 }
 
+Test(cachefile, children_are_saved_with_their_parent)
+{
+    const struct em_child child = {.id = {.size = 2, .bytes = "c1"}, .tag = 7, .network_id = 3};
+    struct em_port vm = {.id = {.size = 2, .bytes = "vm"}, .children = &child, .n_children = 1};
+    struct em_change change = {.object = EM_OBJECT_PORT, .port = &vm};
+    struct em_feed page = {
+        .network_id = 1, .revision = 9, .changes = &change, .n_changes = 1, .is_complete = true};
+    size_t n;
+    xtr_mapcache_feed(cache, &page);
+    save(1 << 20);
+    cr_assert(eq(int, saved_map_load(path, loaded), 0));
+    const struct em_child *list = xtr_mapcache_children(loaded, 1, &vm.id, &n);
+    cr_assert(eq(sz, n, 1));
+    cr_assert(list[0].tag == 7 && list[0].network_id == 3 && list[0].id.bytes[1] == '1');
+}
+
 Test(cachefile, each_network_knows_where_its_feed_goes_on)
 {
     struct xtr_cachefile *file;

@@ -515,6 +515,59 @@ CLAIM(a_look_finds_no_fault_in_what_was_put_and_one_in_what_was_not)
     cr_assert_neq(n_wrong(plane, &target), 0);
 }
 
+static struct dp_op tagged(struct dp_op op, uint16_t vlan)
+{
+    op.vlan = vlan;
+    return op;
+}
+
+static int n_differences(struct plane *plane)
+{
+    int n = 0;
+    check_all(plane->class, plane->dp, false, count_difference, &n);
+    return n;
+}
+
+CLAIM(a_tagged_port_is_one_of_its_own_or_refused)
+{
+    int answer = plane->class == &dp_kernel ? -EOPNOTSUPP : 0;
+
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_network(2, 200)), 0);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M1)), 0);
+    for (uint32_t net = 1; net <= 2; net++) {
+        uint64_t before = count(plane);
+        struct dp_op port = tagged(op_port(DP_PORT_PUT, net, "p0"), 101);
+        struct dp_op mac = tagged(op_local(DP_LOCAL_PUT, net, "p0", M2), 101);
+        cr_assert_eq(apply(plane, port), answer);
+        cr_assert_eq(apply(plane, mac), answer);
+        uint64_t n = count(plane);
+        cr_assert_eq(n > before, answer == 0);
+        cr_assert_eq(apply(plane, port), answer);
+        cr_assert_eq(apply(plane, mac), answer);
+        cr_assert_eq(count(plane), n);
+        cr_assert_eq(n_differences(plane), 0);
+        cr_assert_eq(apply(plane, tagged(op_port(DP_PORT_DELETE, net, "p0"), 101)), 0);
+        cr_assert_eq(count(plane), before, "with the MAC behind it, and with nothing else");
+        cr_assert_eq(n_differences(plane), 0);
+    }
+    uint64_t n = count(plane);
+    cr_assert_eq(apply(plane, op_local(DP_LOCAL_PUT, 1, "p0", M1)), 0);
+    cr_assert_eq(count(plane), n, "what is untagged has stayed");
+}
+
+CLAIM(a_tagged_port_outlives_its_parent)
+{
+    if (plane->class == &dp_kernel)
+        return;
+    put_basics(plane);
+    cr_assert_eq(apply(plane, op_network(2, 200)), 0);
+    cr_assert_eq(apply(plane, tagged(op_port(DP_PORT_PUT, 2, "p0"), 7)), 0);
+    cr_assert_eq(apply(plane, op_port(DP_PORT_DELETE, 1, "p0")), 0);
+    cr_assert_eq(apply(plane, tagged(op_local(DP_LOCAL_PUT, 2, "p0", M2), 7)), 0);
+    cr_assert_eq(n_differences(plane), 0);
+}
+
 CLAIM(an_rloc_of_another_family_is_refused)
 {
     struct em_ip same = test_ip("192.0.2.1"), other = test_ip("2001:db8::1");

@@ -9,6 +9,7 @@
 #include "xtr/ops.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,96 @@ Test(kernel_large, twenty_thousand_entries_of_an_earlier_run_are_adopted)
     cr_assert_eq(sweep_all(&dp_kernel, dp, 1), N);
     cr_assert_eq(dp_kernel.count(dp), n - N);
     cr_assert(is_clean());
+    free(ops);
+}
+
+/* A MAC of the network, with no address; by the number that none of many_endpoints() has. */
+static struct dp_op lone_mac(uint8_t number)
+{
+    struct dp_op op = op_mac(1, MAC, 1);
+    op.mac[4] = 0x77;
+    op.mac[5] = number;
+    return op;
+}
+
+static uint32_t count_guessed(const struct dp_op *ops, uint32_t n)
+{
+    uint32_t n_guessed = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        if (ops[i].verb == DP_MAC_PUT)
+            n_guessed += !!(dp_shadow_mac(&dp->shadow, 1, ops[i].mac)->flags & DP_GUESSED);
+    return n_guessed;
+}
+
+/* 40,000 FDB entries: too many for a dump.  Each MAC that it has not shown whole is told by one
+ * message, over what stands. */
+Test(kernel_large, entries_of_an_earlier_run_that_are_too_many_to_dump_are_guessed)
+{
+    enum { N = 20000 };
+    struct dp_op *ops = many_endpoints(N);
+
+    apply_all(ops, 2 * N);
+    uint64_t n = dp_kernel.count(dp);
+    adopt();
+    cr_assert_eq(dp_kernel.count(dp), n);
+    put_network();
+    uint32_t n_guessed = count_guessed(ops, N);
+    cr_assert_gt(n_guessed, 0);
+    apply_all(ops, N);
+    cr_assert_eq(dp_nl_n_sent(dp->nl), n_guessed, "one message each, so no delete");
+    cr_assert_eq(sweep_all(&dp_kernel, dp, 0), 0, "nothing that may be in use");
+    cr_assert_eq(sweep_all(&dp_kernel, dp, 1), N);
+    cr_assert_eq(dp_kernel.count(dp), n - N);
+    cr_assert(is_clean());
+    char *left = netns_run("bridge fdb show dev emx1 | grep -c '02:44.*nhid'");
+    cr_assert_eq(atoi(left), N / 2, "%s", left);
+    free(left);
+    free(ops);
+}
+
+Test(kernel_large, entry_that_was_neither_dumped_nor_guessed_can_be_put_and_deleted)
+{
+    struct dp_op kept = lone_mac(1), gone = lone_mac(2), moved = lone_mac(3);
+
+    put_many(20000);
+    apply_all(&kept, 1);
+    apply_all(&gone, 1);
+    apply_all(&moved, 1);
+    cr_assert(
+        netns_ok("bridge fdb del 02:00:00:00:77:03 dev emx1 self && "
+                 "bridge fdb add 02:00:00:00:77:03 dev emx1 dst 192.0.2.9 self extern_learn"));
+    adopt();
+    put_network();
+    apply_all(&kept, 1);
+    apply_all(&moved, 1);
+    gone.verb = DP_MAC_DELETE;
+    apply_all(&gone, 1);
+    cr_assert(netns_has_line("bridge fdb show dev emx1", "02:00:00:00:77:01", "nhid"));
+    cr_assert(netns_has_line("bridge fdb show dev emx1", "02:00:00:00:77:03", "nhid"));
+    cr_assert_not(netns_shows("bridge fdb show", "02:00:00:00:77:02"));
+}
+
+Test(kernel_large, guess_that_is_wrong_is_put_right_and_strangers_stay)
+{
+    struct dp_op *ops = many_endpoints(20000);
+
+    apply_all(ops, 40000);
+    cr_assert(
+        netns_ok("bridge fdb del 02:44:05:00:00:00 dev emx1 self && "
+                 "bridge fdb add 02:44:05:00:00:00 dev emx1 dst 192.0.2.9 self extern_learn && "
+                 "bridge fdb del 02:44:06:00:00:00 dev emx1 self && "
+                 "bridge fdb add 02:44:06:00:00:00 dev emx1 dst 192.0.2.77 self && "
+                 "bridge fdb del 02:44:07:00:00:00 dev emx1 master && "
+                 "bridge fdb del 02:44:07:00:00:00 dev emx1 self"));
+    adopt();
+    put_network();
+    dp_kernel.apply(dp, ops, 40000);
+    cr_assert_eq(ops[2 * 6].err, -EEXIST);
+    cr_assert(netns_has_line("bridge fdb show dev emx1", "02:44:05:00:00:00", "nhid"));
+    cr_assert(netns_has_line("bridge fdb show dev emx1", "02:44:06:00:00:00", "dst 192.0.2.77"));
+    cr_assert(netns_has_line("bridge fdb show dev emx1", "02:44:07:00:00:00", "nhid"));
+    cr_assert(netns_has_line("bridge fdb show dev emx1", "02:44:07:00:00:00", "master emb1"));
     free(ops);
 }
 

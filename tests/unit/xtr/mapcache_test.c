@@ -1,4 +1,4 @@
-#include "mapcache.h"
+#include "cache_state.h"
 
 #include "choose.h"
 #include "xtr/tables.h"
@@ -461,6 +461,23 @@ Test(mapcache, a_full_pass_that_repeats_what_is_known_queues_nothing)
     feed(1, NULL, 0, true, false);
     feed_port(1, "p1", "02:00:00:00:00:01", "10.0.0.1", &l, 1);
     cr_assert(eq(u64, xtr_mapcache_tail(cache), tail));
+}
+
+Test(mapcache, ports_without_room_are_counted_until_the_next_full_pass)
+{
+    two_networks();
+    struct em_location l = at("h1", 100);
+    cache->nets[0]->table.max = 1;
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 1), 0));
+    feed_port(1, "p2", "02:00:00:00:00:02", NULL, &l, 1);
+    feed_port(2, "p3", "02:00:00:00:00:03", NULL, &l, 1);
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 1), 1));
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 2), 0));
+    feed(1, NULL, 0, true, false);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 1), 0));
+    cr_assert(eq(u64, xtr_mapcache_left_out(cache, 9), 0), "not open");
 }
 
 Test(mapcache, another_view_needs_another_label_of_this_node)
@@ -1167,4 +1184,109 @@ Test(mapcache, any_history_ends_in_the_tables_that_the_map_asks_for, .timeout = 
             compare_with_world(seed);
         }
     }
+}
+
+/* Children */
+
+static struct em_port_id parent_id(void)
+{
+    return port_id("vm");
+}
+
+static void attach_child(uint16_t vlan, bool is_pending)
+{
+    struct em_eid e = eid("02:00:00:00:01:01");
+    struct em_port_id id = port_id("c1");
+    xtr_mapcache_attach_child(cache, &id, 2, "tap1", vlan, is_pending, &e, 1);
+}
+
+/* "verb network device.vlan" of what has to be done about devices and the MACs behind them. */
+static const char *device_ops(void)
+{
+    static char text[512];
+    struct dp_op ops[XTR_OPS_MAX];
+    size_t size = 0;
+    text[0] = 0;
+    while (xtr_mapcache_done(cache) != xtr_mapcache_tail(cache)) {
+        size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX);
+        for (size_t i = 0; i < n; i++) {
+            const char *verb = ops[i].verb == DP_PORT_PUT       ? "port"
+                               : ops[i].verb == DP_PORT_DELETE  ? "-port"
+                               : ops[i].verb == DP_LOCAL_PUT    ? "mac"
+                               : ops[i].verb == DP_LOCAL_DELETE ? "-mac"
+                                                                : NULL;
+            if (verb)
+                size += (size_t)snprintf(text + size, sizeof text - size, "%s %u %s.%u, ", verb,
+                                         ops[i].network.id, ops[i].device, ops[i].vlan);
+        }
+        tables_apply(tables, ops, n);
+        xtr_mapcache_applied(cache);
+    }
+    return text;
+}
+
+Test(mapcache, a_child_is_behind_a_tag_of_its_parents_device)
+{
+    struct em_eid e = eid("02:00:00:00:00:01");
+    struct em_port_id vm = parent_id(), c1 = port_id("c1");
+    two_networks();
+    drain(SIZE_MAX);
+    xtr_mapcache_attach(cache, &vm, 1, "tap1", &e, 1);
+    attach_child(101, false);
+    cr_assert(eq(str, (char *)device_ops(),
+                 "port 1 tap1.0, port 1 tap1.0, mac 1 tap1.0, "
+                 "port 2 tap1.101, port 2 tap1.101, mac 2 tap1.101, "));
+    attach_child(102, false);
+    cr_assert(eq(str, (char *)device_ops(),
+                 "port 2 tap1.102, mac 2 tap1.102, -port 2 tap1.101, port 2 tap1.102, "
+                 "mac 2 tap1.102, "));
+    xtr_mapcache_detach(cache, &c1);
+    cr_assert(eq(str, (char *)device_ops(), "-mac 2 tap1.102, -port 2 tap1.102, "));
+    xtr_mapcache_detach(cache, &vm);
+    cr_assert(eq(str, (char *)device_ops(), "-mac 1 tap1.0, -port 1 tap1.0, "));
+}
+
+Test(mapcache, the_device_is_the_parents_to_plug)
+{
+    struct dp_op ops[XTR_OPS_MAX];
+    two_networks();
+    drain(SIZE_MAX);
+    attach_child(101, false);
+    cr_assert(gt(sz, xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX), 0));
+    cr_assert(ops[0].verb == DP_PORT_PUT && ops[0].is_borrowed);
+}
+
+Test(mapcache, a_pending_child_has_its_device_only)
+{
+    two_networks();
+    drain(SIZE_MAX);
+    attach_child(101, true);
+    cr_assert(eq(str, (char *)device_ops(), "port 2 tap1.101, "));
+}
+
+static size_t n_children(void)
+{
+    struct em_port_id vm = parent_id();
+    size_t n;
+    xtr_mapcache_children(cache, 1, &vm, &n);
+    return n;
+}
+
+Test(mapcache, the_children_of_a_port_are_known_as_long_as_its_record_lists_them)
+{
+    const struct em_child children[] = {{port_id("c1"), 7, 2}, {port_id("c2"), 8, 1}};
+    struct em_port vm = {.id = parent_id(), .children = children, .n_children = 2};
+    struct em_change change = {.object = EM_OBJECT_PORT, .port = &vm};
+    two_networks();
+    cr_assert(eq(sz, n_children(), 0));
+    feed(1, &change, 1, false, true);
+    cr_assert(eq(sz, n_children(), 2));
+    vm.n_children = 1;
+    feed(1, &change, 1, false, true);
+    cr_assert(eq(sz, n_children(), 1));
+    feed(1, NULL, 0, true, true);
+    cr_assert(eq(sz, n_children(), 0), "a pass did not show the port");
+    feed(1, &change, 1, false, true);
+    feed_gone(1, "vm");
+    cr_assert(eq(sz, n_children(), 0));
 }

@@ -66,6 +66,95 @@ static struct xtr_port *installed(void)
 
 TestSuite(ports, .init = setup, .fini = teardown);
 
+static struct xtr_port *attach_child(const char *network, uint16_t vlan)
+{
+    struct xtr_wish w = wish("c1", network, "tap0", 9);
+    bool is_changed;
+    w.source = XTR_SOURCE_TRUNK;
+    w.vlan = vlan;
+    em_port_id_parse("p1", &w.parent, NULL);
+    struct xtr_port *child = xtr_ports_attach(&ports, &w, 500, &is_changed);
+    xtr_port_network(child, 8, 200);
+    xtr_port_plugged(child, 0);
+    save();
+    return child;
+}
+
+static void show_child(struct xtr_port *child, const char *node, bool is_pending, uint32_t vni)
+{
+    struct em_location l = {
+        .node_id = node, .is_pending = is_pending, .segmentation_id = vni, .epoch = 50};
+    struct em_port seen = {.locations = &l, .n_locations = 1};
+    xtr_port_child_seen(child, &seen, "h0");
+    xtr_port_update(child, &facts);
+}
+
+Test(ports, a_child_is_here_when_the_map_says_so)
+{
+    attach("p1", "blue", "tap0", 1);
+    struct xtr_port *child = attach_child("red", 101);
+    cr_assert(not(child->is_attach));
+    cr_assert(not(child->is_due));
+    xtr_port_update(child, &facts);
+    cr_assert(eq(int, child->phase, XTR_REGISTERING));
+    show_child(child, "h1", false, 200);
+    cr_assert(eq(int, child->phase, XTR_REGISTERING), "its parent has still to arrive");
+    show_child(child, "h0", true, 200);
+    cr_assert(eq(int, child->phase, XTR_REGISTERING));
+    show_child(child, "h0", false, 200);
+    save();
+    xtr_port_update(child, &facts);
+    cr_assert(eq(int, child->phase, XTR_INSTALLED));
+    cr_assert(eq(u64, child->epoch, 50));
+    cr_assert(eq(str, child->problem, ""));
+    facts.is_up = false;
+    xtr_port_update(child, &facts);
+    cr_assert(eq(int, child->phase, XTR_INSTALLED), "as any other");
+    show_child(child, "h0", false, 999);
+    cr_assert(ne(ptr, strstr(child->problem, "others send to it on VNI 999"), NULL));
+    show_child(child, "", false, 200);
+    cr_assert(eq(str, child->problem, ""), "any-local is here, too");
+}
+
+Test(ports, a_child_on_a_plane_without_tags_says_so)
+{
+    struct xtr_port *child = attach_child("red", 101);
+    xtr_port_plugged(child, -EOPNOTSUPP);
+    xtr_port_update(child, &facts);
+    cr_assert(eq(int, child->phase, XTR_WAITING));
+    cr_assert(ne(ptr, strstr(child->problem, "no tagged ports"), NULL));
+}
+
+Test(ports, nobody_else_may_attach_a_child_or_is_hindered_by_its_tag)
+{
+    attach("p1", "blue", "tap0", 1);
+    attach_child("red", 101);
+    struct xtr_wish w = wish("c1", "red", "tap1", 9);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EBUSY));
+    cr_assert(ne(ptr, strstr(why, "child of port p1"), NULL));
+    w = wish("p2", "blue", "tap0", 2);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), 0), "untagged on the parent's device");
+    w = wish("p2", "red", "tap0", 2);
+    cr_assert(eq(int, xtr_ports_check(&ports, &w, why), -EBUSY), "the parent's network only");
+}
+
+Test(ports, a_wish_may_point_to_what_is_there)
+{
+    struct xtr_port *child = attach_child("red", 101);
+    bool is_changed;
+    struct xtr_wish w = {.id = child->id,
+                         .network = child->network,
+                         .device = child->device,
+                         .eids = child->eids,
+                         .n_eids = child->n_eids,
+                         .parent = child->parent,
+                         .vlan = 102,
+                         .source = XTR_SOURCE_TRUNK};
+    xtr_ports_attach(&ports, &w, 500, &is_changed);
+    cr_assert(is_changed && child->vlan == 102 && child->eids[0].addr[5] == 9);
+    cr_assert(eq(str, child->network, "red"));
+}
+
 Test(ports, a_port_waits_for_a_map_server_then_for_its_network)
 {
     struct xtr_port *port = attach("p1", "blue", "tap0", 1);

@@ -312,6 +312,31 @@ Test(registrar, a_pending_port_is_told_when_it_has_arrived)
     cr_assert(claims[0].is_attach);
 }
 
+Test(registrar, a_child_is_no_ones_to_register)
+{
+    struct em_port_id parent;
+    bool is_changed;
+    em_port_id_parse("p1", &parent, NULL);
+    struct xtr_wish wish = {.network = "red",
+                            .device = "tap0",
+                            .source = XTR_SOURCE_TRUNK,
+                            .parent = parent,
+                            .vlan = 101};
+    em_port_id_parse("c1", &wish.id, NULL);
+    add(1);
+    struct xtr_port *child = xtr_ports_attach(&ports, &wish, 0, &is_changed);
+    xtr_port_network(child, 8, 200);
+    xtr_registrar_up(&registrar, &ports);
+    cr_assert(eq(int, next(), XTR_STEP_BEGIN));
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER));
+    cr_assert(eq(sz, n, 1), "the parent alone");
+    reply(0, 0);
+    cr_assert(eq(int, next(), XTR_STEP_END), "it is not waited for");
+    xtr_registrar_ended(&registrar, 0, 1);
+    xtr_port_plugged(child, 0);
+    cr_assert(eq(int, next(), XTR_STEP_NONE));
+}
+
 Test(registrar, a_port_whose_network_the_map_does_not_show_is_left_out_of_the_announce)
 {
     struct xtr_port *kept = add(1);

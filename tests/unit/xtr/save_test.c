@@ -107,6 +107,21 @@ Test(save, every_source_is_read_as_it_was)
     xtr_saved_free(&saved);
 }
 
+Test(save, a_child_knows_its_parent_and_its_tag)
+{
+    struct xtr_saved saved;
+    struct xtr_port *child = add("c1", XTR_SOURCE_TRUNK);
+    em_port_id_parse("p1", &child->parent, NULL);
+    child->vlan = 101;
+    cr_assert(eq(int, xtr_save_write(dir, &ports, 1), 0));
+    cr_assert(eq(int, xtr_save_read(dir, &saved), 0));
+    cr_assert(saved.ports[0].wish.source == XTR_SOURCE_TRUNK);
+    cr_assert(
+        eq(int, memcmp(&saved.ports[0].wish.parent, &child->parent, sizeof child->parent), 0));
+    cr_assert(eq(int, saved.ports[0].wish.vlan, 101));
+    xtr_saved_free(&saved);
+}
+
 Test(save, the_file_replaces_the_old_one)
 {
     add("p1", XTR_SOURCE_SOCKET);

@@ -173,6 +173,17 @@ static void check_owner(const struct em_eid *eid)
     cr_assert(eq(u32, xtr_table_owner(&table, eid), best ? best->slot : XTR_SLOT_NONE));
 }
 
+/* Of each address of the port, by the short way. */
+static void check_owners(const struct model_port *port)
+{
+    for (size_t k = 0; k < port->n_eids; k++) {
+        const struct em_eid *eid = &port->eids[k];
+        if (xtr_eid_is_entry(eid))
+            cr_assert(
+                eq(u32, xtr_table_owner_of(&table, port->slot, eid), xtr_table_owner(&table, eid)));
+    }
+}
+
 static void check_contest(const struct model_port *port)
 {
     bool is_contested = false;
@@ -220,8 +231,10 @@ Test(table, answers_as_a_plain_list_does, .timeout = 100)
             struct em_eid eid = make_eid();
             if (xtr_eid_is_entry(&eid))
                 check_owner(&eid);
-            if (port->is_there)
+            if (port->is_there) {
                 check_contest(port);
+                check_owners(port);
+            }
             cr_assert(eq(u32, table.n_used, n_there), "seed %d, change %d", (int)seed, i);
         }
         for (size_t i = 0; i < N_IDS; i++)

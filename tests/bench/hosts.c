@@ -1,0 +1,67 @@
+#include "hosts.h"
+
+#include "bench.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *add(struct hosts *hosts, char name)
+{
+    char *netns = hosts->names[hosts->n];
+    snprintf(netns, sizeof(hosts->names[0]), "eb%d%c", (int)getpid(), name);
+    bench_run("ip netns add %s", netns);
+    hosts->n++;
+    return netns;
+}
+
+void hosts_open(struct hosts *ret_hosts)
+{
+    *ret_hosts = (struct hosts){.n = 0};
+    const char *netns = add(ret_hosts, 's');
+    bench_run("ip -n %s link add br0 type bridge", netns);
+    bench_run("ip -n %s address add 10.99.0.10/24 dev br0", netns);
+    bench_run("ip -n %s link set br0 up", netns);
+}
+
+const char *hosts_add(struct hosts *hosts)
+{
+    unsigned number = hosts->n;
+    char name = (char)('a' + number - 1);
+    const char *netns = add(hosts, name), *servers = hosts->names[0];
+    bench_run("ip -n %s link set lo up", netns);
+    bench_run("ip -n %s link add to-%c type veth peer name eth0 netns %s", servers, name, netns);
+    bench_run("ip -n %s link set to-%c master br0 up", servers, name);
+    bench_run("ip -n %s address add 10.99.0.%u/24 dev eth0", netns, number);
+    bench_run("ip -n %s link set eth0 up", netns);
+    return netns;
+}
+
+pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
+                        const struct real_server *server, const char *servers, const char *lines)
+{
+    char name[2] = {(char)('a' + i - 1), '\0'}, config[96], log[96];
+    const char *dir = server->dir, *pki = server->pki;
+    snprintf(config, sizeof(config), "%s/%s.yaml", dir, name);
+    snprintf(log, sizeof(log), "%s/%s.log", dir, name);
+    real_server_issue(server, EM_ROLE_NODE, name);
+    FILE *file = fopen(config, "w");
+    if (!file)
+        real_fail("%s: %s", config, strerror(errno));
+    fprintf(file,
+            "node_id: %s\nservers: %s\nrloc:\n  - 10.99.0.%u\n"
+            "tls:\n  ca: %s/ca.crt\n  cert: %s/node-%s.crt\n  key: %s/node-%s.key\n"
+            "control:\n  path: %s/%s.sock\nstate_dir: %s/%s\n%s",
+            name, servers, i, pki, pki, name, pki, name, dir, name, dir, name, lines);
+    fclose(file);
+    char *argv[] = {(char *)xtr, (char *)"--config", config, NULL};
+    return real_spawn(argv, hosts->names[i], log);
+}
+
+void hosts_close(struct hosts *hosts)
+{
+    for (unsigned i = 0; i < hosts->n; i++)
+        bench_run("ip netns del %s", hosts->names[i]);
+    hosts->n = 0;
+}
