@@ -198,7 +198,7 @@ struct dp {
     struct dp_check *checks; /* under way */
     struct dp_op *ops;       /* being applied */
     size_t n_ops;
-    uint32_t at;        /* the one whose messages are being made */
+    uint32_t at;        /* the one whose messages are being made; n_ops: nobody's */
     uint32_t first_xid; /* of their messages */
     uint32_t *senders;  /* op of each message since */
     size_t n_senders, max_senders;
