@@ -1,13 +1,14 @@
 /* The Open vSwitch data plane: what the map says, as flows and groups of one bridge.
  *
  *   ovs.c         life, ops              ovs_flows.c    the pipeline
- *   ovs_network.c networks, ports,       ovs_entry.c    MACs, addresses, broadcast, copies
- *                 tunnel ports           ovs_set.c      sets of locations, as groups
+ *   ovs_network.c networks               ovs_entry.c    MACs, addresses, broadcast, copies
+ *   ovs_port.c    local ports, numbers   ovs_set.c      sets of locations, as groups
+ *   ovs_tunnel.c  tunnel ports           ovs_db.c       the database, for both
  *   ovs_neigh.c   records of addresses
  *   ovs_send.c    flow-mods and their    ovs_adopt.c    what an earlier run has left
  *                 answers                ovs_mirror.c   a dump, as hashes
  *   ovs_check.c   shadow against switch  ovs_miss.c     frames without a way; use of entries
- *   ovs_look.c    what a frame meets
+ *   ovs_look.c    what a frame meets     ovs_device.c   what the kernel knows of devices
  *
  * The shadow is records; flows are worked out of a record when they are needed: to send them, to
  * take them back, to compare them with what stands.  One connection carries all, so the switch
@@ -29,7 +30,8 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 5000
-#define RETRY_NS    50000000 /* between two attempts to reach the switch again */
+#define RETRY_NS    50000000 /* between two attempts to reach the switch again, ... */
+#define HANGS_MS    5000     /* ... and after one that has cost all patience */
 #define A_TURN      262144   /* bytes */
 
 /* ---- the connection */
@@ -57,6 +59,7 @@ static void hang_up(struct dp *dp)
 {
     of_close(dp->conn);
     dp->conn = NULL;
+    ovs_checks_fail(dp, -ENOTCONN);
     set_timer(dp, RETRY_NS);
 }
 
@@ -67,8 +70,11 @@ bool ovs_reconnect(struct dp *dp)
         hang_up(dp);
     if (dp->conn)
         return true;
+    if (em_now_ms() < dp->retry_ms)
+        return false;
     int r = dial(dp);
     if (r) {
+        dp->retry_ms = r == -ETIMEDOUT ? em_now_ms() + HANGS_MS : 0;
         if (dp->conn)
             hang_up(dp);
         return false;
@@ -151,7 +157,7 @@ static void ovs_close(struct dp *dp)
     for (uint32_t i = 0; i < dp->networks.len; i++)
         ovs_miss_forget(dp, dp_table_at(&dp->networks, i));
     for (uint32_t i = 0; i < dp->sets.len; i++)
-        em_buf_fini(&((struct ovs_set_rec *)dp_table_at(&dp->sets, i))->buckets);
+        ovs_set_fini(dp_table_at(&dp->sets, i));
     for (uint32_t i = 0; i < dp->groups.len; i++)
         em_buf_fini(&((struct ovs_group_rec *)dp_table_at(&dp->groups, i))->buckets);
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
@@ -176,6 +182,8 @@ static int set_up(struct dp *dp, const struct dp_config *config, char **ret_why)
     if (r)
         return r;
     r = dial(dp);
+    if (r == 0)
+        r = ovs_adopt_tunnels(dp, ret_why);
     if (r == 0)
         r = ovs_make_tunnel(dp, config->encap, 0, ret_why);
     if (r == 0)
@@ -249,28 +257,54 @@ static int do_op(struct dp *dp, const struct dp_op *op)
     return -EINVAL;
 }
 
+/* What the switch has refused, or may not have got, the next put has to send. */
+static void distrust(struct dp *dp, const struct dp_op *op)
+{
+    struct dp_neigh_ref ref = {0};
+    struct dp_mac_rec *mac = NULL;
+    struct ovs_set_rec *set = NULL;
+
+    if (op->verb == DP_MAC_PUT || op->verb == DP_LOCAL_PUT)
+        mac = ovs_mac(dp, op->network.id, op->mac);
+    else if (op->verb == DP_NEIGHBOUR_PUT)
+        ref = ovs_neigh(dp, op->network.id, &op->ip);
+    else if (op->verb == DP_SET_PUT)
+        set = dp_table_find(&dp->sets, &op->set.id);
+    if (mac)
+        mac->flags |= DP_DIRTY;
+    if (ref.record)
+        *ref.flags |= DP_DIRTY;
+    if (set)
+        set->is_unsure = true;
+}
+
 static void ovs_apply(struct dp *dp, struct dp_op *ops, size_t n)
 {
     bool is_up = ovs_reconnect(dp);
 
     dp->ops = ops;
+    dp->n_ops = n;
     dp->n_senders = 0;
+    dp->is_db_slow = false;
     for (size_t i = 0; i < n; i++) {
         dp->at = (uint32_t)i;
         dp->is_blocked = false;
         ops[i].err = 0;
         int r = is_up ? do_op(dp, &ops[i]) : -ENOBUFS;
         if (r)
-            ops[i].err = r;
+            ops[i].err = r == -ENOTCONN || r == -ETIMEDOUT ? -ENOBUFS : r;
     }
     if (is_up) {
-        dp->at = n ? (uint32_t)n - 1 : 0;
-        ovs_flush_floods(dp);
+        (void)ovs_flush_floods(dp);
         is_up = of_barrier(dp->conn) == 0;
         for (size_t i = 0; i < n && !is_up; i++)
             ops[i].err = ops[i].err ? ops[i].err : -ENOBUFS;
     }
+    for (size_t i = 0; i < n; i++)
+        if (ops[i].err)
+            distrust(dp, &ops[i]);
     dp->ops = NULL;
+    dp->n_ops = dp->n_senders = 0;
 }
 
 static int ovs_set_rloc(struct dp *dp, const struct em_ip *rloc)
@@ -291,10 +325,10 @@ static bool ovs_is_disturbed(struct dp *dp)
 {
     bool is_up = ovs_reconnect(dp);
 
-    if (is_up && dp->has_port_news && ovs_read_ports(dp) == 0) {
-        ovs_flush_floods(dp);
+    if (is_up && dp->has_port_news)
+        (void)ovs_read_ports(dp);
+    if (is_up && ovs_flush_floods(dp))
         (void)of_barrier(dp->conn);
-    }
     bool is_disturbed = dp->is_disturbed && is_up;
     dp->is_disturbed = dp->is_disturbed && !is_up;
     return is_disturbed;

@@ -57,6 +57,7 @@ struct ovs_network_rec {
     uint32_t network_id;
     struct dp_network want; /* of an adopted one only id and segmentation_id */
     bool is_behind;         /* its flood flows are */
+    uint32_t n_places;      /* for broadcast */
     int miss_fd, miss_in;   /* the agent's end, and ours; -1: no miss port */
     uint16_t flags;
 };
@@ -92,12 +93,15 @@ struct ovs_set_rec {
     uint32_t n_targets;
     uint32_t n_macs;       /* that name this set */
     uint32_t serial;       /* of the last group-mod */
+    bool is_unsure;        /* the switch may have it otherwise, or not at all */
     struct em_buf buckets; /* as sent */
+    struct dp_target *targets;
 };
 
 /* A group that was found at open and that no set has claimed yet. */
 struct ovs_group_rec {
     uint32_t group_id;
+    uint32_t n_macs; /* adopted ones that name it */
     struct em_buf buckets;
 };
 
@@ -160,6 +164,7 @@ struct ovs_use_rec {
 
 /* One flow that was asked for. */
 struct ovs_single {
+    uint64_t key;
     bool is_there;
     uint64_t cookie, n_packets;
 };
@@ -167,12 +172,13 @@ struct ovs_single {
 struct dp {
     struct of_conn *conn; /* NULL: lost, and not back yet */
     char *mgmt;           /* path */
-    char *bridge, *db, *run_dir;
+    char *bridge, *db;
+    uint64_t retry_ms; /* no attempt to reach the switch before then */
+    bool is_db_slow;   /* the database has not answered in this turn */
     struct em_ip rlocs[2];
     uint16_t udp_port;
     bool is_secure;    /* port security */
     bool is_disturbed; /* a check with repair is due */
-    bool is_unsure;    /* the switch may lack what the shadow has: see ovs_check.c */
     struct dp_table networks, ports, sets, groups, floods, locals, copies, uses;
     struct dp_table macs, neighs4, neighs6; /* struct dp_mac_rec, dp_neigh4_rec, dp_neigh6_rec */
     struct em_index by_mac[2];              /* slots of neighs4 and neighs6 */
@@ -191,9 +197,10 @@ struct dp {
     uint32_t group_serial;
     struct dp_check *checks; /* under way */
     struct dp_op *ops;       /* being applied */
-    uint32_t at;             /* the one whose messages are being made */
-    uint32_t first_xid;      /* of their messages */
-    uint32_t *senders;       /* op of each message since */
+    size_t n_ops;
+    uint32_t at;        /* the one whose messages are being made; n_ops: nobody's */
+    uint32_t first_xid; /* of their messages */
+    uint32_t *senders;  /* op of each message since */
     size_t n_senders, max_senders;
     bool is_blocked; /* the op's flow has a stranger's place */
     bool is_swept;
@@ -203,6 +210,8 @@ struct dp {
 /* ovs_flows.c: what flows a record stands for, one by one; 'flow' is lent for the call. */
 typedef void ovs_flow_fn(struct dp *dp, void *aux, struct of_flow *flow);
 void ovs_base_flows(struct dp *dp, ovs_flow_fn *visit, void *aux);
+void ovs_tunnel_flows(struct dp *dp, const struct ovs_tunnel *tunnel, ovs_flow_fn *visit,
+                      void *aux);
 void ovs_network_flows(struct dp *dp, const struct ovs_network_rec *rec, ovs_flow_fn *visit,
                        void *aux);
 void ovs_flood_flows(struct dp *dp, const struct ovs_network_rec *rec, ovs_flow_fn *visit,
@@ -249,8 +258,9 @@ struct ovs_local_rec *ovs_local(const struct dp *dp, uint32_t network_id, const 
 void ovs_count_addresses(struct dp *dp, uint32_t network_id, const uint8_t *mac);
 /* The group that a remote MAC's record names; 0: none. */
 uint32_t ovs_group_of(const struct dp *dp, const struct dp_mac_rec *rec);
-/* Sends the flood flows of networks whose lists have changed. */
-void ovs_flush_floods(struct dp *dp);
+/* Sends the flood flows of networks whose lists have changed; false: there are none. */
+bool ovs_flush_floods(struct dp *dp);
+void ovs_remove_place(struct dp *dp, struct ovs_flood_rec *rec);
 
 /* ovs_neigh.c: the records of addresses, which are found by their MAC too. */
 struct dp_neigh_ref ovs_neigh(struct dp *dp, uint32_t network_id, const struct em_ip *ip);
@@ -271,11 +281,16 @@ int ovs_set_sweep(struct dp *dp);
 /* Does it lead to these locations? */
 bool ovs_set_is(struct dp *dp, const struct ovs_set_rec *rec, const struct dp_set *set);
 void ovs_put_group(struct dp *dp, enum of_group_command command, struct ovs_set_rec *rec);
+/* Tunnel ports have other numbers: groups that lead there are sent again. */
+void ovs_sets_follow(struct dp *dp);
+void ovs_set_fini(struct ovs_set_rec *rec);
 
-/* ovs_network.c: networks, ports, tunnels. */
+/* ovs_network.c */
 int ovs_network_put(struct dp *dp, const struct dp_network *want);
 int ovs_network_delete(struct dp *dp, uint32_t network_id);
 struct ovs_network_rec *ovs_network(const struct dp *dp, uint32_t network_id);
+
+/* ovs_port.c */
 int ovs_port_put(struct dp *dp, const struct dp_op *op);
 int ovs_port_delete(struct dp *dp, uint32_t network_id, const char *device, uint16_t vlan);
 struct ovs_port_rec *ovs_port(const struct dp *dp, uint32_t network_id, const char *device,
@@ -286,18 +301,41 @@ struct ovs_port_rec *ovs_new_port(struct dp *dp, uint32_t network_id, const char
 const struct ovs_port_rec *ovs_port_at(const struct dp *dp, uint32_t id);
 /* The OpenFlow port of a device on the bridge, as last read; 0: it is not there. */
 uint32_t ovs_number(const struct dp *dp, const char *device);
+/* Reads the bridge's port numbers; what is about a port whose number is another is sent again. */
+int ovs_read_ports(struct dp *dp);
+void ovs_on_ports(struct dp *dp, struct of_parts *parts);
+void ovs_on_port_status(struct dp *dp, const struct of_message *message);
+
+/* ovs_tunnel.c */
 /* The tunnel port for an encapsulation and UDP port (0: the usual); NULL: none. */
 const struct ovs_tunnel *ovs_tunnel(const struct dp *dp, enum em_encap encap, uint16_t udp_port);
 /* OpenFlow port of the tunnel that a target is reached by; 0: there is none. */
 uint32_t ovs_find_tunnel(const struct dp *dp, const struct dp_target *target);
-/* Makes it if there is none. */
+/* Makes it if there is none.  *ret_why may be set on failure. */
 int ovs_make_tunnel(struct dp *dp, enum em_encap encap, uint16_t udp_port, char **ret_why);
-/* Reads the bridge's port numbers; ports whose number is another get their flows. */
-int ovs_read_ports(struct dp *dp);
-void ovs_on_ports(struct dp *dp, struct of_parts *parts);
-void ovs_on_port_status(struct dp *dp, const struct of_message *message);
-/* The device that has this underlay address. */
+int ovs_adopt_tunnels(struct dp *dp, char **ret_why);
+/* Takes over new numbers; true: there are some, and ovs_follow_tunnels() is due when those of all
+ * ports are known. */
+bool ovs_renumber_tunnels(struct dp *dp);
+void ovs_follow_tunnels(struct dp *dp);
+/* Makes those again that somebody has taken away. */
+int ovs_mend_tunnels(struct dp *dp);
+
+/* ovs_db.c: errors as those of ovs/bridge.h, but -ENOBUFS where nobody answers. */
+struct ovs_port;
+struct ovs_port_seen;
+int ovs_db_add_port(struct dp *dp, struct ovs_port *port, char **ret_why);
+int ovs_db_del_port(struct dp *dp, const char *device);
+int ovs_db_ports(struct dp *dp, struct ovs_port_seen **ret_ports, size_t *ret_n, char **ret_why);
+
+/* ovs_device.c */
+/* The device that has this underlay address, and its MTU; 0: not known. */
 bool ovs_device_of(const struct em_ip *ip, char ret_name[IFNAMSIZ]);
+uint32_t ovs_device_mtu(const struct em_ip *ip);
+bool ovs_device_has_master(const char *device);
+/* A port that is down loses what is sent to it; one that cannot be set up is shown by its
+ * carrier. */
+void ovs_device_up(const char *device);
 
 /* ovs_adopt.c: what an earlier run has left. */
 int ovs_adopt(struct dp *dp);

@@ -4,14 +4,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "ovs/bridge.h"
-#include "ovs/ovsdb.h"
 #include "ovs_check.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PATIENCE_MS 5000
 
 static uint64_t field(const struct of_seen_flow *flow, enum of_field field)
 {
@@ -232,12 +229,47 @@ static void judge(struct dp *dp, void *aux, struct of_flow *flow)
         check->worst = verdict;
 }
 
+/* What hangs on what is counted when all of it is known. */
+static void count_uses(struct dp *dp)
+{
+    for (uint32_t i = 0; i < dp->macs.len; i++) {
+        const struct dp_mac_rec *rec = dp_table_at(&dp->macs, i);
+        struct ovs_group_rec *group =
+            rec->flags & DP_LOCAL ? NULL : dp_table_find(&dp->groups, &rec->place);
+        if (group)
+            group->n_macs++;
+    }
+    for (uint32_t i = 0; i < dp->floods.len; i++) {
+        const struct ovs_flood_rec *rec = dp_table_at(&dp->floods, i);
+        ovs_network(dp, rec->network_id)->n_places++;
+    }
+}
+
+static void mark_places(struct dp_check *check)
+{
+    struct dp *dp = check->dp;
+
+    for (uint32_t i = 0; i < dp->networks.len; i++) {
+        struct ovs_network_rec *rec = dp_table_at(&dp->networks, i);
+        check->worst = OVS_STANDS;
+        ovs_network_flows(dp, rec, judge, check);
+        rec->flags = (uint16_t)(rec->flags | (check->worst ? DP_DIRTY : 0));
+    }
+    for (uint32_t i = 0; i < dp->ports.len; i++) {
+        struct ovs_port_rec *rec = dp_table_at(&dp->ports, i);
+        check->worst = OVS_STANDS;
+        ovs_port_flows(dp, rec, judge, check);
+        rec->flags = (uint16_t)(rec->flags | (check->worst ? DP_DIRTY : 0));
+    }
+}
+
 /* What is not as this run would make it is sent again when it is put. */
 static void mark_dirty(struct dp_check *check)
 {
     struct dp *dp = check->dp;
     struct dp_table *neighs[] = {&dp->neighs4, &dp->neighs6};
 
+    mark_places(check);
     for (uint32_t i = 0; i < dp->macs.len; i++) {
         struct dp_mac_rec *rec = dp_table_at(&dp->macs, i);
         check->worst = OVS_STANDS;
@@ -258,14 +290,11 @@ static void mark_dirty(struct dp_check *check)
 /* Which devices were put on the bridge by us. */
 static int find_ours(struct dp *dp)
 {
-    struct ovsdb *db = NULL;
     struct ovs_port_seen *seen = NULL;
     size_t n = 0;
     char *why = NULL;
-    int r = ovsdb_open(dp->db, PATIENCE_MS, &db, &why);
+    int r = ovs_db_ports(dp, &seen, &n, &why);
 
-    if (r == 0)
-        r = ovs_bridge_ports(db, dp->bridge, &seen, &n, &why);
     for (uint32_t i = 0; i < dp->ports.len && r == 0; i++) {
         struct ovs_port_rec *port = dp_table_at(&dp->ports, i);
         for (size_t s = 0; s < n; s++)
@@ -274,7 +303,6 @@ static int find_ours(struct dp *dp)
     }
     free(seen);
     free(why);
-    ovsdb_close(db);
     return r;
 }
 
@@ -293,6 +321,7 @@ int ovs_adopt(struct dp *dp)
     if (r == 0) {
         drop_strays(dp);
         settle_macs(dp);
+        count_uses(dp);
         mark_dirty(check);
         r = dp->ports.len ? find_ours(dp) : 0;
     }
@@ -358,8 +387,7 @@ static int sweep_network(struct dp *dp, uint32_t network_id, uint64_t end_us)
     for (uint32_t i = dp->floods.len; i-- > 0;) {
         struct ovs_flood_rec *rec = dp_table_at(&dp->floods, i);
         if (rec->network_id == network_id && rec->flags & DP_ADOPTED) {
-            dp_table_remove(&dp->floods, rec);
-            ovs_network(dp, network_id)->is_behind = true;
+            ovs_remove_place(dp, rec);
             n++;
         }
     }
@@ -395,7 +423,7 @@ int ovs_sweep(struct dp *dp, uint32_t network_id)
     /* Groups go last: the switch would take the flows along that name them. */
     if (n == 0 && dp->is_swept)
         n = ovs_set_sweep(dp);
-    ovs_flush_floods(dp);
+    (void)ovs_flush_floods(dp);
     int r = n < 0 ? 0 : of_barrier(dp->conn);
     return r ? r : n;
 }

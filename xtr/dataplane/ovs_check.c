@@ -52,7 +52,22 @@ static bool conclude(struct dp_check *check, bool is_claimed, uint32_t network_i
     return check->is_repair && worst != OVS_FOREIGN;
 }
 
+static void note_foreign(const struct dp_check *check, uint16_t *flags)
+{
+    *flags = (uint16_t)(check->worst == OVS_FOREIGN ? *flags | DP_FOREIGN : *flags & ~DP_FOREIGN);
+}
+
 /* ---- the walk, record by record */
+
+/* Is it still there? */
+static void check_stranger(struct dp_check *check)
+{
+    uint64_t *key = dp_table_at(&check->dp->strangers, --check->at);
+    const struct ovs_seen_rec *seen = dp_table_find(&check->flows, key);
+
+    if (!seen || seen->flags & OVS_SEEN_OURS)
+        dp_table_remove(&check->dp->strangers, key);
+}
 
 static void check_set(struct dp_check *check)
 {
@@ -70,6 +85,7 @@ static void check_set(struct dp_check *check)
         seen && seen->value == em_hash(em_buf_head(&set->buckets), em_buf_size(&set->buckets));
     snprintf(entry, sizeof entry, "group 0x%x of set %u", set->group_id, set->set_id);
     check->worst = stands ? OVS_STANDS : seen ? OVS_WRONG : OVS_MISSING;
+    set->is_unsure &= !stands;
     if (conclude(check, true, 0, "group", entry))
         ovs_put_group(dp, seen ? OF_GROUP_MODIFY : OF_GROUP_ADD, set);
 }
@@ -109,6 +125,7 @@ static void check_port(struct dp_check *check)
     op.is_borrowed = rec.flags & DP_BORROWED;
     snprintf(entry, sizeof entry, "%s on %s", rec.device, dp->bridge);
     ovs_port_flows(dp, &rec, judge, check);
+    note_foreign(check, &((struct ovs_port_rec *)dp_table_at(&dp->ports, check->at))->flags);
     if (!ovs_number(dp, rec.device))
         check->worst = OVS_MISSING;
     if (!conclude(check, !(rec.flags & DP_ADOPTED), rec.network_id, "device", entry))
@@ -123,10 +140,11 @@ static void check_port(struct dp_check *check)
 static void check_mac(struct dp_check *check)
 {
     struct dp *dp = check->dp;
-    const struct dp_mac_rec *rec = dp_table_at(&dp->macs, --check->at);
+    struct dp_mac_rec *rec = dp_table_at(&dp->macs, --check->at);
     char mac[EM_MAC_TEXT];
 
     ovs_mac_flows(dp, rec, judge, check);
+    note_foreign(check, &rec->flags);
     if (conclude(check, !(rec->flags & DP_ADOPTED), rec->network_id, "fdb",
                  em_mac_format(rec->mac, mac)))
         ovs_mac_flows(dp, rec, ovs_add, NULL);
@@ -144,6 +162,7 @@ static void check_neigh(struct dp_check *check, struct dp_table *table)
     ovs_neigh_flows(dp, id, &ip, ref.mac, judge, check);
     if (is_local)
         ovs_guard_flows(dp, id, &ip, ref.mac, judge, check);
+    note_foreign(check, ref.flags);
     snprintf(entry, sizeof entry, "%s lladdr %s", em_ip_format(ip.addr, ip.size, text),
              em_mac_format(ref.mac, mac));
     if (!conclude(check, !(*ref.flags & DP_ADOPTED), id, "neighbour", entry))
@@ -240,9 +259,9 @@ static const struct phase {
     size_t table;
     void (*look)(struct dp_check *check);
 } phases[] = {
-    {TABLE(sets), check_set},       {0, check_base},          {TABLE(networks), check_network},
-    {TABLE(ports), check_port},     {TABLE(macs), check_mac}, {TABLE(neighs4), check_neigh4},
-    {TABLE(neighs6), check_neigh6}, {0, check_extra},
+    {TABLE(strangers), check_stranger}, {TABLE(sets), check_set},       {0, check_base},
+    {TABLE(networks), check_network},   {TABLE(ports), check_port},     {TABLE(macs), check_mac},
+    {TABLE(neighs4), check_neigh4},     {TABLE(neighs6), check_neigh6}, {0, check_extra},
 };
 #define N_PHASES (int)(sizeof phases / sizeof phases[0])
 
@@ -282,11 +301,13 @@ bool ovs_check_step(struct dp_check *check, uint64_t budget_us)
 {
     uint64_t begin = em_now_us();
 
-    if (!check->dp->conn) {
-        check->result.err = -ENOTCONN;
+    if (!check->dp->conn)
+        check->result.err = check->result.err ? check->result.err : -ENOTCONN;
+    if (check->result.err)
         return false;
-    }
     if (!check->is_asked) {
+        check->dp->is_db_slow = false;
+        check->result.err = check->is_repair ? ovs_mend_tunnels(check->dp) : 0;
         ovs_mirror_ask(check);
         check->at = length(check);
     }

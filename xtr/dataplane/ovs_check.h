@@ -21,6 +21,9 @@ struct dp_check_result ovs_check_end(struct dp_check *check);
 /* A flow was sent, or its removal. */
 void ovs_checks_note(struct dp *dp, const struct of_flow *flow, bool is_there);
 
+/* What all checks under way wait for does not come. */
+void ovs_checks_fail(struct dp *dp, int err);
+
 /* An answer in parts has come. */
 void ovs_on_parts(struct dp *dp, const struct of_message *message);
 

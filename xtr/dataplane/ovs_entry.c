@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For broadcast in one network: what a message can hold besides some hundred ports.  Each frame is
+ * copied to each of them: with more hosts than that a network should not flood at all. */
+#define MOST_PLACES 1000
+
 static bool is_put(const struct ovs_network_rec *network)
 {
     return network && !(network->flags & DP_ADOPTED);
@@ -83,7 +87,7 @@ int ovs_neigh_put(struct dp *dp, const struct dp_op *op)
     if (!is_put(ovs_network(dp, id)))
         return -ENOENT;
     bool is_same = ref.record && memcmp(ref.mac, op->mac, EM_MAC_SIZE) == 0;
-    if (is_same && !(*ref.flags & DP_DIRTY)) {
+    if (is_same && !(*ref.flags & (DP_DIRTY | DP_FOREIGN))) {
         *ref.flags = 0;
         return 0;
     }
@@ -111,8 +115,7 @@ void ovs_neigh_remove(struct dp *dp, struct dp_neigh_ref ref, uint32_t network_i
 {
     uint8_t mac[EM_MAC_SIZE];
     memcpy(mac, ref.mac, sizeof mac);
-    if (!(*ref.flags & DP_FOREIGN))
-        ovs_neigh_flows(dp, network_id, ip, mac, ovs_remove, NULL);
+    ovs_neigh_flows(dp, network_id, ip, mac, ovs_remove, NULL);
     leave_mac(dp, network_id, ip, mac);
     ovs_neigh_drop(dp, ref);
 }
@@ -144,8 +147,14 @@ uint32_t ovs_group_of(const struct dp *dp, const struct dp_mac_rec *rec)
 
 static void leave_set(struct dp *dp, const struct dp_mac_rec *rec)
 {
-    if (rec->flags & (DP_LOCAL | DP_ADOPTED))
+    if (rec->flags & DP_LOCAL)
         return;
+    if (rec->flags & DP_ADOPTED) {
+        struct ovs_group_rec *group = dp_table_find(&dp->groups, &rec->place);
+        if (group)
+            group->n_macs--;
+        return;
+    }
     struct ovs_set_rec *set = dp_table_find(&dp->sets, &rec->place);
     if (set)
         set->n_macs--;
@@ -194,6 +203,8 @@ int ovs_mac_put(struct dp *dp, const struct dp_op *op)
 
     if (!is_put(ovs_network(dp, op->network.id)) || !set)
         return -ENOENT;
+    if (rec)
+        ovs_forget_use(dp, rec); /* a put is a use */
     if (rec && !(rec->flags & (DP_LOCAL | DP_ADOPTED | DP_DIRTY | DP_FOREIGN)) &&
         rec->place == set->set_id)
         return 0;
@@ -223,7 +234,7 @@ void ovs_mac_remove(struct dp *dp, struct dp_mac_rec *rec)
     dp_table_remove(&dp->macs, rec);
     if (old.flags & DP_LOCAL)
         leave_port(dp, &old, ovs_remove);
-    else if (!(old.flags & DP_FOREIGN))
+    else
         ovs_mac_flows(dp, &old, ovs_remove, NULL);
 }
 
@@ -292,6 +303,17 @@ static struct ovs_flood_rec flood_key(const struct dp *dp, const struct dp_op *o
     return key;
 }
 
+void ovs_remove_place(struct dp *dp, struct ovs_flood_rec *rec)
+{
+    struct ovs_network_rec *network = ovs_network(dp, rec->network_id);
+
+    dp_table_remove(&dp->floods, rec);
+    if (!network)
+        return;
+    network->n_places--;
+    network->is_behind = true;
+}
+
 int ovs_flood_put(struct dp *dp, const struct dp_op *op)
 {
     struct ovs_network_rec *network = ovs_network(dp, op->network.id);
@@ -309,33 +331,50 @@ int ovs_flood_put(struct dp *dp, const struct dp_op *op)
         rec->flags = 0;
         return 0;
     }
+    if (network->n_places >= MOST_PLACES)
+        return -E2BIG;
     dp_table_put(&dp->floods, &key);
+    network->n_places++;
     network->is_behind = true;
     return 0;
 }
 
 int ovs_flood_delete(struct dp *dp, const struct dp_op *op)
 {
-    struct ovs_network_rec *network = ovs_network(dp, op->network.id);
     struct ovs_flood_rec key = flood_key(dp, op);
     struct ovs_flood_rec *rec = dp_table_find(&dp->floods, &key);
 
-    if (!rec || !network)
-        return 0;
-    dp_table_remove(&dp->floods, rec);
-    network->is_behind = true;
+    if (rec)
+        ovs_remove_place(dp, rec);
     return 0;
 }
 
-void ovs_flush_floods(struct dp *dp)
+/* A list is sent once for all ops that change it: the last of those that make it longer answers
+ * for it. */
+static void blame_last(struct dp *dp, uint32_t network_id)
 {
+    dp->at = (uint32_t)dp->n_ops;
+    for (size_t i = 0; i < dp->n_ops; i++) {
+        enum dp_verb verb = dp->ops[i].verb;
+        if (dp->ops[i].network.id == network_id && (verb == DP_FLOOD_PUT || verb == DP_PORT_PUT))
+            dp->at = (uint32_t)i;
+    }
+}
+
+bool ovs_flush_floods(struct dp *dp)
+{
+    bool has_some = false;
+
     for (uint32_t i = 0; i < dp->networks.len; i++) {
         struct ovs_network_rec *rec = dp_table_at(&dp->networks, i);
         if (!rec->is_behind || rec->flags & DP_ADOPTED)
             continue;
         rec->is_behind = false;
+        has_some = true;
+        blame_last(dp, rec->network_id);
         ovs_flood_flows(dp, rec, ovs_add, NULL);
     }
+    return has_some;
 }
 
 /* ---- copies */

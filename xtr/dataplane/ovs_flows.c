@@ -193,14 +193,21 @@ static void respond_flows(const struct visit *visit)
     show_goto(visit, OVS_FORWARD);
 }
 
+void ovs_tunnel_flows(struct dp *dp, const struct ovs_tunnel *tunnel, ovs_flow_fn *fn, void *aux)
+{
+    struct visit visit = {dp, fn, aux};
+
+    of_match_int(begin(dp, OVS_CLASSIFY, 100, OVS_BASE, 0), OF_IN_PORT, tunnel->ofport);
+    show_goto(&visit, OVS_TUNNEL);
+}
+
 void ovs_base_flows(struct dp *dp, ovs_flow_fn *fn, void *aux)
 {
     struct visit visit = {dp, fn, aux};
 
-    for (size_t i = 0; i < dp->n_tunnels; i++) {
-        of_match_int(begin(dp, OVS_CLASSIFY, 100, OVS_BASE, 0), OF_IN_PORT, dp->tunnels[i].ofport);
-        show_goto(&visit, OVS_TUNNEL);
-    }
+    for (size_t i = 0; i < dp->n_tunnels; i++)
+        if (dp->tunnels[i].ofport)
+            ovs_tunnel_flows(dp, &dp->tunnels[i], fn, aux);
     address_flows(&visit);
     nd_flows(&visit);
     respond_flows(&visit);

@@ -33,6 +33,14 @@ void ovs_checks_note(struct dp *dp, const struct of_flow *flow, bool is_there)
                  OVS_SEEN_LATER | (is_there ? OVS_SEEN_OURS : OVS_SEEN_DELETED));
 }
 
+void ovs_checks_fail(struct dp *dp, int err)
+{
+    for (struct dp_check *check = dp->checks; check; check = check->next) {
+        check->result.err = check->result.err ? check->result.err : err;
+        check->xid_flows = check->xid_groups = 0;
+    }
+}
+
 static void read_flows(struct dp_check *check, struct of_parts *parts)
 {
     struct of_seen_flow flow;
@@ -111,7 +119,10 @@ enum ovs_verdict ovs_mirror_judge(struct dp_check *check, const struct of_flow *
     if (!rec || rec->flags & OVS_SEEN_DELETED)
         return OVS_MISSING;
     rec->flags |= OVS_SEEN_KNOWN;
-    if (!(rec->flags & OVS_SEEN_OURS))
+    if (!(rec->flags & OVS_SEEN_OURS)) {
+        if (!dp_table_find(&check->dp->strangers, &key))
+            dp_table_put(&check->dp->strangers, &key);
         return OVS_FOREIGN;
+    }
     return rec->value == ovs_flow_value(check->dp, flow) ? OVS_STANDS : OVS_WRONG;
 }

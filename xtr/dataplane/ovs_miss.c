@@ -48,7 +48,8 @@ int ovs_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd)
     *ret_fd = network->miss_fd = fds[0];
     network->miss_in = fds[1];
     ovs_flood_flows(dp, network, ovs_add, NULL);
-    return of_barrier(dp->conn);
+    (void)of_barrier(dp->conn); /* if it is lost, a check sends them when it is back */
+    return 0;
 }
 
 void ovs_miss_forget(struct dp *dp, struct ovs_network_rec *network)
@@ -123,18 +124,20 @@ void ovs_on_single(struct dp *dp, struct of_parts *parts)
     struct of_seen_flow flow;
 
     while (of_next_flow(parts, &flow))
-        if (ovs_flow_key(flow.table, flow.priority, flow.match, flow.match_size) ==
-            ovs_flow_key(dp->flow.table, dp->flow.priority, dp->flow.match, dp->flow.match_size))
-            dp->single = (struct ovs_single){true, flow.cookie, flow.n_packets};
+        if (ovs_flow_key(flow.table, flow.priority, flow.match, flow.match_size) == dp->single.key)
+            dp->single = (struct ovs_single){dp->single.key, true, flow.cookie, flow.n_packets};
 }
 
 int ovs_ask(struct dp *dp)
 {
-    dp->single.is_there = false;
+    const struct of_flow *flow = &dp->flow; /* another, as soon as anything has come */
+
     if (!dp->conn)
         return -ENOTCONN;
+    dp->single = (struct ovs_single){
+        .key = ovs_flow_key(flow->table, flow->priority, flow->match, flow->match_size)};
     uint32_t xid = of_xid(dp->conn);
-    of_put_flow_dump(of_out(dp->conn), xid, dp->flow.table, 0, 0, &dp->flow);
+    of_put_flow_dump(of_out(dp->conn), xid, flow->table, 0, 0, flow);
     int r = of_wait(dp->conn, xid);
     return r ? r : dp->single.is_there ? 0 : -ENOENT;
 }

@@ -77,9 +77,10 @@ void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
         dp->is_blocked = true;
         return;
     }
-    if (!of_put_flow(of_out(dp->conn), ovs_xid(dp), OF_FLOW_ADD, flow, 0) && dp->ops)
-        dp->ops[dp->at].err = -E2BIG;
-    ovs_checks_note(dp, flow, true);
+    if (of_put_flow(of_out(dp->conn), ovs_xid(dp), OF_FLOW_ADD, flow, 0))
+        ovs_checks_note(dp, flow, true);
+    else if (dp->at < dp->n_ops)
+        dp->ops[dp->at].err = -E2BIG; /* what stood before goes on standing */
     sent(dp);
 }
 
@@ -93,16 +94,31 @@ void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow)
     sent(dp);
 }
 
+/* An error shows the beginning of what it is about.  A frame that the switch does not take is lost,
+ * and nothing else. */
+static bool is_about_a_packet(const struct of_message *message)
+{
+    return message->size >= OF_HEADER_SIZE + 4 + OF_HEADER_SIZE &&
+           message->data[OF_HEADER_SIZE + 4 + 1] == OF_PACKET_OUT;
+}
+
 static void on_error(struct dp *dp, const struct of_message *message)
 {
     uint16_t type, code;
     size_t i = message->xid - dp->first_xid;
 
-    if (!of_parse_error(message, &type, &code))
+    if (!of_parse_error(message, &type, &code) || is_about_a_packet(message))
         return;
-    dp->is_unsure = dp->is_disturbed = true;
-    if (dp->ops && i < dp->n_senders)
-        dp->ops[dp->senders[i]].err = of_error_errno(type, code);
+    int err = of_error_errno(type, code);
+    if (i < dp->n_senders && dp->senders[i] < dp->n_ops) {
+        struct dp_op *op = &dp->ops[dp->senders[i]];
+        op->err = op->err ? op->err : err;
+    } else if (dp->checks) {
+        /* To try what it has repaired again would end as this has. */
+        ovs_checks_fail(dp, err);
+        return;
+    }
+    dp->is_disturbed = true;
 }
 
 void ovs_on_message(void *aux, const struct of_message *message)

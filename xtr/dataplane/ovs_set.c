@@ -50,24 +50,31 @@ static void ask_for_way(struct dp *dp, const struct dp_target *target)
     em_buf_fini(&actions);
 }
 
-static int make_buckets(struct dp *dp, const struct dp_set *set, struct em_buf *ret_buckets)
+static int make_ways(struct dp *dp, const struct dp_set *set)
 {
-    struct em_buf actions;
     int r = 0;
 
-    em_buf_init(&actions);
     for (size_t i = 0; i < set->n_targets && r == 0; i++) {
-        const struct dp_target *target = &set->targets[i];
         char *why = NULL;
-        r = ovs_make_tunnel(dp, target->encap, target->udp_port, &why);
+        r = ovs_make_tunnel(dp, set->targets[i].encap, set->targets[i].udp_port, &why);
         free(why);
+        ask_for_way(dp, &set->targets[i]);
+    }
+    return r;
+}
+
+static void make_buckets(struct dp *dp, const struct dp_target *targets, size_t n,
+                         struct em_buf *ret_buckets)
+{
+    struct em_buf actions;
+
+    em_buf_init(&actions);
+    for (size_t i = 0; i < n; i++) {
         em_buf_take(&actions, em_buf_size(&actions));
-        ovs_to_target(dp, &actions, target);
-        ask_for_way(dp, target);
-        of_put_bucket(ret_buckets, set->n_targets > 1 ? target->weight : 0, &actions);
+        ovs_to_target(dp, &actions, &targets[i]);
+        of_put_bucket(ret_buckets, n > 1 ? targets[i].weight : 0, &actions);
     }
     em_buf_fini(&actions);
-    return r;
 }
 
 static bool is_same(const struct em_buf *a, const struct em_buf *b)
@@ -97,13 +104,28 @@ static uint32_t free_group_id(struct dp *dp)
     return id;
 }
 
-static void make_set(struct dp *dp, uint32_t set_id, struct em_buf *buckets, size_t n_targets)
+static void keep_targets(struct ovs_set_rec *rec, const struct dp_set *set)
+{
+    free(rec->targets);
+    rec->targets = em_calloc(set->n_targets + 1, sizeof *rec->targets);
+    if (set->n_targets)
+        memcpy(rec->targets, set->targets, set->n_targets * sizeof *rec->targets);
+    rec->n_targets = (uint32_t)set->n_targets;
+}
+
+void ovs_set_fini(struct ovs_set_rec *rec)
+{
+    em_buf_fini(&rec->buckets);
+    free(rec->targets);
+}
+
+static void make_set(struct dp *dp, const struct dp_set *set, struct em_buf *buckets)
 {
     struct ovs_group_rec *left = find_left(dp, buckets);
-    struct ovs_set_rec *rec = dp_table_put(&dp->sets, &set_id);
+    struct ovs_set_rec *rec = dp_table_put(&dp->sets, &set->id);
 
     rec->buckets = *buckets;
-    rec->n_targets = (uint32_t)n_targets;
+    keep_targets(rec, set);
     if (left) {
         rec->group_id = left->group_id;
         em_buf_fini(&left->buckets);
@@ -115,27 +137,49 @@ static void make_set(struct dp *dp, uint32_t set_id, struct em_buf *buckets, siz
     ovs_put_group(dp, OF_GROUP_ADD, rec);
 }
 
+/* The buckets are taken. */
+static void change(struct dp *dp, struct ovs_set_rec *rec, struct em_buf *buckets)
+{
+    if (!rec->is_unsure && is_same(&rec->buckets, buckets)) {
+        em_buf_fini(buckets);
+        return;
+    }
+    em_buf_fini(&rec->buckets);
+    rec->buckets = *buckets;
+    ovs_put_group(dp, rec->is_unsure ? OF_GROUP_PUT : OF_GROUP_MODIFY, rec);
+    rec->is_unsure = false;
+}
+
+void ovs_sets_follow(struct dp *dp)
+{
+    for (uint32_t i = 0; i < dp->sets.len; i++) {
+        struct ovs_set_rec *rec = dp_table_at(&dp->sets, i);
+        struct em_buf buckets;
+        em_buf_init(&buckets);
+        make_buckets(dp, rec->targets, rec->n_targets, &buckets);
+        rec->is_unsure |= !is_same(&rec->buckets, &buckets);
+        change(dp, rec, &buckets);
+    }
+}
+
 int ovs_set_put(struct dp *dp, const struct dp_set *set)
 {
     struct em_buf buckets;
 
     if (set->n_targets > MOST_TARGETS)
         return -E2BIG;
-    em_buf_init(&buckets);
-    int r = make_buckets(dp, set, &buckets);
-    struct ovs_set_rec *rec = dp_table_find(&dp->sets, &set->id);
-    if (r || (rec && is_same(&rec->buckets, &buckets))) {
-        em_buf_fini(&buckets);
+    int r = make_ways(dp, set);
+    if (r)
         return r;
-    }
+    em_buf_init(&buckets);
+    make_buckets(dp, set->targets, set->n_targets, &buckets);
+    struct ovs_set_rec *rec = dp_table_find(&dp->sets, &set->id);
     if (!rec) {
-        make_set(dp, set->id, &buckets, set->n_targets);
+        make_set(dp, set, &buckets);
         return 0;
     }
-    em_buf_fini(&rec->buckets);
-    rec->buckets = buckets;
-    rec->n_targets = (uint32_t)set->n_targets;
-    ovs_put_group(dp, OF_GROUP_MODIFY, rec);
+    keep_targets(rec, set);
+    change(dp, rec, &buckets);
     return 0;
 }
 
@@ -149,17 +193,20 @@ int ovs_set_delete(struct dp *dp, uint32_t set_id)
         return -EBUSY;
     delete_group(dp, rec->group_id);
     dp_table_remove(&dp->group_ids, dp_table_find(&dp->group_ids, &rec->group_id));
-    em_buf_fini(&rec->buckets);
+    ovs_set_fini(rec);
     dp_table_remove(&dp->sets, rec);
     return 0;
 }
 
 int ovs_set_sweep(struct dp *dp)
 {
-    int n = (int)dp->groups.len;
+    int n = 0;
 
     for (uint32_t i = dp->groups.len; i-- > 0;) {
         struct ovs_group_rec *group = dp_table_at(&dp->groups, i);
+        if (group->n_macs)
+            continue; /* of a network that is not complete yet */
+        n++;
         delete_group(dp, group->group_id);
         dp_table_remove(&dp->group_ids, dp_table_find(&dp->group_ids, &group->group_id));
         em_buf_fini(&group->buckets);
@@ -173,7 +220,8 @@ bool ovs_set_is(struct dp *dp, const struct ovs_set_rec *rec, const struct dp_se
     struct em_buf buckets;
 
     em_buf_init(&buckets);
-    bool is_same_one = make_buckets(dp, set, &buckets) == 0 && is_same(&buckets, &rec->buckets);
+    make_buckets(dp, set->targets, set->n_targets, &buckets);
+    bool is_same_one = is_same(&buckets, &rec->buckets);
     em_buf_fini(&buckets);
     return is_same_one;
 }

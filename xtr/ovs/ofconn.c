@@ -16,13 +16,18 @@
 
 #define PATIENCE_MS 8000 /* with thousands of ports ovs-vswitchd takes seconds over each change */
 #define READ_SIZE   65536
+#define ECHO_MAX    1048576 /* bytes that wait to be sent: a switch that takes nothing asks in vain \
+                             */
 
 struct of_conn {
     int fd;
-    bool is_lost, has_hello;
+    bool is_lost;
+    uint8_t hello; /* version that the switch has greeted with; 0: not yet */
     struct em_buf in, out;
     uint32_t xid;
-    uint32_t awaited; /* an xid; 0: none, or it has come */
+    uint32_t awaited;  /* an xid; 0: none, or it has come */
+    int refusal;       /* 0, or -errno: what came for it is an error */
+    uint64_t alive_ms; /* when it last took or answered something */
     of_message_fn *on_message;
     void *aux;
 };
@@ -79,20 +84,37 @@ static bool is_last(const struct of_message *message)
            !(of_get16(message->data + 10) & 1);
 }
 
+/* What a switch sends of its own accord is no answer, however much of it comes. */
+static bool is_news(const struct of_message *message)
+{
+    return message->type == OF_PACKET_IN || message->type == OF_PORT_STATUS ||
+           message->type == OF_ECHO_REQUEST;
+}
+
+static void end_wait(struct of_conn *conn, const struct of_message *message)
+{
+    uint16_t type, code;
+    conn->awaited = 0;
+    conn->refusal = of_parse_error(message, &type, &code) ? of_error_errno(type, code) : 0;
+}
+
 static void handle(struct of_conn *conn, const struct of_message *message)
 {
+    if (!is_news(message))
+        conn->alive_ms = em_now_ms();
     if (message->type == OF_ECHO_REQUEST) {
-        of_put_echo_reply(&conn->out, message->xid, message->data + OF_HEADER_SIZE,
-                          message->size - OF_HEADER_SIZE);
+        if (em_buf_size(&conn->out) < ECHO_MAX)
+            of_put_echo_reply(&conn->out, message->xid, message->data + OF_HEADER_SIZE,
+                              message->size - OF_HEADER_SIZE);
         return;
     }
     if (message->type == OF_HELLO) {
-        conn->has_hello = message->data[0] >= OF_VERSION;
+        conn->hello = message->data[0];
         return;
     }
     conn->on_message(conn->aux, message);
-    if (message->xid == conn->awaited && is_last(message))
-        conn->awaited = 0;
+    if (message->xid == conn->awaited && is_last(message) && !is_news(message))
+        end_wait(conn, message);
 }
 
 static int parse_all(struct of_conn *conn)
@@ -137,13 +159,14 @@ int of_send(struct of_conn *conn)
         if (n < 0)
             return lose(conn, -errno);
         em_buf_take(&conn->out, (size_t)n);
+        conn->alive_ms = em_now_ms();
     }
     return conn->is_lost ? -ENOTCONN : 0;
 }
 
 /* One round of sending and receiving.  What the switch sends is read even while it does not
  * take anything, since it may wait for that. */
-static int exchange(struct of_conn *conn, int timeout_ms)
+static int exchange(struct of_conn *conn)
 {
     struct pollfd fd = {.fd = conn->fd, .events = POLLIN};
     int r = of_send(conn);
@@ -151,12 +174,13 @@ static int exchange(struct of_conn *conn, int timeout_ms)
         return r;
     if (em_buf_size(&conn->out) > 0)
         fd.events |= POLLOUT;
-    r = poll(&fd, 1, timeout_ms);
+    uint64_t silent_ms = em_now_ms() - conn->alive_ms;
+    if (silent_ms >= PATIENCE_MS)
+        return lose(conn, -ETIMEDOUT);
+    r = poll(&fd, 1, (int)(PATIENCE_MS - silent_ms));
     if (r < 0 && errno != EINTR)
         return lose(conn, -errno);
-    if (r == 0)
-        return lose(conn, -ETIMEDOUT);
-    r = fd.revents & ~POLLOUT ? of_receive(conn, READ_SIZE) : 0;
+    r = r > 0 && fd.revents & ~POLLOUT ? of_receive(conn, READ_SIZE) : 0;
     return r < 0 ? r : 0;
 }
 
@@ -164,9 +188,11 @@ int of_wait(struct of_conn *conn, uint32_t xid)
 {
     int r = conn->is_lost ? -ENOTCONN : 0;
     conn->awaited = xid;
+    conn->refusal = 0;
+    conn->alive_ms = em_now_ms();
     while (r == 0 && conn->awaited == xid)
-        r = exchange(conn, PATIENCE_MS);
-    return r;
+        r = exchange(conn);
+    return r ? r : conn->refusal;
 }
 
 int of_barrier(struct of_conn *conn)
@@ -180,8 +206,11 @@ static int greet(struct of_conn *conn)
 {
     int r = 0;
     of_put_hello(&conn->out, of_xid(conn));
-    while (r == 0 && !conn->has_hello)
-        r = exchange(conn, PATIENCE_MS);
+    conn->alive_ms = em_now_ms();
+    while (r == 0 && !conn->hello)
+        r = exchange(conn);
+    if (r == 0 && conn->hello < OF_VERSION)
+        r = -EPROTO;
     if (r)
         return r;
     of_put_set_config(&conn->out, of_xid(conn));

@@ -3,8 +3,9 @@
  *
  * Requests are appended to the connection's output and go out with the next call; everything
  * that comes in meanwhile is handed to one function of the owner, in the order in which the switch
- * sent it.  A switch that does not answer for eight seconds counts as gone: its connection is lost
- * and every call returns -ENOTCONN from then on. */
+ * sent it.  A switch that for eight seconds neither takes nor answers anything counts as gone,
+ * whatever it sends of its own accord: its connection is lost and every call returns -ENOTCONN from
+ * then on. */
 #ifndef OVS_OFCONN_H
 #define OVS_OFCONN_H
 
@@ -16,7 +17,8 @@ struct of_conn;
 typedef void of_message_fn(void *aux, const struct of_message *message);
 
 /* Connects and agrees on the version.  0, or -errno: -ENOENT and -ECONNREFUSED where nobody
- * listens, -EPROTO where the bridge does not speak OpenFlow 1.4, -ETIMEDOUT. */
+ * listens, -EPROTO where the bridge does not speak OpenFlow 1.4, -ETIMEDOUT, -ENOTCONN where it
+ * closes. */
 int of_connect(const char *path, of_message_fn *on_message, void *aux, struct of_conn **ret_conn);
 void of_close(struct of_conn *conn);
 
@@ -31,7 +33,8 @@ uint32_t of_xid(struct of_conn *conn);
 /* Sends what was appended, and a barrier, and waits until the switch has done all of it. */
 int of_barrier(struct of_conn *conn);
 
-/* Waits until a message with this xid has come that is no part with more to follow. */
+/* Waits until a message with this xid has come that is no part with more to follow.  Of an error,
+ * which the owner's function has seen, what it means (of_error_errno()). */
 int of_wait(struct of_conn *conn, uint32_t xid);
 
 /* Sends what was appended as far as the socket takes it. */

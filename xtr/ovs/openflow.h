@@ -37,8 +37,6 @@ enum of_type {
     OF_MULTIPART_REPLY = 19,
     OF_BARRIER_REQUEST = 20,
     OF_BARRIER_REPLY = 21,
-    OF_BUNDLE_CONTROL = 33,
-    OF_BUNDLE_ADD = 34,
 };
 
 /* Reserved port numbers, section 7.2.1. */
@@ -140,7 +138,13 @@ enum of_flow_command { OF_FLOW_ADD = 0, OF_FLOW_DELETE = 3, OF_FLOW_DELETE_STRIC
 bool of_put_flow(struct em_buf *out, uint32_t xid, enum of_flow_command command,
                  const struct of_flow *flow, uint64_t cookie_mask);
 
-enum of_group_command { OF_GROUP_ADD = 0, OF_GROUP_MODIFY = 1, OF_GROUP_DELETE = 2 };
+/* OF_GROUP_PUT adds or modifies (OFPGC_ADD_OR_MOD, Open vSwitch's own). */
+enum of_group_command {
+    OF_GROUP_ADD = 0,
+    OF_GROUP_MODIFY = 1,
+    OF_GROUP_DELETE = 2,
+    OF_GROUP_PUT = 0x8000
+};
 enum of_group_type { OF_GROUP_ALL = 0, OF_GROUP_SELECT = 1, OF_GROUP_INDIRECT = 2 };
 
 /* One bucket; 'weight' is 0 in all groups but OF_GROUP_SELECT. */
@@ -161,14 +165,6 @@ void of_put_flow_dump(struct em_buf *out, uint32_t xid, uint8_t table, uint64_t 
                       uint64_t cookie_mask, const struct of_flow *match);
 void of_put_group_dump(struct em_buf *out, uint32_t xid);
 void of_put_port_dump(struct em_buf *out, uint32_t xid);
-
-/* All messages between 'open' and 'commit' come into force at once, or none does. */
-enum of_bundle { OF_BUNDLE_OPEN = 0, OF_BUNDLE_COMMIT = 4, OF_BUNDLE_DISCARD = 6 };
-void of_put_bundle_control(struct em_buf *out, uint32_t xid, uint32_t bundle_id,
-                           enum of_bundle type);
-/* 'message' is a flow-mod or group-mod, with the same xid. */
-void of_put_bundle_add(struct em_buf *out, uint32_t xid, uint32_t bundle_id, const void *message,
-                       size_t size);
 
 /* ---- what comes */
 
