@@ -193,6 +193,7 @@ struct dp {
     uint32_t next_group_id;
     struct of_flow flow; /* that is being built */
     struct em_buf scratch;
+    uint32_t bundle_id, last_bundle_id; /* that is open, 0: none */
     struct ovs_single single;
     uint32_t group_serial;
     struct dp_check *checks; /* under way */
@@ -229,6 +230,10 @@ void ovs_to_target(struct dp *dp, struct em_buf *actions, const struct dp_target
 /* ovs_send.c: visitors that have a flow made, or removed if it is ours; 'aux' is not used. */
 void ovs_add(struct dp *dp, void *aux, struct of_flow *flow);
 void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow);
+/* What is added and removed until the commit comes into force at once, or not at all: then a
+ * check with repair is due. */
+void ovs_bundle_open(struct dp *dp);
+void ovs_bundle_commit(struct dp *dp);
 /* For a message that the op in hand answers for. */
 uint32_t ovs_xid(struct dp *dp);
 /* The key of a flow in tables of struct ovs_seen_rec, 0: it is damaged; and its value. */

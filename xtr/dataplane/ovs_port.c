@@ -287,7 +287,8 @@ void ovs_on_port_status(struct dp *dp, const struct of_message *message)
         dp_table_remove(&dp->numbers, rec);
 }
 
-/* All old flows go before the first new one comes: numbers may have been exchanged. */
+/* All old flows go before the first new one comes, since numbers may have been exchanged; and no
+ * frame meets the one without the other. */
 static void renumber(struct dp *dp)
 {
     for (int pass = 0; pass < 2; pass++)
@@ -296,6 +297,8 @@ static void renumber(struct dp *dp)
             uint32_t number = ovs_number(dp, rec->device);
             if (pass == 0 ? number == rec->ofport : !(rec->flags & DP_DIRTY))
                 continue;
+            if (!dp->bundle_id)
+                ovs_bundle_open(dp);
             if (pass == 0 && rec->ofport)
                 port_flows(dp, rec, ovs_remove);
             dp->is_disturbed |= !number && !(rec->flags & DP_BORROWED);
@@ -304,6 +307,8 @@ static void renumber(struct dp *dp)
             if (pass == 1)
                 port_flows(dp, rec, ovs_add);
         }
+    if (dp->bundle_id)
+        ovs_bundle_commit(dp);
 }
 
 int ovs_read_ports(struct dp *dp)

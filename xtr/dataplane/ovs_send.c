@@ -69,6 +69,31 @@ static bool is_strangers(struct dp *dp, const struct of_flow *flow)
     return dp_table_find(&dp->strangers, &key);
 }
 
+void ovs_bundle_open(struct dp *dp)
+{
+    dp->bundle_id = ++dp->last_bundle_id;
+    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, OF_BUNDLE_OPEN);
+}
+
+void ovs_bundle_commit(struct dp *dp)
+{
+    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, OF_BUNDLE_COMMIT);
+    dp->bundle_id = 0;
+}
+
+/* False: it is too long. */
+static bool put(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+{
+    struct em_buf *out = of_out(dp->conn), *inner = &dp->scratch;
+    uint32_t xid = ovs_xid(dp);
+
+    if (!dp->bundle_id)
+        return of_put_flow(out, xid, command, flow, OVS_COOKIE_MASK);
+    em_buf_take(inner, em_buf_size(inner));
+    return of_put_flow(inner, xid, command, flow, OVS_COOKIE_MASK) &&
+           of_put_bundle_add(out, xid, dp->bundle_id, em_buf_head(inner), em_buf_size(inner));
+}
+
 void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
 {
     if (!dp->conn)
@@ -77,7 +102,7 @@ void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
         dp->is_blocked = true;
         return;
     }
-    if (of_put_flow(of_out(dp->conn), ovs_xid(dp), OF_FLOW_ADD, flow, 0))
+    if (put(dp, OF_FLOW_ADD, flow))
         ovs_checks_note(dp, flow, true);
     else if (dp->at < dp->n_ops)
         dp->ops[dp->at].err = -E2BIG; /* what stood before goes on standing */
@@ -89,7 +114,7 @@ void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow)
     if (!dp->conn)
         return;
     flow->cookie = OVS_COOKIE;
-    of_put_flow(of_out(dp->conn), ovs_xid(dp), OF_FLOW_DELETE_STRICT, flow, OVS_COOKIE_MASK);
+    put(dp, OF_FLOW_DELETE_STRICT, flow);
     ovs_checks_note(dp, flow, false);
     sent(dp);
 }

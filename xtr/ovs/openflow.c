@@ -417,3 +417,30 @@ void of_put_port_dump(struct em_buf *out, uint32_t xid)
     size_t at = begin_multipart(out, xid, OF_MULTIPART_PORT_DESC);
     end(out, at);
 }
+
+/* OpenFlow 1.4, section 7.3.9. */
+static size_t begin_bundle(struct em_buf *out, enum of_type type, uint32_t xid, uint32_t bundle_id,
+                           uint16_t kind)
+{
+    enum { ATOMIC = 1, ORDERED = 2 };
+    size_t at = begin(out, type, xid);
+    put32(out, bundle_id);
+    put16(out, kind);
+    put16(out, ATOMIC | ORDERED);
+    return at;
+}
+
+void of_put_bundle_control(struct em_buf *out, uint32_t xid, uint32_t bundle_id,
+                           enum of_bundle type)
+{
+    size_t at = begin_bundle(out, OF_BUNDLE_CONTROL, xid, bundle_id, (uint16_t)type);
+    end(out, at);
+}
+
+bool of_put_bundle_add(struct em_buf *out, uint32_t xid, uint32_t bundle_id, const void *message,
+                       size_t size)
+{
+    size_t at = begin_bundle(out, OF_BUNDLE_ADD, xid, bundle_id, 0);
+    em_buf_append(out, message, size);
+    return end(out, at);
+}

@@ -37,6 +37,8 @@ enum of_type {
     OF_MULTIPART_REPLY = 19,
     OF_BARRIER_REQUEST = 20,
     OF_BARRIER_REPLY = 21,
+    OF_BUNDLE_CONTROL = 33,
+    OF_BUNDLE_ADD = 34,
 };
 
 /* Reserved port numbers, section 7.2.1. */
@@ -165,6 +167,14 @@ void of_put_flow_dump(struct em_buf *out, uint32_t xid, uint8_t table, uint64_t 
                       uint64_t cookie_mask, const struct of_flow *match);
 void of_put_group_dump(struct em_buf *out, uint32_t xid);
 void of_put_port_dump(struct em_buf *out, uint32_t xid);
+
+/* All messages between 'open' and 'commit' come into force at once, or none does. */
+enum of_bundle { OF_BUNDLE_OPEN = 0, OF_BUNDLE_COMMIT = 4 };
+void of_put_bundle_control(struct em_buf *out, uint32_t xid, uint32_t bundle_id,
+                           enum of_bundle type);
+/* 'message' is a flow-mod or group-mod, with the same xid.  False: it is too long. */
+bool of_put_bundle_add(struct em_buf *out, uint32_t xid, uint32_t bundle_id, const void *message,
+                       size_t size);
 
 /* ---- what comes */
 
