@@ -29,7 +29,7 @@
 
 #define SKIPPED      77
 #define A_NETWORK    1000 /* ports */
-#define LIMIT_S      150
+#define LIMIT_S      300
 #define POLL_US      200   /* for one port */
 #define BULK_US      5000  /* for many */
 #define REST_US      20000 /* between one port and the next */
@@ -362,6 +362,12 @@ static void close_hosts(void)
     hosts_close(&scene.hosts);
 }
 
+/* Namespaces are not gone with the process. */
+static void on_signal(int number)
+{
+    exit(128 + number);
+}
+
 int main(int argc, char **argv)
 {
     static struct system systems[] = {
@@ -378,6 +384,8 @@ int main(int argc, char **argv)
     scratch_enter();
     scene.bench = &bench;
     atexit(close_hosts);
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
     hosts_open(&scene.hosts);
     for (unsigned i = 1; i < 3; i++) {
         hosts_add(&scene.hosts);

@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define LIMIT_MS 120000
+#define LIMIT_MS 300000
 
 static json_t *ids_of(uint32_t number)
 {
