@@ -289,7 +289,9 @@ static int explain(int err, const char **ret_why)
         *ret_why = "no room for a change that is committed: free disk space, or raise store.size, "
                    "and start again; nothing is lost";
     else
-        *ret_why = "the map cannot be written; look at the disk's health in the kernel's log";
+        *ret_why =
+            "the map cannot be written: free disk space if the disk is full, else look at its "
+            "health in the kernel's log";
     return err;
 }
 
