@@ -89,10 +89,10 @@ struct dp_op {
      *   network   -EMSGSIZE: its mtu does not fit the underlay; -EINVAL: id or VNI
      *   set       -EBUSY: a MAC names it; -EAFNOSUPPORT: a target's address family is not
      *             that of the tunnels; -E2BIG: more than 64 targets
-     *   flood     -EAFNOSUPPORT as above
+     *   flood     -EAFNOSUPPORT as above; -E2BIG: more places than the data plane can send to
      *   port      -ENODEV: no such device, or a borrowed one is in no bridge; -EBUSY: it has
-     *             another master, or is the underlay's; -EOPNOTSUPP: the data plane has no tagged
-     *             ports, nor MACs behind them
+     *             another master, is in another network, or is the underlay's; -EOPNOTSUPP: the
+     *             data plane has no tagged ports, nor MACs behind them
      *   local     -ENODEV: the device is no port of the network (put it first)
      *   copy      -ENODEV as above; -EOPNOTSUPP: the kernel cannot, and never will; -ENOSPC: too
      *             many at once; -EAFNOSUPPORT as above.  What the MAC's entry is, if there is one,
