@@ -3,7 +3,8 @@
  * plane, tell the map what is due, draw the ports' conclusions, sweep.
  *
  * A port is registered only after its device has been found: the map must not lead traffic
- * to a host that cannot deliver it. */
+ * to a host that cannot deliver it.  Where nobody sends to it yet it is enough
+ * that the switch has the device. */
 #include "agent_misses.h"
 
 #include "base/clock.h"
@@ -386,19 +387,21 @@ static bool knows_map(const struct xtr_agent *agent)
     return xtr_mapcache_is_complete(agent->cache, 0) && !agent->other.is_met;
 }
 
-static void run_registrar(struct xtr_agent *agent)
+/* True if something was sent. */
+static bool run_registrar(struct xtr_agent *agent)
 {
     static struct em_claim claims[XTR_BATCH];
     static struct em_location locations[XTR_BATCH];
     const struct em_port_ref *refs = NULL;
     size_t n = 0;
+    bool has_sent = false;
     enum xtr_step step;
     while ((step = xtr_registrar_next(&agent->registrar, &agent->ports, knows_map(agent),
                                       em_now_ms(), claims, locations, &refs, &n)) !=
            XTR_STEP_NONE) {
         switch (step) {
         case XTR_STEP_NONE:
-            return;
+            break;
         case XTR_STEP_BEGIN:
             em_client_announce_begin(agent->client, agent->boot_epoch);
             continue;
@@ -414,11 +417,13 @@ static void run_registrar(struct xtr_agent *agent)
                 em_client_announce_end(agent->client, agent->boot_epoch, on_ended, agent);
             break;
         }
+        has_sent |= agent->request > 0;
         if (agent->request <= 0) {
             agent->request = 0;
             fail_request(agent, step);
         }
     }
+    return has_sent;
 }
 
 /* Session */
@@ -517,15 +522,17 @@ static void turn(struct xtr_agent *agent)
     xtr_agent_ovs_turn(agent);
     xtr_agent_trunk_turn(agent);
     place_ports(agent);
-    bool has_more = xtr_pump_turn(&agent->pump, PUMP_US);
+    /* What is told now leaves first: the data plane may hold the loop for some milliseconds. */
+    if (run_registrar(agent))
+        ev_timer_start(agent->loop, &agent->more);
+    if (!ev_is_active(&agent->more) && xtr_pump_turn(&agent->pump, PUMP_US))
+        ev_timer_start(agent->loop, &agent->more);
     xtr_misses_turn(agent);
-    run_registrar(agent);
+    (void)run_registrar(agent);
     update_ports(agent);
     xtr_arrivals_update(agent);
     sweep(agent);
     xtr_store_turn(agent);
-    if (has_more)
-        ev_timer_start(agent->loop, &agent->more);
 }
 
 static void on_kick(struct ev_loop *loop, ev_prepare *w, int revents)

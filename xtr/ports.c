@@ -298,6 +298,7 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
     port->is_acked = port->is_refused = port->is_denied = false;
     port->change++;
     xtr_port_unplugged(port);
+    port->is_early = wish->is_early;
     port->attached_us = now_us;
     port->attach_us = 0;
     return port;
@@ -360,7 +361,7 @@ void xtr_port_plugged(struct xtr_port *port, int err)
 
 void xtr_port_unplugged(struct xtr_port *port)
 {
-    port->is_plugged = port->has_position = false;
+    port->is_plugged = port->is_early = port->has_position = false;
     port->device_err = 0;
 }
 

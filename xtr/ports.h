@@ -54,6 +54,7 @@ struct xtr_wish {
     uint8_t weight;
     bool is_multihomed;
     bool is_pending; /* the guest has still to arrive */
+    bool is_early;   /* nobody sends to it yet, and its device is there: it is registered at once */
     enum xtr_source source;
     struct em_port_id parent; /* of a child, which may have no MAC yet */
     uint16_t vlan;            /* of a child: its tag, else 0 */
@@ -88,6 +89,7 @@ struct xtr_port {
     uint32_t map_segment;   /* of a child: that the map has it on here; 0: not yet */
     bool is_kept;           /* the server's map does not have its network, and is doubted */
     bool is_plugged;        /* the data plane has its device */
+    bool is_early;          /* it need not, for the port to be registered */
     int device_err;         /* of the data plane; 0: fine or not told yet */
     uint32_t plane_network; /* in the map-cache under this network-id; 0: it is not */
     uint32_t plane_version; /* and as of this version */

@@ -80,14 +80,24 @@ static struct em_claim claim_of(const struct xtr_port *port, struct em_location 
     };
 }
 
+static bool may_register(const struct xtr_port *port)
+{
+    return !port->is_refused && !port->is_pending && port->network_id && !port->is_kept &&
+           !xtr_port_is_child(port);
+}
+
+static bool has_device(const struct xtr_port *port)
+{
+    return port->is_plugged || (port->is_early && !port->device_err);
+}
+
 static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports *ports,
                          struct em_claim *claims, struct em_location *locations)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < ports->n_items && n < XTR_BATCH; i++) {
         struct xtr_port *port = ports->items[i];
-        if (!port || !port->is_due || port->is_pending || !port->network_id || port->is_kept ||
-            !port->is_plugged || xtr_port_is_child(port))
+        if (!port || !port->is_due || !may_register(port) || !has_device(port))
             continue;
         claims[n] = claim_of(port, &locations[n]);
         registrar->sent[n++] =
@@ -101,8 +111,7 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
 /* Can it still turn out that the port belongs into the announce? */
 static bool is_undecided(const struct xtr_port *port)
 {
-    return !port->is_refused && !port->is_pending && port->network_id && !port->is_kept &&
-           !port->is_plugged && !port->device_err && !xtr_port_is_child(port);
+    return may_register(port) && !has_device(port) && !port->device_err;
 }
 
 static bool has_undecided(const struct xtr_ports *ports)

@@ -19,6 +19,7 @@ void xtr_ovs_record_init(struct xtr_ovs_record *record, const struct em_port *po
                          const char *network)
 {
     *record = (struct xtr_ovs_record){
+        .is_nowhere = !port->n_locations,
         .network = em_strdup(network),
         .eids = em_calloc(port->n_eids + 1, sizeof *record->eids),
     };
@@ -134,6 +135,7 @@ char *xtr_ovs_wish(const struct ovs_interface *interface, const struct xtr_ovs_r
         .device = interface->name,
         .eids = eids,
         .is_pending = pending && !strcmp(pending, "true"),
+        .is_early = record->is_nowhere && interface->ofport,
         .source = XTR_SOURCE_OVS,
     };
     if (!ret_wish->network)

@@ -8,6 +8,7 @@
 
 /* Of the port's record: all zero, there is none. */
 struct xtr_ovs_record {
+    bool is_nowhere; /* the map has no location for it */
     char *network;
     struct em_eid *eids; /* that a node may register */
     size_t n_eids;

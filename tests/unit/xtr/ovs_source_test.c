@@ -211,6 +211,33 @@ Test(ovs_source, what_it_does_not_say_is_asked_for)
     wants_eids(MAC " 10.0.0.1 tcp/10.0.0.1:443");
 }
 
+Test(ovs_source, what_the_map_has_nowhere_is_registered_early)
+{
+    struct em_location location = {.node_id = "hv9", .epoch = 4};
+    struct em_eid mac = eid_of(MAC);
+    struct em_port_id id = id_of("p1");
+    struct em_port answer = {.id = id, .eids = &mac, .n_eids = 1};
+    plug_in(&tap0, "tap0", NOVA);
+    cr_assert_eq(next(), XTR_OVS_ASK);
+    xtr_ovs_record(ovs, &id, &answer, "red", now);
+    attaches("tap0", true);
+    cr_assert(action.wish.is_early);
+    plug_in(&tap1, "tap1", NOVA); /* a newer one: the record is asked for again */
+    cr_assert_eq(next(), XTR_OVS_ASK);
+    answer.locations = &location;
+    answer.n_locations = 1;
+    xtr_ovs_record(ovs, &id, &answer, "red", now);
+    attaches("tap1", true);
+    cr_assert(!action.wish.is_early, "others send to hv9, and it can still deliver");
+}
+
+Test(ovs_source, what_need_not_be_asked_for_is_not_registered_early)
+{
+    plug_in(&tap0, "tap0", FULL);
+    attaches("tap0", true);
+    cr_assert(!action.wish.is_early);
+}
+
 Test(ovs_source, its_own_words_go_before_the_record)
 {
     plug_in(&tap0, "tap0",

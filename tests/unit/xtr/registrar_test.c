@@ -312,6 +312,32 @@ Test(registrar, a_pending_port_is_told_when_it_has_arrived)
     cr_assert(claims[0].is_attach);
 }
 
+Test(registrar, one_that_nobody_sends_to_need_not_be_plugged)
+{
+    struct xtr_port *late = add(1), *early = add(2);
+    late->is_plugged = early->is_plugged = false;
+    early->is_early = true;
+    xtr_registrar_up(&registrar, &ports);
+    cr_assert(eq(int, next(), XTR_STEP_BEGIN));
+    cr_assert(eq(int, next(), XTR_STEP_REGISTER));
+    cr_assert(eq(sz, n, 1));
+    cr_assert(eq(int, early->is_due, 0));
+    cr_assert(eq(int, late->is_due, 1));
+    reply(0, 0);
+    cr_assert(eq(int, next(), XTR_STEP_NONE), "the other one is undecided");
+}
+
+Test(registrar, one_that_cannot_be_plugged_is_not_registered_early)
+{
+    struct xtr_port *port = add(1);
+    port->is_plugged = false;
+    port->is_early = true;
+    xtr_port_failed(port, -ENODEV);
+    announce();
+    cr_assert(eq(int, next(), XTR_STEP_NONE));
+    cr_assert(eq(int, port->is_acked, 0));
+}
+
 Test(registrar, a_child_is_no_ones_to_register)
 {
     struct em_port_id parent;
