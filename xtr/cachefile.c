@@ -359,9 +359,7 @@ static int load_page(const struct xtr_cachefile *file, const struct record *reco
 {
     struct em_feed page = {.network_id = record->point.network_id,
                            .revision = record->point.revision};
-    const Eidmap__Changes *msg =
-        em_msg_unpack_as(arena, &eidmap__changes__descriptor, file->body, record->size);
-    if (!msg || em_reply_changes(arena, msg, &page))
+    if (em_reply_changes(arena, file->body, record->size, &page))
         return EM_E_MALFORMED;
     xtr_mapcache_restore(cache, &page, record->kind == KIND_KEPT);
     return 0;

@@ -22,6 +22,7 @@
 #include "client/servers.h"
 #include "client/warm.h"
 #include "net/conn.h"
+#include "wire/scan.h"
 #include "net/net.h"
 
 #include <assert.h>
@@ -435,27 +436,33 @@ static int take_reply(struct em_client *client, struct em_pending *request,
     return 0;
 }
 
-static int take_page(struct em_client *client, struct em_pending *request,
-                     const Eidmap__Envelope *envelope)
+static void take_page(struct em_client *client, struct em_pending *request,
+                      const struct em_feed *page)
 {
-    struct em_feed page;
-    int r = em_reply_feed_page(&client->in, request, envelope, &page);
-    if (r)
-        return r;
     if (request->flags & EM_PENDING_CANCELLED) {
-        drop_cancelled(client, request, &page);
-        return 0;
+        drop_cancelled(client, request, page);
+        return;
     }
     em_feed_fn *on_feed = request->on_feed;
     void *aux = request->aux;
-    if (page.err || page.is_removed) {
+    if (page->err || page->is_removed) {
         em_pending_remove(&client->pending, request);
     } else {
         free(request->cursor.network);
-        request->cursor = (struct em_cursor){page.network_id, page.revision, NULL};
+        request->cursor = (struct em_cursor){page->network_id, page->revision, NULL};
     }
     if (on_feed)
-        on_feed(aux, &page);
+        on_feed(aux, page);
+}
+
+static int take_refusal(struct em_client *client, struct em_pending *request,
+                        const Eidmap__Envelope *envelope)
+{
+    struct em_feed page;
+    if (envelope->body_case != EIDMAP__ENVELOPE__BODY_ERROR)
+        return EM_E_MALFORMED;
+    em_reply_feed_refused(request, envelope->error, &page);
+    take_page(client, request, &page);
     return 0;
 }
 
@@ -504,6 +511,31 @@ static int be_welcome(struct em_client *client, const Eidmap__Welcome *msg)
     return 0;
 }
 
+/* NULL and 0: it was cancelled, given up, or nobody asked. */
+static int find_request(struct em_client *client, uint64_t id, struct em_pending **ret_request)
+{
+    bool is_sent = id > EM_HELLO_ID && id <= (uint64_t)client->pending.sent_id;
+    *ret_request = is_sent ? em_pending_find(&client->pending, (int64_t)id) : NULL;
+    return is_sent ? 0 : EM_E_MALFORMED;
+}
+
+static int take_changes(struct em_client *client, uint64_t id, const struct em_field *changes)
+{
+    struct em_pending *request;
+    struct em_feed page;
+    if (client->dialer.state == EM_DIALER_GREETING)
+        return EM_E_MALFORMED;
+    int r = find_request(client, id, &request);
+    if (!request)
+        return r;
+    if (request->kind != EM_PENDING_FEED)
+        return EM_E_MALFORMED;
+    r = em_reply_feed_page(&client->in, request, changes->data, changes->size, &page);
+    if (!r)
+        take_page(client, request, &page);
+    return r;
+}
+
 static int take_envelope(struct em_client *client, const Eidmap__Envelope *envelope)
 {
     if (envelope->id <= EM_HELLO_ID && envelope->body_case == EIDMAP__ENVELOPE__BODY_ERROR) {
@@ -516,11 +548,10 @@ static int take_envelope(struct em_client *client, const Eidmap__Envelope *envel
         /* A warm Hello's answer may have been under way when the connection was needed. */
         return envelope->id == EM_WARM_ID ? 0 : be_welcome(client, envelope->welcome);
     }
-    if (envelope->id <= EM_HELLO_ID || envelope->id > (uint64_t)client->pending.sent_id)
-        return EM_E_MALFORMED;
-    struct em_pending *request = em_pending_find(&client->pending, (int64_t)envelope->id);
+    struct em_pending *request;
+    int r = find_request(client, envelope->id, &request);
     if (!request)
-        return 0; /* cancelled, given up, or an answer that nobody asked for */
+        return r;
     if (envelope->body_case == EIDMAP__ENVELOPE__BODY_ERROR &&
         retry_later(client, request, envelope->error))
         return 0;
@@ -528,11 +559,22 @@ static int take_envelope(struct em_client *client, const Eidmap__Envelope *envel
     case EM_PENDING_REPLY:
         return take_reply(client, request, envelope);
     case EM_PENDING_FEED:
-        return take_page(client, request, envelope);
+        return take_refusal(client, request, envelope);
     case EM_PENDING_RAW:
         return take_raw(client, request, envelope);
     }
     return 0;
+}
+
+/* Pages of the feed may be of a megabyte, and come by the thousand: they are not unpacked whole. */
+static int take_frame(struct em_client *client, const uint8_t *data, size_t size)
+{
+    struct em_field changes;
+    uint64_t id;
+    if (em_msg_find(data, size, EIDMAP__ENVELOPE__BODY_CHANGES, &id, &changes))
+        return take_changes(client, id, &changes);
+    const Eidmap__Envelope *envelope = em_msg_unpack(&client->in, data, size);
+    return envelope ? take_envelope(client, envelope) : EM_E_MALFORMED;
 }
 
 static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t size)
@@ -540,8 +582,7 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     struct em_client *client = aux;
     client->depth++;
     em_arena_reset(&client->in);
-    const Eidmap__Envelope *envelope = em_msg_unpack(&client->in, data, size);
-    int r = envelope ? take_envelope(client, envelope) : EM_E_MALFORMED;
+    int r = take_frame(client, data, size);
     if (r && client->conn == conn)
         em_conn_close(conn, r, "the server's message is malformed or out of place");
     if (!client->is_closing)

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "net/tls.h"
 #include "wire/convert.h"
+#include "wire/scan.h"
+#include "wire/unpack.h"
 
 #include <string.h>
 
@@ -241,17 +243,13 @@ static const char *node_id_of(struct em_arena *arena, const ProtobufCBinaryData 
     return text;
 }
 
-static bool gone_from_msg(struct em_arena *arena, const Eidmap__Gone *msg, struct em_change *change)
+static bool take_gone(struct em_arena *arena, const Eidmap__Gone *msg, struct em_change *change)
 {
     change->is_gone = true;
     change->object = (enum em_object)msg->kind;
     switch (change->object) {
     case EM_OBJECT_PORT:
-        change->gone_port.size = (uint8_t)msg->id.len;
-        if (msg->id.len == 0 || msg->id.len > EM_PORT_ID_SIZE)
-            return false;
-        memcpy(change->gone_port.bytes, msg->id.data, msg->id.len);
-        return true;
+        return !em_port_id_from_bytes(&msg->id, &change->gone_port);
     case EM_OBJECT_NODE:
         change->gone_node = node_id_of(arena, &msg->id);
         return change->gone_node != NULL;
@@ -265,65 +263,114 @@ static bool gone_from_msg(struct em_arena *arena, const Eidmap__Gone *msg, struc
     return false;
 }
 
-/* 1: *ret_change is set.  0: a kind of object that only a newer library knows. */
-static int change_from_msg(struct em_arena *arena, const Eidmap__Change *msg,
-                           struct em_change *ret_change)
+/* Change's fields are numbered as its objects are, and Gone comes after them. */
+enum { FIELD_GONE = 4 };
+
+static bool take_node(struct em_arena *arena, const struct em_field *field,
+                      struct em_change *ret_change)
 {
-    *ret_change = (struct em_change){0};
-    if (msg->gone) {
-        if (msg->gone->kind > EIDMAP__OBJECT_KIND__OBJECT_NETWORK)
-            return 0;
-        return gone_from_msg(arena, msg->gone, ret_change) ? 1 : EM_E_MALFORMED;
-    }
-    if (msg->port) {
-        ret_change->object = EM_OBJECT_PORT;
-        return (ret_change->port = em_port_from_msg(arena, msg->port)) ? 1 : EM_E_MALFORMED;
-    }
-    if (msg->node) {
-        ret_change->object = EM_OBJECT_NODE;
-        return (ret_change->node = em_node_from_msg(arena, msg->node)) ? 1 : EM_E_MALFORMED;
-    }
-    if (msg->network) {
-        ret_change->object = EM_OBJECT_NETWORK;
-        ret_change->network = em_network_from_msg(arena, msg->network);
-        return ret_change->network ? 1 : EM_E_MALFORMED;
-    }
-    return 0;
+    const Eidmap__Node *msg =
+        em_msg_unpack_as(arena, &eidmap__node__descriptor, field->data, field->size);
+    return msg && (ret_change->node = em_node_from_msg(arena, msg));
 }
 
-int em_reply_changes(struct em_arena *arena, const Eidmap__Changes *msg, struct em_feed *page)
+static bool take_network(struct em_arena *arena, const struct em_field *field,
+                         struct em_change *ret_change)
 {
-    struct em_change *changes = em_arena_alloc(arena, msg->n_changes * sizeof(*changes));
+    const Eidmap__Network *msg =
+        em_msg_unpack_as(arena, &eidmap__network__descriptor, field->data, field->size);
+    return msg && (ret_change->network = em_network_from_msg(arena, msg));
+}
+
+/* 1: *ret_change is set.  0: a kind of object that only a newer library knows. */
+static int take_change(struct em_arena *arena, struct em_scan scan, struct em_change *ret_change)
+{
+    struct em_field field, what = {0};
+    while (em_scan_next(&scan, &field))
+        if (field.number <= FIELD_GONE) {
+            (void)em_scan_inside(&scan, &field);
+            what = field;
+        }
+    *ret_change = (struct em_change){.object = (enum em_object)what.number};
+    bool is_good = !scan.is_bad;
+    if (!what.number) {
+        return is_good ? 0 : EM_E_MALFORMED;
+    } else if (what.number == FIELD_GONE) {
+        const Eidmap__Gone *gone =
+            em_msg_unpack_as(arena, &eidmap__gone__descriptor, what.data, what.size);
+        if (is_good && gone && gone->kind > EIDMAP__OBJECT_KIND__OBJECT_NETWORK)
+            return 0;
+        is_good &= gone && take_gone(arena, gone, ret_change);
+    } else if (what.number == EM_OBJECT_PORT) {
+        ret_change->port = em_port_unpack(arena, what.data, what.size);
+        is_good &= ret_change->port != NULL;
+    } else {
+        is_good &= (what.number == EM_OBJECT_NODE ? take_node : take_network)(arena, &what,
+                                                                             ret_change);
+    }
+    return is_good ? 1 : EM_E_MALFORMED;
+}
+
+int em_reply_changes(struct em_arena *arena, const void *data, size_t size, struct em_feed *page)
+{
+    enum { CHANGES = 3 }; /* Changes.changes */
+    struct em_scan scan = em_scan(data, size);
+    struct em_field field;
+    struct em_change *changes =
+        em_arena_alloc(arena, em_scan_count(scan, CHANGES) * sizeof(*changes));
     if (!changes)
         return EM_E_MALFORMED;
-    for (size_t i = 0; i < msg->n_changes; i++) {
-        int r = change_from_msg(arena, msg->changes[i], &changes[page->n_changes]);
+    page->n_changes = 0;
+    while (em_scan_next(&scan, &field)) {
+        if (field.number != CHANGES)
+            continue;
+        int r = take_change(arena, em_scan_inside(&scan, &field), &changes[page->n_changes]);
         if (r < 0)
             return r;
         page->n_changes += (size_t)r;
     }
     page->changes = changes;
-    return 0;
+    return scan.is_bad ? EM_E_MALFORMED : 0;
 }
 
-int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request,
-                       const Eidmap__Envelope *envelope, struct em_feed *ret_page)
+static int take_head(struct em_scan scan, struct em_feed *page)
+{
+    struct em_field field;
+    while (em_scan_next(&scan, &field))
+        switch (field.number) {
+        case 1:
+            page->network_id = (uint32_t)em_scan_number(&scan, &field);
+            break;
+        case 2:
+            page->revision = em_scan_number(&scan, &field);
+            break;
+        case 4:
+            page->is_start_over = em_scan_number(&scan, &field);
+            break;
+        case 5:
+            page->is_complete = em_scan_number(&scan, &field);
+            break;
+        case 6:
+            page->is_removed = em_scan_number(&scan, &field);
+            break;
+        }
+    return scan.is_bad ? EM_E_MALFORMED : 0;
+}
+
+int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request, const void *data,
+                       size_t size, struct em_feed *ret_page)
 {
     const struct em_cursor *cursor = &request->cursor;
-    *ret_page = (struct em_feed){.message = "", .network_id = cursor->network_id};
-    if (envelope->body_case == EIDMAP__ENVELOPE__BODY_ERROR) {
-        ret_page->err = em_reply_error(envelope->error, &ret_page->message);
-        return 0;
-    }
-    if (envelope->body_case != EIDMAP__ENVELOPE__BODY_CHANGES)
-        return EM_E_MALFORMED;
-    const Eidmap__Changes *msg = envelope->changes;
-    if (!cursor->network && msg->network_id != cursor->network_id)
-        return EM_E_MALFORMED;
-    ret_page->network_id = msg->network_id;
-    ret_page->revision = msg->revision;
-    ret_page->is_start_over = msg->start_over;
-    ret_page->is_complete = msg->complete;
-    ret_page->is_removed = msg->removed;
-    return em_reply_changes(arena, msg, ret_page);
+    *ret_page = (struct em_feed){.message = ""};
+    int r = take_head(em_scan(data, size), ret_page);
+    if (!r && !cursor->network && ret_page->network_id != cursor->network_id)
+        r = EM_E_MALFORMED;
+    return r ? r : em_reply_changes(arena, data, size, ret_page);
+}
+
+void em_reply_feed_refused(const struct em_pending *request, const Eidmap__Error *error,
+                           struct em_feed *ret_page)
+{
+    *ret_page = (struct em_feed){.network_id = request->cursor.network_id};
+    ret_page->err = em_reply_error(error, &ret_page->message);
 }

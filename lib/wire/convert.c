@@ -21,13 +21,13 @@ static ProtobufCBinaryData lend(const void *data, size_t size)
     return (ProtobufCBinaryData){size, (uint8_t *)data};
 }
 
-static bool port_id_from_bytes(const ProtobufCBinaryData *bytes, struct em_port_id *ret_id)
+int em_port_id_from_bytes(const ProtobufCBinaryData *bytes, struct em_port_id *ret_id)
 {
     if (bytes->len == 0 || bytes->len > EM_PORT_ID_SIZE)
-        return false;
+        return -EINVAL;
     *ret_id = (struct em_port_id){.size = (uint8_t)bytes->len};
     memcpy(ret_id->bytes, bytes->data, bytes->len);
-    return true;
+    return 0;
 }
 
 static bool is_size_right(const Eidmap__Eid *msg)
@@ -86,10 +86,10 @@ static struct em_eid *eids_from_msg(struct em_arena *arena, Eidmap__Eid **msgs, 
     return eids;
 }
 
-static bool location_from_msg(const Eidmap__Location *msg, struct em_location *ret_location)
+int em_location_from_msg(const Eidmap__Location *msg, struct em_location *ret_location)
 {
     if (msg->priority > 255 || msg->weight > 255 || msg->segmentation_id > EM_SEGMENT_MAX)
-        return false;
+        return -EINVAL;
     *ret_location = (struct em_location){
         .node_id = msg->node_id,
         .segmentation_id = msg->segmentation_id,
@@ -104,22 +104,27 @@ static bool location_from_msg(const Eidmap__Location *msg, struct em_location *r
     else if (msg->view && msg->view->label)
         ret_location->view_label =
             (struct em_label){msg->view->label->key, msg->view->label->value};
-    return true;
+    return 0;
+}
+
+int em_child_from_msg(const Eidmap__Child *msg, struct em_child *ret_child)
+{
+    if (msg->tag > EM_TAG_MAX || em_port_id_from_bytes(&msg->id, &ret_child->id))
+        return -EINVAL;
+    ret_child->tag = (uint16_t)msg->tag;
+    ret_child->network_id = msg->network_id;
+    return 0;
 }
 
 static bool family_from_msg(struct em_arena *arena, const Eidmap__Port *msg, struct em_port *port)
 {
     struct em_child *children = NEW_N(arena, struct em_child, msg->n_children);
     if (!children || msg->tag > EM_TAG_MAX ||
-        (msg->parent.len && !port_id_from_bytes(&msg->parent, &port->parent)))
+        (msg->parent.len && em_port_id_from_bytes(&msg->parent, &port->parent)))
         return false;
-    for (size_t i = 0; i < msg->n_children; i++) {
-        const Eidmap__Child *child = msg->children[i];
-        if (child->tag > EM_TAG_MAX || !port_id_from_bytes(&child->id, &children[i].id))
+    for (size_t i = 0; i < msg->n_children; i++)
+        if (em_child_from_msg(msg->children[i], &children[i]))
             return false;
-        children[i].tag = (uint16_t)child->tag;
-        children[i].network_id = child->network_id;
-    }
     port->tag = (uint16_t)msg->tag;
     port->children = children;
     port->n_children = msg->n_children;
@@ -131,11 +136,11 @@ struct em_port *em_port_from_msg(struct em_arena *arena, const Eidmap__Port *msg
     struct em_port *port = NEW(arena, struct em_port);
     struct em_location *locations = NEW_N(arena, struct em_location, msg->n_locations);
     struct em_eid *eids = eids_from_msg(arena, msg->eids, msg->n_eids);
-    if (!port || !locations || !eids || !port_id_from_bytes(&msg->id, &port->id) ||
+    if (!port || !locations || !eids || em_port_id_from_bytes(&msg->id, &port->id) ||
         !family_from_msg(arena, msg, port))
         return NULL;
     for (size_t i = 0; i < msg->n_locations; i++)
-        if (!location_from_msg(msg->locations[i], &locations[i]))
+        if (em_location_from_msg(msg->locations[i], &locations[i]))
             return NULL;
     port->network_id = msg->network_id;
     port->eids = eids;

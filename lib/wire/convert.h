@@ -14,6 +14,9 @@ struct em_port *em_port_from_msg(struct em_arena *arena, const Eidmap__Port *msg
 struct em_node *em_node_from_msg(struct em_arena *arena, const Eidmap__Node *msg);
 struct em_network *em_network_from_msg(struct em_arena *arena, const Eidmap__Network *msg);
 int em_rloc_from_msg(const Eidmap__Rloc *msg, struct em_rloc *ret_rloc);
+int em_location_from_msg(const Eidmap__Location *msg, struct em_location *ret_location);
+int em_child_from_msg(const Eidmap__Child *msg, struct em_child *ret_child);
+int em_port_id_from_bytes(const ProtobufCBinaryData *bytes, struct em_port_id *ret_id);
 
 /* To messages.  The source must outlive the result. */
 Eidmap__Eid *em_eid_to_msg(struct em_arena *arena, const struct em_eid *eid);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "eidmap/error.h"
+#include "wire/scan.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -42,6 +43,24 @@ Eidmap__Envelope *em_msg_unpack(struct em_arena *arena, const uint8_t *data, siz
     if (size > EM_FRAME_MAX)
         return NULL;
     return em_msg_unpack_as(arena, &eidmap__envelope__descriptor, data, size);
+}
+
+bool em_msg_find(const uint8_t *data, size_t size, Eidmap__Envelope__BodyCase body,
+                 uint64_t *ret_id, struct em_field *ret_field)
+{
+    struct em_scan scan = em_scan(data, size);
+    struct em_field field;
+    bool is_found = false;
+    *ret_id = 0;
+    while (em_scan_next(&scan, &field))
+        if (field.number == 1) {
+            *ret_id = em_scan_number(&scan, &field);
+        } else if (field.number == (uint32_t)body) {
+            (void)em_scan_inside(&scan, &field);
+            *ret_field = field;
+            is_found = true;
+        }
+    return is_found && !scan.is_bad;
 }
 
 void em_msg_pack(struct em_buf *out, const ProtobufCMessage *message)

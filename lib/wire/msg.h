@@ -8,12 +8,14 @@
 
 #include "eidmap.pb-c.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct em_arena;
 struct em_buf;
+struct em_field;
 
 #define EM_FRAME_HEADER 4
 #define EM_FRAME_MAX    (1u << 20) /* bytes of an Envelope */
@@ -25,6 +27,10 @@ ssize_t em_frame_size(const uint8_t *data, size_t size);
 
 /* NULL if 'data' is no valid Envelope or does not fit into the arena. */
 Eidmap__Envelope *em_msg_unpack(struct em_arena *arena, const uint8_t *data, size_t size);
+
+/* Is it an Envelope with this body?  Then its id, and the packed body, which points into 'data'. */
+bool em_msg_find(const uint8_t *data, size_t size, Eidmap__Envelope__BodyCase body,
+                 uint64_t *ret_id, struct em_field *ret_field);
 
 /* Any other message type, NULL as above. */
 void *em_msg_unpack_as(struct em_arena *arena, const ProtobufCMessageDescriptor *type,

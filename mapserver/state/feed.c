@@ -41,7 +41,16 @@ static enum ms_db db_of(enum em_object kind)
     return MS_N_DBS;
 }
 
-static int decode(struct ms_txn *txn, struct ms_blob key, struct ms_blob value,
+/* Ports come from a cursor, which begins where it was: made in one go, they often lie side by side. */
+static int find_record(struct ms_txn *txn, MDB_cursor *ports, struct ms_feed_entry *entry)
+{
+    struct ms_blob id = entry->id;
+    if (entry->kind == EM_OBJECT_PORT)
+        return ms_txn_seek(txn, ports, MDB_SET, &id, &entry->record);
+    return ms_txn_get(txn, db_of(entry->kind), id, &entry->record);
+}
+
+static int decode(struct ms_txn *txn, MDB_cursor *ports, struct ms_blob key, struct ms_blob value,
                   struct ms_feed_entry *ret_entry)
 {
     if (key.size != 12 || value.size <= ENTRY_HEAD)
@@ -52,12 +61,11 @@ static int decode(struct ms_txn *txn, struct ms_blob key, struct ms_blob value,
         .is_gone = value.data[1],
         .id = ms_blob(value.data + ENTRY_HEAD, value.size - ENTRY_HEAD),
     };
-    enum ms_db db = db_of(ret_entry->kind);
-    if (db == MS_N_DBS)
+    if (db_of(ret_entry->kind) == MS_N_DBS)
         return ms_txn_fail(txn, EM_E_STORAGE);
     if (ret_entry->is_gone)
         return 0;
-    int r = ms_txn_get(txn, db, ret_entry->id, &ret_entry->record);
+    int r = find_record(txn, ports, ret_entry);
     return r == EM_E_NOT_FOUND ? ms_txn_fail(txn, EM_E_STORAGE) : r;
 }
 
@@ -74,33 +82,51 @@ static int check(struct ms_reader *reader, uint32_t network_id, const struct ms_
     return network_id ? ms_reader_network(reader, network_id, &record) : 0;
 }
 
-int ms_feed_read(struct ms_reader *reader, uint32_t network_id, struct ms_feed_cursor *cursor,
-                 size_t max_entries, size_t max_bytes, ms_feed_fn *visit, void *aux)
+struct walk {
+    struct ms_txn *txn;
+    MDB_cursor *feed, *ports;
+    size_t max_entries, max_bytes;
+};
+
+/* EM_E_NOT_FOUND: to the end of all feeds.  'ret_key' is where it stopped. */
+static int run(struct walk *walk, uint32_t network_id, struct ms_feed_cursor *cursor,
+               struct ms_blob *ret_key, ms_feed_fn *visit, void *aux)
 {
-    struct ms_txn *txn = &reader->txn;
-    int r = check(reader, network_id, cursor);
-    if (r)
-        return r;
-    MDB_cursor *walk = ms_txn_cursor(txn, MS_DB_FEED);
-    if (!walk)
-        return txn->err;
     struct ms_key from = ms_key_feed(network_id, cursor->revision + 1);
-    struct ms_blob key = ms_key_blob(&from), value = {0};
+    struct ms_blob value = {0};
     size_t n = 0, bytes = 0;
-    r = ms_txn_seek(txn, walk, MDB_SET_RANGE, &key, &value);
-    while (!r && is_of_network(key, network_id) && n < max_entries &&
-           (n == 0 || bytes < max_bytes)) {
+    *ret_key = ms_key_blob(&from);
+    int r = ms_txn_seek(walk->txn, walk->feed, MDB_SET_RANGE, ret_key, &value);
+    while (!r && is_of_network(*ret_key, network_id) && n < walk->max_entries &&
+           (n == 0 || bytes < walk->max_bytes)) {
         struct ms_feed_entry entry;
-        r = decode(txn, key, value, &entry);
+        r = decode(walk->txn, walk->ports, *ret_key, value, &entry);
         if (r)
             break;
         visit(aux, &entry);
         n++;
         bytes += entry.id.size + entry.record.size;
         cursor->revision = entry.revision;
-        r = ms_txn_seek(txn, walk, MDB_NEXT, &key, &value);
+        r = ms_txn_seek(walk->txn, walk->feed, MDB_NEXT, ret_key, &value);
     }
-    mdb_cursor_close(walk);
+    return r;
+}
+
+int ms_feed_read(struct ms_reader *reader, uint32_t network_id, struct ms_feed_cursor *cursor,
+                 size_t max_entries, size_t max_bytes, ms_feed_fn *visit, void *aux)
+{
+    struct ms_txn *txn = &reader->txn;
+    struct ms_blob key;
+    int r = check(reader, network_id, cursor);
+    if (r)
+        return r;
+    struct walk walk = {txn, ms_txn_cursor(txn, MS_DB_FEED), ms_txn_cursor(txn, MS_DB_PORT),
+                        max_entries, max_bytes};
+    r = txn->err ? txn->err : run(&walk, network_id, cursor, &key, visit, aux);
+    if (walk.feed)
+        mdb_cursor_close(walk.feed);
+    if (walk.ports)
+        mdb_cursor_close(walk.ports);
     bool is_more = !r && is_of_network(key, network_id);
     if (r && r != EM_E_NOT_FOUND)
         return r;

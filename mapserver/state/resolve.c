@@ -8,6 +8,7 @@
 #include "state/key.h"
 #include "state/record.h"
 #include "wire/convert.h"
+#include "wire/scan.h"
 
 #include <assert.h>
 #include <string.h>
@@ -28,69 +29,28 @@ struct fields {
     bool has_view;
 };
 
-static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret_value)
+static bool has_view(struct em_scan location)
 {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && *at < end; shift += 7) {
-        uint8_t byte = *(*at)++;
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80)) {
-            *ret_value = value;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* One field of a message without fixed-width ones, as Port and Location are: its number, and
- * its value or the bytes that it has.  False: that is no such message. */
-static bool read_field(const uint8_t **at, const uint8_t *end, uint64_t *ret_number,
-                       uint64_t *ret_value, struct ms_blob *ret_bytes)
-{
-    uint64_t tag;
-    if (!read_varint(at, end, &tag) || !read_varint(at, end, ret_value))
-        return false;
-    *ret_number = tag >> 3;
-    *ret_bytes = (struct ms_blob){0};
-    if ((tag & 7) != 2)
-        return (tag & 7) == 0;
-    if (*ret_value > (uint64_t)(end - *at))
-        return false;
-    *ret_bytes = ms_blob(*at, (size_t)*ret_value);
-    *at += *ret_value;
-    return true;
-}
-
-static bool has_view(struct ms_blob location)
-{
-    const uint8_t *at = location.data, *end = at + location.size;
-    uint64_t number, value;
-    struct ms_blob bytes;
-    while (at < end && read_field(&at, end, &number, &value, &bytes))
-        if (number == 5) /* Location.view */
-            return true;
-    return false;
+    enum { VIEW = 5 }; /* Location.view */
+    return em_scan_count(location, VIEW) > 0;
 }
 
 /* Looks at a few fields of a packed Port: unpacking it would cost more than the lookup. */
 static bool scan_port(struct ms_blob port, struct fields *ret_fields)
 {
-    const uint8_t *at = port.data, *end = at + port.size;
+    struct em_scan scan = em_scan(port.data, port.size);
+    struct em_field field;
     struct fields fields = {0};
-    while (at < end) {
-        uint64_t number, value;
-        struct ms_blob bytes;
-        if (!read_field(&at, end, &number, &value, &bytes))
-            return false;
-        if (number == 2)
-            fields.network_id = (uint32_t)value;
-        if (number != 4)
+    while (em_scan_next(&scan, &field)) {
+        if (field.number == 2)
+            fields.network_id = (uint32_t)em_scan_number(&scan, &field);
+        if (field.number != 4)
             continue;
         fields.has_location = true;
-        fields.has_view = fields.has_view || has_view(bytes);
+        fields.has_view = fields.has_view || has_view(em_scan_inside(&scan, &field));
     }
     *ret_fields = fields;
-    return true;
+    return !scan.is_bad;
 }
 
 /* ----------------------------------------------------------------------- answers */

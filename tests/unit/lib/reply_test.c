@@ -63,16 +63,20 @@ static int from_answer(Eidmap__Answer *answer)
                              &envelope, &reply);
 }
 
+static int from_page(struct em_arena *to, const Eidmap__Changes *msg)
+{
+    static uint8_t bytes[4096];
+    size_t size = eidmap__changes__pack(msg, bytes);
+    return em_reply_feed_page(to, &network_feed, bytes, size, &page);
+}
+
 static int from_change(Eidmap__Change *change)
 {
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__Changes msg = EIDMAP__CHANGES__INIT;
     msg.network_id = 5;
     msg.changes = &change;
     msg.n_changes = 1;
-    envelope.body_case = BODY(CHANGES);
-    envelope.changes = &msg;
-    return em_reply_feed_page(&arena, &network_feed, &envelope, &page);
+    return from_page(&arena, &msg);
 }
 
 static int from_gone(Eidmap__ObjectKind kind, const char *bytes, size_t size)
@@ -280,7 +284,6 @@ Test(reply, request_is_no_answer)
     envelope.hello = &hello;
     struct em_pending request = {.expect = BODY(HELLO)};
     cr_assert_eq(em_reply_from_msg(&arena, &request, &envelope, &reply), EM_E_MALFORMED);
-    cr_assert_eq(em_reply_feed_page(&arena, &network_feed, &envelope, &page), EM_E_MALFORMED);
 }
 
 Test(reply, what_is_gone_is_named)
@@ -330,14 +333,11 @@ Test(reply, page_that_does_not_fit_into_the_arena_is_malformed)
 {
     struct em_arena small;
     em_arena_init(&small, 16);
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__Changes msg = EIDMAP__CHANGES__INIT;
     Eidmap__Change empty = EIDMAP__CHANGE__INIT, *changes[] = {&empty};
     msg.network_id = 5;
     msg.changes = changes;
     msg.n_changes = 1;
-    envelope.body_case = BODY(CHANGES);
-    envelope.changes = &msg;
-    cr_assert_eq(em_reply_feed_page(&small, &network_feed, &envelope, &page), EM_E_MALFORMED);
+    cr_assert_eq(from_page(&small, &msg), EM_E_MALFORMED);
     em_arena_fini(&small);
 }
