@@ -7,6 +7,7 @@
 
 #define BLOCK_SIZE    (16u << 10)
 #define DEFAULT_LIMIT (32u << 20)
+#define MAX_SPARE     32 /* blocks */
 #define ALIGN         sizeof(max_align_t)
 
 struct em_arena_block {
@@ -68,26 +69,56 @@ void em_arena_init(struct em_arena *arena, size_t limit)
     *arena = (struct em_arena){.limit = limit ? limit : DEFAULT_LIMIT};
 }
 
+static void free_blocks(struct em_arena_block *blocks)
+{
+    while (blocks) {
+        struct em_arena_block *next = blocks->next;
+        free(blocks);
+        blocks = next;
+    }
+}
+
 void em_arena_fini(struct em_arena *arena)
 {
+    free_blocks(arena->blocks);
+    free_blocks(arena->spare);
+    *arena = (struct em_arena){.limit = arena->limit};
+}
+
+/* To malloc's heap and back for each message would be a page fault for each page. */
+void em_arena_reset(struct em_arena *arena)
+{
     while (arena->blocks) {
-        struct em_arena_block *next = arena->blocks->next;
-        free(arena->blocks);
-        arena->blocks = next;
+        struct em_arena_block *block = arena->blocks;
+        arena->blocks = block->next;
+        if (block->size != BLOCK_SIZE || arena->n_spare == MAX_SPARE) {
+            free(block);
+            continue;
+        }
+        block->used = 0;
+        block->next = arena->spare;
+        arena->spare = block;
+        arena->n_spare++;
     }
     arena->used = 0;
 }
 
-void em_arena_reset(struct em_arena *arena)
+static struct em_arena_block *new_block(struct em_arena *arena, size_t want)
 {
-    while (arena->blocks && arena->blocks->next) {
-        struct em_arena_block *next = arena->blocks->next;
-        free(arena->blocks);
-        arena->blocks = next;
+    struct em_arena_block *block = arena->spare;
+    if (block && want <= BLOCK_SIZE) {
+        arena->spare = block->next;
+        arena->n_spare--;
+    } else {
+        size_t room = want > BLOCK_SIZE ? want : BLOCK_SIZE;
+        block = malloc(sizeof(*block) + room);
+        if (!block)
+            return NULL;
+        *block = (struct em_arena_block){.size = room};
     }
-    if (arena->blocks)
-        arena->blocks->used = 0;
-    arena->used = 0;
+    block->next = arena->blocks;
+    arena->blocks = block;
+    return block;
 }
 
 void *em_arena_alloc(struct em_arena *arena, size_t size)
@@ -97,12 +128,9 @@ void *em_arena_alloc(struct em_arena *arena, size_t size)
         return NULL;
     struct em_arena_block *block = arena->blocks;
     if (!block || block->size - block->used < want) {
-        size_t room = want > BLOCK_SIZE ? want : BLOCK_SIZE;
-        block = malloc(sizeof(*block) + room);
+        block = new_block(arena, want);
         if (!block)
             return NULL;
-        *block = (struct em_arena_block){.next = arena->blocks, .size = room};
-        arena->blocks = block;
     }
     void *p = (char *)block->data + block->used;
     block->used += want;

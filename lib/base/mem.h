@@ -16,7 +16,9 @@ char *em_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2), 
 /* Memory that is given back all at once.  Not thread-safe: one arena, one thread.
  * A message of 1 MiB unpacks to a few times its size; 'limit' bounds that. */
 struct em_arena {
-    struct em_arena_block *blocks; /* newest first; the oldest is kept by reset */
+    struct em_arena_block *blocks; /* newest first */
+    struct em_arena_block *spare;  /* kept by reset, up to half a MiB */
+    unsigned n_spare;
     size_t used;                   /* bytes handed out since the last reset */
     size_t limit;                  /* bytes that may be handed out between two resets */
 };
@@ -25,7 +27,7 @@ struct em_arena {
 void em_arena_init(struct em_arena *arena, size_t limit);
 void em_arena_fini(struct em_arena *arena);
 
-/* Gives everything back; keeps one block for the next message. */
+/* Gives everything back; keeps what the next message of usual size needs. */
 void em_arena_reset(struct em_arena *arena);
 
 /* 'size' bytes, aligned for any object, not cleared; NULL beyond the limit. */

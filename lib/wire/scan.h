@@ -35,51 +35,57 @@ static inline struct em_scan em_scan(const void *data, size_t size)
     return (struct em_scan){.at = at, .end = size ? at + size : at};
 }
 
+bool em_scan_long_varint(struct em_scan *scan, uint64_t *ret_value);
+
+/* Most numbers are below 128, and so are most lengths and all tags that we have. */
 static inline bool em_scan_varint(struct em_scan *scan, uint64_t *ret_value)
 {
-    uint64_t value = 0;
-    for (unsigned i = 0; i < EM_VARINT_MAX && scan->at < scan->end; i++) {
-        uint8_t byte = *scan->at++;
-        value |= (uint64_t)(byte & 0x7f) << (7 * i);
-        if (!(byte & 0x80)) {
-            *ret_value = value;
-            return true;
-        }
-    }
-    return false;
+    if (scan->at == scan->end || *scan->at & 0x80)
+        return em_scan_long_varint(scan, ret_value);
+    *ret_value = *scan->at++;
+    return true;
 }
 
-static inline bool em_scan_bytes(struct em_scan *scan, size_t size, const uint8_t **ret_data)
+static inline bool em_scan_bytes(struct em_scan *scan, uint64_t size, struct em_field *field)
 {
-    if (size > (size_t)(scan->end - scan->at))
+    if (size > (uint64_t)(scan->end - scan->at))
         return false;
-    *ret_data = scan->at;
+    field->data = scan->at;
+    field->size = (size_t)size;
     scan->at += size;
     return true;
+}
+
+static inline bool em_scan_value(struct em_scan *scan, struct em_field *field)
+{
+    uint64_t length;
+    switch (field->type) {
+    case EM_WIRE_VARINT:
+        return em_scan_varint(scan, &field->value);
+    case EM_WIRE_BYTES:
+        return em_scan_varint(scan, &length) && em_scan_bytes(scan, length, field);
+    case EM_WIRE_FIXED64:
+        return em_scan_bytes(scan, 8, field);
+    case EM_WIRE_FIXED32:
+        return em_scan_bytes(scan, 4, field);
+    }
+    return false;
 }
 
 /* The next field.  False at the end, and where the message is bad. */
 static inline bool em_scan_next(struct em_scan *scan, struct em_field *ret_field)
 {
-    uint64_t tag, length;
-    bool is_good = false;
+    uint64_t tag;
     if (scan->at == scan->end || scan->is_bad)
         return false;
     *ret_field = (struct em_field){0};
-    if (em_scan_varint(scan, &tag) && tag >> 3 && tag <= UINT32_MAX) {
-        ret_field->number = (uint32_t)tag >> 3;
-        ret_field->type = (enum em_wire)(tag & 7);
-        if (ret_field->type == EM_WIRE_VARINT)
-            is_good = em_scan_varint(scan, &ret_field->value);
-        else if (ret_field->type == EM_WIRE_BYTES)
-            is_good = em_scan_varint(scan, &length) && length <= SIZE_MAX &&
-                      em_scan_bytes(scan, ret_field->size = (size_t)length, &ret_field->data);
-        else if (ret_field->type == EM_WIRE_FIXED64 || ret_field->type == EM_WIRE_FIXED32)
-            is_good = em_scan_bytes(scan, ret_field->type == EM_WIRE_FIXED64 ? 8 : 4,
-                                    &ret_field->data);
-    }
-    scan->is_bad = !is_good;
-    return is_good;
+    scan->is_bad = !em_scan_varint(scan, &tag) || tag > UINT32_MAX;
+    if (scan->is_bad)
+        return false;
+    ret_field->number = (uint32_t)tag >> 3;
+    ret_field->type = (enum em_wire)(tag & 7);
+    scan->is_bad = !ret_field->number || !em_scan_value(scan, ret_field);
+    return !scan->is_bad;
 }
 
 /* Of a known field; another type makes the message bad, and is 0 or no bytes. */
@@ -97,13 +103,6 @@ static inline struct em_scan em_scan_inside(struct em_scan *scan, const struct e
 }
 
 /* How many fields of this number the rest has. */
-static inline size_t em_scan_count(struct em_scan scan, uint32_t number)
-{
-    struct em_field field;
-    size_t n = 0;
-    while (em_scan_next(&scan, &field))
-        n += field.number == number;
-    return n;
-}
+size_t em_scan_count(struct em_scan scan, uint32_t number);
 
 #endif
