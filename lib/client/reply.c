@@ -305,8 +305,8 @@ static int take_change(struct em_arena *arena, struct em_scan scan, struct em_ch
         ret_change->port = em_port_unpack(arena, what.data, what.size);
         is_good &= ret_change->port != NULL;
     } else {
-        is_good &= (what.number == EM_OBJECT_NODE ? take_node : take_network)(arena, &what,
-                                                                             ret_change);
+        is_good &=
+            (what.number == EM_OBJECT_NODE ? take_node : take_network)(arena, &what, ret_change);
     }
     return is_good ? 1 : EM_E_MALFORMED;
 }

@@ -191,6 +191,7 @@ static void take_plain(struct em_scan *scan, const struct em_field *field, struc
         port->is_shared = em_scan_number(scan, field);
         break;
     case 10:
+        port->parent.size = 0;
         if (field->type != EM_WIRE_BYTES || field->size)
             take_id(scan, field, &port->parent);
         break;

@@ -39,6 +39,8 @@ struct ms_env {
     unsigned n_refs;                        /* under the store's lock */
 };
 
+struct ms_changed;
+
 const char *ms_db_name(enum ms_db db);
 bool ms_db_is_multiple(enum ms_db db); /* several values under a key, in order (MDB_DUPSORT) */
 
@@ -80,6 +82,9 @@ void ms_env_remove(const char *path);
 struct ms_env *ms_store_enter(struct ms_store *store);
 void ms_store_leave(struct ms_store *store, struct ms_env *env);
 struct ms_env *ms_store_env(struct ms_store *store);
+
+/* When each EID changed (state/recent.h). */
+struct ms_changed *ms_store_changed(struct ms_store *store);
 
 const struct ms_store_config *ms_store_config(const struct ms_store *store);
 void ms_store_note_cluster(struct ms_store *store, const uint8_t id[MS_CLUSTER_ID_SIZE]);

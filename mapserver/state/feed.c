@@ -41,7 +41,8 @@ static enum ms_db db_of(enum em_object kind)
     return MS_N_DBS;
 }
 
-/* Ports come from a cursor, which begins where it was: made in one go, they often lie side by side. */
+/* Ports come from a cursor, which begins where it was: made in one go, they often lie side by side.
+ */
 static int find_record(struct ms_txn *txn, MDB_cursor *ports, struct ms_feed_entry *entry)
 {
     struct ms_blob id = entry->id;

@@ -2,6 +2,7 @@
  * cursor between requests: to begin is then a matter of nanoseconds, without a lock. */
 #include "base/mem.h"
 #include "state/key.h"
+#include "state/recent.h"
 #include "state/record.h"
 #include "state/txn.h"
 
@@ -47,6 +48,7 @@ int ms_reader_new(struct ms_store *store, struct ms_reader **ret_reader)
         free(reader);
         return r;
     }
+    reader->recent = ms_recent_new();
     *ret_reader = reader;
     return 0;
 }
@@ -56,6 +58,7 @@ void ms_reader_free(struct ms_reader *reader)
     if (!reader)
         return;
     leave(reader);
+    ms_recent_free(reader->recent);
     free(reader);
 }
 

@@ -7,6 +7,7 @@
 #include "state/feed.h"
 #include "state/identity.h"
 #include "state/key.h"
+#include "state/recent.h"
 #include "wire/convert.h"
 
 #include <assert.h>
@@ -175,6 +176,16 @@ static void index_port(struct ms_txn *txn, const Eidmap__Port *old, const Eidmap
     txn->meta.n_ports += (port != NULL) - (old != NULL);
 }
 
+/* Whoever resolves one of the port's addresses gets another answer from now on. */
+static void note_change(struct ms_txn *txn, const Eidmap__Port *port)
+{
+    struct ms_key key;
+    for (size_t i = 0; port && i < port->n_eids; i++) {
+        (void)eid_key(txn, port->network_id, port->eids[i], &key);
+        ms_changed_note(ms_store_changed(txn->store), &key, txn->meta.revision);
+    }
+}
+
 void ms_port_put(struct ms_txn *txn, const Eidmap__Port *old, Eidmap__Port *port)
 {
     uint64_t old_revision = old ? old->revision : 0;
@@ -192,6 +203,8 @@ void ms_port_put(struct ms_txn *txn, const Eidmap__Port *old, Eidmap__Port *port
     write_record(txn, MS_DB_PORT, ms_blob_of(port->id), &port->base);
     ms_feed_put(txn, port->network_id, old_revision, port->revision, EM_OBJECT_PORT,
                 ms_blob_of(port->id));
+    note_change(txn, old);
+    note_change(txn, port);
 }
 
 void ms_port_delete(struct ms_txn *txn, const Eidmap__Port *port)
@@ -200,6 +213,7 @@ void ms_port_delete(struct ms_txn *txn, const Eidmap__Port *port)
     ms_txn_delete(txn, MS_DB_PORT, ms_blob_of(port->id), (struct ms_blob){0});
     ms_feed_gone(txn, port->network_id, port->revision, ++txn->meta.revision, EM_OBJECT_PORT,
                  ms_blob_of(port->id));
+    note_change(txn, port);
 }
 
 int ms_eid_holder(struct ms_txn *txn, uint32_t network_id, const Eidmap__Eid *eid,

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "state/key.h"
+#include "state/recent.h"
 #include "state/record.h"
 #include "wire/convert.h"
 #include "wire/scan.h"
@@ -75,6 +76,17 @@ static void answer_no_range(struct ms_answer *answer, const char *reason)
     answer_no(answer, EM_ACTION_NATIVELY_FORWARD, MS_TTL_NO_RANGE, reason);
 }
 
+static void answer_yes(struct ms_answer *answer, struct ms_blob port, bool has_view,
+                       const struct em_eid *matched)
+{
+    answer->port = port;
+    answer->has_view = has_view;
+    answer->matched = *matched;
+    answer->action = EM_ACTION_NONE;
+    answer->ttl_s = MS_TTL_FOUND;
+    answer->reason = "";
+}
+
 static int answer_port(struct lookup *l, struct ms_blob id, const struct em_eid *matched)
 {
     struct ms_txn *txn = &l->reader->txn;
@@ -84,17 +96,32 @@ static int answer_port(struct lookup *l, struct ms_blob id, const struct em_eid 
     if (r || !scan_port(port, &fields))
         return ms_txn_fail(txn, EM_E_STORAGE);
     if (fields.has_location) {
-        l->answer->port = port;
-        l->answer->has_view = fields.has_view;
-        l->answer->matched = *matched;
-        l->answer->action = EM_ACTION_NONE;
-        l->answer->ttl_s = MS_TTL_FOUND;
-        l->answer->reason = "";
+        answer_yes(l->answer, port, fields.has_view, matched);
     } else {
         answer_no(l->answer, EM_ACTION_DROP, MS_TTL_NOBODY,
                   "the port is declared, but no node has it now");
     }
     return 0;
+}
+
+/* The port that has this EID itself, most often one that was asked for lately. */
+static int find_holder(struct lookup *l, enum ms_db db, const struct ms_key *key,
+                       const struct em_eid *eid)
+{
+    struct ms_reader *reader = l->reader;
+    const struct ms_seen seen = {ms_store_changed(reader->txn.store), reader->txn.env->generation,
+                                 reader->txn.meta.revision};
+    struct ms_blob id, port;
+    if (ms_recent_find(reader->recent, &seen, key, &port)) {
+        answer_yes(l->answer, port, false, eid);
+        return 0;
+    }
+    int r = ms_txn_get(&reader->txn, db, ms_key_blob(key), &id);
+    if (!r)
+        r = answer_port(l, id, eid);
+    if (!r && db == MS_DB_EID && l->answer->port.data && !l->answer->has_view)
+        ms_recent_put(reader->recent, &seen, key, l->answer->port);
+    return r;
 }
 
 /* ------------------------------------------------------------------------ cursor */
@@ -301,11 +328,10 @@ static int resolve_ip(struct lookup *l)
         struct ms_key key;
         struct em_eid host = em_eid_range(l->eid, max);
         ms_key_eid(&key, l->network_id, &host);
-        int r = ms_txn_get(&l->reader->txn, MS_DB_EID, ms_key_blob(&key), &id);
-        if (r != EM_E_NOT_FOUND) {
-            l->answer->covers = host;
-            return r ? r : answer_port(l, id, &host);
-        }
+        l->answer->covers = host;
+        int r = find_holder(l, MS_DB_EID, &key, &host);
+        if (r != EM_E_NOT_FOUND)
+            return r;
         max--;
     }
     int r = find_prefix(l, max, &prefix, &id);
@@ -319,11 +345,11 @@ static int resolve_ip(struct lookup *l)
 static int resolve_exact(struct lookup *l)
 {
     struct ms_key key;
-    struct ms_blob id, network;
+    struct ms_blob network;
     enum ms_db db = ms_key_eid(&key, l->network_id, l->eid);
-    int r = ms_txn_get(&l->reader->txn, db, ms_key_blob(&key), &id);
+    int r = find_holder(l, db, &key, l->eid);
     if (r != EM_E_NOT_FOUND)
-        return r ? r : answer_port(l, id, l->eid);
+        return r;
     r = ms_reader_network(l->reader, l->network_id, &network);
     if (r == EM_E_NOT_FOUND)
         answer_no_range(l->answer, "there is no such network");

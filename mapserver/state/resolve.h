@@ -1,8 +1,8 @@
 /* Where is this EID now?  (LISP: Map-Request to Map-Reply.)
  *
  * Exact for hosts, MACs, names, services and port-ids; hosts and prefixes fall back to the
- * longest prefix that covers them.  Nothing is allocated; a hit on a MAC or host address
- * costs two lookups. */
+ * longest prefix that covers them.  A hit on a MAC or host address costs two lookups, or one in
+ * memory (recent.h). */
 #ifndef MS_RESOLVE_H
 #define MS_RESOLVE_H
 
@@ -10,7 +10,8 @@
 #include "state/store.h"
 
 struct ms_answer {
-    struct ms_blob port;   /* packed Port, lent until ms_reader_end(); NULL: negative */
+    struct ms_blob port;   /* packed Port, lent until ms_reader_end() or the next ms_resolve();
+                            * NULL: negative */
     bool has_view;         /* some of its locations are not for everyone */
     struct em_eid matched; /* the port's EID that covers the asked one; positive only */
     struct em_eid covers;  /* widest range around the asked EID for which this holds, without

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "eidmap/error.h"
+#include "state/recent.h"
 #include "state/txn.h"
 
 #include <assert.h>
@@ -31,6 +32,7 @@ struct ms_store {
     _Atomic uint64_t generation; /* of 'env', for readers who look whether it has changed */
     pthread_mutex_t lock;        /* of the two fields below and the counts in each environment */
     struct ms_env *env;
+    struct ms_changed changed;
 };
 
 static int make_dir(const char *path, char **ret_why)
@@ -263,6 +265,11 @@ void ms_store_leave(struct ms_store *store, struct ms_env *env)
     free(path);
 }
 
+struct ms_changed *ms_store_changed(struct ms_store *store)
+{
+    return &store->changed;
+}
+
 int ms_store_switch(struct ms_store *store, uint64_t generation, char **ret_why)
 {
     struct ms_env *env, *old;
@@ -278,6 +285,7 @@ int ms_store_switch(struct ms_store *store, uint64_t generation, char **ret_why)
     free(path);
     if (r)
         return r;
+    ms_changed_clear(&store->changed);
     pthread_mutex_lock(&store->lock);
     old = store->env;
     store->env = env;

@@ -250,3 +250,71 @@ Test(resolve, agrees_with_brute_force)
         clear_model();
     }
 }
+
+/* What a reader remembers. */
+
+static void same_as_new_reader(const char *text, const char *when)
+{
+    struct em_eid eid = map_eid(text);
+    struct ms_answer fresh, remembered;
+    struct ms_reader *reader;
+    cr_assert_eq(ms_reader_new(m.store, &reader), 0);
+    cr_assert_eq(ms_reader_begin(reader), 0);
+    cr_assert_eq(ms_reader_begin(m.reader), 0);
+    cr_assert_eq(ms_resolve(reader, net, &eid, &fresh), 0);
+    cr_assert_eq(ms_resolve(m.reader, net, &eid, &remembered), 0);
+    cr_assert_eq(remembered.port.size, fresh.port.size, "%s %s", text, when);
+    if (fresh.port.size)
+        cr_assert_arr_eq(remembered.port.data, fresh.port.data, fresh.port.size, "%s %s", text,
+                         when);
+    cr_assert(em_eid_compare(&remembered.covers, &fresh.covers) == 0, "%s %s", text, when);
+    cr_assert_eq(remembered.action, fresh.action);
+    cr_assert_eq(remembered.has_view, fresh.has_view);
+    ms_reader_end(m.reader);
+    ms_reader_end(reader);
+    ms_reader_free(reader);
+}
+
+/* Each address is asked for before and after each step, so that all are remembered. */
+static void step(uint32_t n)
+{
+    static const char *const nodes[] = {"a", "b", "c"};
+    static const char *const ips[] = {"10.0.0.1", "10.0.0.2", "10.0.0.3"};
+    static const char *const macs[] = {"02:00:00:00:00:01", "02:00:00:00:00:02"};
+    static const char *const ports[] = {"p", "q", "r"};
+    const char *node = nodes[n % 3], *port = ports[n / 3 % 3], *ip = ips[n / 9 % 3];
+    if (n / 27 % 4 == 0)
+        map_withdraw(&m, NULL, n % 2 ? "" : node, port, 0);
+    else
+        REGISTER(&m, node, port, net, {ip, macs[n / 7 % 2]}, .attach = true, .shared = n % 5 == 0);
+    for (size_t i = 0; i < 3; i++)
+        same_as_new_reader(ips[i], port);
+    for (size_t i = 0; i < 2; i++)
+        same_as_new_reader(macs[i], port);
+}
+
+Test(resolve, what_is_remembered_is_what_the_map_has)
+{
+    uint32_t n = 12345;
+    map_node_up(&m, "b", "192.0.2.2");
+    map_node_up(&m, "c", "192.0.2.3");
+    for (int i = 0; i < 400; i++)
+        step((n = n * 1103515245 + 12345) >> 8);
+    map_reopen(&m);
+    same_as_new_reader("10.0.0.1", "after a restart");
+}
+
+Test(resolve, who_sees_an_older_state_is_not_given_a_newer_one)
+{
+    struct em_eid eid = map_eid("10.0.0.1");
+    struct ms_answer answer;
+    REGISTER(&m, "a", "p", net, {"10.0.0.1"});
+    (void)ask(net, "10.0.0.1");
+    cr_assert_eq(ms_reader_begin(m.reader), 0);
+    map_withdraw(&m, NULL, "", "p", 0);
+    cr_assert_eq(ms_resolve(m.reader, net, &eid, &answer), 0);
+    cr_assert_not_null(answer.port.data);
+    ms_reader_end(m.reader);
+    cr_assert_null(ask(net, "10.0.0.1").port.data);
+    expect(net, "10.0.0.1", NULL, "10.0.0.0/16");
+}
