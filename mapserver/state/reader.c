@@ -34,6 +34,7 @@ static int enter(struct ms_reader *reader)
     }
     mdb_txn_reset(mdb);
     leave(reader);
+    reader->seen = 0;
     reader->txn.env = env;
     reader->txn.mdb = mdb;
     return 0;
@@ -62,6 +63,18 @@ void ms_reader_free(struct ms_reader *reader)
     free(reader);
 }
 
+/* Nothing has been committed since, most often. */
+static int load_meta(struct ms_reader *reader)
+{
+    size_t id = mdb_txn_id(reader->txn.mdb);
+    if (id && id == reader->seen)
+        return 0;
+    reader->txn.meta = (struct ms_meta){0};
+    int r = ms_meta_load(&reader->txn);
+    reader->seen = r ? 0 : id;
+    return r == EM_E_NOT_FOUND ? 0 : r;
+}
+
 int ms_reader_begin(struct ms_reader *reader)
 {
     int r = 0;
@@ -72,14 +85,11 @@ int ms_reader_begin(struct ms_reader *reader)
     if (r)
         return r;
     reader->txn.err = 0;
-    reader->txn.meta = (struct ms_meta){0};
     reader->is_eid_fresh = false;
-    r = ms_meta_load(&reader->txn);
-    if (r && r != EM_E_NOT_FOUND) {
+    r = load_meta(reader);
+    if (r)
         ms_reader_end(reader);
-        return r;
-    }
-    return 0;
+    return r;
 }
 
 void ms_reader_end(struct ms_reader *reader)

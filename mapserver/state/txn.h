@@ -44,6 +44,7 @@ struct ms_reader {
     struct ms_txn txn; /* in the environment that it has entered */
     MDB_cursor *eid;   /* over MS_DB_EID, renewed when first used after begin */
     bool is_eid_fresh;
+    size_t seen; /* LMDB's number of the transaction that txn.meta is of; 0: none */
     struct ms_recent *recent;
 };
 
