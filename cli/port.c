@@ -7,7 +7,7 @@
 #include "call.h"
 #include "command.h"
 #include "list.h"
-#include "ports.h"
+#include "port_args.h"
 #include "record.h"
 
 #include "base/mem.h"

@@ -2,7 +2,7 @@
 #include "xtr.h"
 
 #include "call.h"
-#include "ports.h"
+#include "port_args.h"
 #include "record.h"
 #include "target.h"
 #include "talk.h"

@@ -61,7 +61,7 @@ static void save_beside(struct xtr_agent *agent)
     agent->is_unsaved = false;
     xtr_ports_saving(&agent->ports);
     xtr_save_pack(&agent->ports, agent->boot_epoch, &bytes);
-    xtr_saver_start_take(&agent->saver, &bytes);
+    em_saver_start_take(&agent->saver, &bytes);
 }
 
 /* Feeds */
@@ -572,8 +572,8 @@ static void start_watchers(struct xtr_agent *agent)
     ev_timer_init(&agent->beat, on_beat, 0, 0);
     ev_timer_init(&agent->tick, on_tick, TICK_S, TICK_S);
     agent->kick.data = agent->more.data = agent->beat.data = agent->tick.data = agent;
-    xtr_saver_init(&agent->saver, agent->loop, xtr_save_put, agent->config->state_dir, on_saved,
-                   agent);
+    em_saver_init(&agent->saver, agent->loop, xtr_save_put, agent->config->state_dir, on_saved,
+                  agent);
     xtr_store_init(agent);
     ev_timer_start(agent->loop, &agent->tick);
 }
@@ -661,7 +661,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     if (!agent)
         return;
     xtr_agent_probe_close(agent);
-    xtr_saver_fini(&agent->saver);
+    em_saver_fini(&agent->saver);
     if (agent->is_unsaved || agent->saver.err)
         save_now(agent);
     xtr_store_close(agent);

@@ -18,7 +18,7 @@
 #include "reflector.h"
 #include "registrar.h"
 #include "save.h"
-#include "saver.h"
+#include "base/saver.h"
 #include "underlay.h"
 
 #include <ev.h>
@@ -46,7 +46,7 @@ struct xtr_sub {
 
 /* The map-cache on disk. */
 struct xtr_store {
-    struct xtr_saver saver;
+    struct em_saver saver;
     struct xtr_cachefile *file; /* of an earlier run, while its networks are being opened */
     const char *dir;
     bool has_news; /* the file is behind */
@@ -125,7 +125,7 @@ struct xtr_agent {
     ev_timer beat, tick;
 
     struct xtr_misses *misses;
-    struct xtr_saver saver;
+    struct em_saver saver;
     bool is_unsaved; /* the state file is behind, apart from a write under way */
     int save_err;
 
@@ -180,7 +180,8 @@ void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id);
 void xtr_agent_unsubscribe(struct xtr_agent *agent, int64_t *request);
 void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
 
-/* agent_plane.c: the data plane as configured, and the map-cache for what it can do; the own RLOCs. */
+/* agent_plane.c: the data plane as configured, and the map-cache for what it can do; the own RLOCs.
+ */
 int xtr_agent_open_plane(struct xtr_agent *agent, char **ret_why);
 void xtr_agent_close_plane(struct xtr_agent *agent);
 

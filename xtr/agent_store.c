@@ -227,7 +227,7 @@ void xtr_store_turn(struct xtr_agent *agent)
         pack_begin(agent);
     }
     pack_piece(agent, &bytes);
-    xtr_saver_start_take(&store->saver, &bytes);
+    em_saver_start_take(&store->saver, &bytes);
 }
 
 static int write_all(struct xtr_agent *agent)
@@ -248,7 +248,7 @@ static int write_all(struct xtr_agent *agent)
 void xtr_store_close(struct xtr_agent *agent)
 {
     struct xtr_store *store = &agent->store;
-    xtr_saver_fini(&store->saver);
+    em_saver_fini(&store->saver);
     bool is_behind = store->has_news || store->later_ms || store->is_packing;
     if (store->is_packing)
         pack_end(store);
@@ -262,5 +262,5 @@ void xtr_store_init(struct xtr_agent *agent)
 {
     agent->store.dir = agent->config->state_dir;
     agent->store.fd = -1;
-    xtr_saver_init(&agent->store.saver, agent->loop, write_piece, &agent->store, on_piece, agent);
+    em_saver_init(&agent->store.saver, agent->loop, write_piece, &agent->store, on_piece, agent);
 }

@@ -29,7 +29,7 @@ void xtr_saved_free(struct xtr_saved *saved);
 /* The file's bytes; refused ports are kept too.  em_buf_fini() them. */
 void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em_buf *ret_bytes);
 
-/* Replaces DIR/ports and syncs it; 'to' is DIR (xtr_saver_write_fn).  0 or -errno.  Any thread. */
+/* Replaces DIR/ports and syncs it; 'to' is DIR (em_saver_write_fn).  0 or -errno.  Any thread. */
 int xtr_save_put(void *to, const struct em_buf *bytes);
 
 /* Both at once. */

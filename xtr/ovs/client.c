@@ -5,7 +5,7 @@
 #include "net/socket.h"
 #include "ovs/rpc.h"
 #include "ovs/stream.h"
-#include "saver.h"
+#include "base/saver.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -31,10 +31,10 @@ struct ovs_client {
     ev_io in, out;
     ev_timer again;
     double pause_s;
-    ev_timer silence;        /* begins anew with all that comes */
-    bool is_asked;           /* whether it is there */
-    struct xtr_saver parser; /* of a large message, */
-    json_t *parsed;          /* which becomes this */
+    ev_timer silence;       /* begins anew with all that comes */
+    bool is_asked;          /* whether it is there */
+    struct em_saver parser; /* of a large message, */
+    json_t *parsed;         /* which becomes this */
     struct ovs_stream stream;
     struct em_buf bytes; /* to be sent */
 };
@@ -50,7 +50,7 @@ static void disconnect(struct ovs_client *client)
     if (client->fd >= 0)
         close(client->fd);
     client->fd = -1;
-    xtr_saver_fini(&client->parser);
+    em_saver_fini(&client->parser);
     json_decref(client->parsed);
     client->parsed = NULL;
     ovs_stream_fini(&client->stream);
@@ -122,7 +122,7 @@ static void parse_beside(struct ovs_client *client)
     ovs_stream_take(&client->stream, &bytes);
     ev_io_stop(client->loop, &client->in);
     ev_timer_stop(client->loop, &client->silence);
-    xtr_saver_start_take(&client->parser, &bytes);
+    em_saver_start_take(&client->parser, &bytes);
 }
 
 /* Takes the message. */
@@ -178,7 +178,7 @@ static void on_parsed(void *aux, int err)
 
 static void init_parser(struct ovs_client *client)
 {
-    xtr_saver_init(&client->parser, client->loop, parse, &client->parsed, on_parsed, client);
+    em_saver_init(&client->parser, client->loop, parse, &client->parsed, on_parsed, client);
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *w, int revents)

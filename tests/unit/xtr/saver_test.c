@@ -1,4 +1,4 @@
-#include "saver.h"
+#include "base/saver.h"
 
 #include "save.h"
 
@@ -11,7 +11,7 @@
 
 static char dir[] = "/tmp/eidmap-saver-XXXXXX";
 static struct ev_loop *loop;
-static struct xtr_saver saver;
+static struct em_saver saver;
 static int n_answers, last_err;
 
 static void on_saved(void *aux, int err)
@@ -43,7 +43,7 @@ static void start(uint64_t boot_epoch)
     struct em_buf bytes;
     xtr_ports_init(&ports);
     xtr_save_pack(&ports, boot_epoch, &bytes);
-    xtr_saver_start_take(&saver, &bytes);
+    em_saver_start_take(&saver, &bytes);
     xtr_ports_fini(&ports);
 }
 
@@ -60,7 +60,7 @@ TestSuite(saver, .init = setup, .fini = teardown, .timeout = 20);
 
 Test(saver, the_answer_comes_on_the_loop_when_the_bytes_are_on_disk)
 {
-    xtr_saver_init(&saver, loop, xtr_save_put, dir, on_saved, NULL);
+    em_saver_init(&saver, loop, xtr_save_put, dir, on_saved, NULL);
     for (uint64_t boot = 1; boot <= 20; boot++) {
         start(boot);
         cr_assert(saver.is_busy);
@@ -70,23 +70,23 @@ Test(saver, the_answer_comes_on_the_loop_when_the_bytes_are_on_disk)
         cr_assert(eq(u64, boot_on_disk(), boot));
     }
     cr_assert(eq(int, n_answers, 20));
-    xtr_saver_fini(&saver);
+    em_saver_fini(&saver);
 }
 
 Test(saver, a_failure_is_told)
 {
-    xtr_saver_init(&saver, loop, xtr_save_put, "/nonexistent/eidmap", on_saved, NULL);
+    em_saver_init(&saver, loop, xtr_save_put, "/nonexistent/eidmap", on_saved, NULL);
     start(1);
     ev_run(loop, 0);
     cr_assert(eq(int, last_err, -ENOENT));
-    xtr_saver_fini(&saver);
+    em_saver_fini(&saver);
 }
 
 Test(saver, an_end_waits_for_the_write_and_not_for_its_answer)
 {
-    xtr_saver_init(&saver, loop, xtr_save_put, dir, on_saved, NULL);
+    em_saver_init(&saver, loop, xtr_save_put, dir, on_saved, NULL);
     start(7);
-    xtr_saver_fini(&saver);
+    em_saver_fini(&saver);
     cr_assert(eq(u64, boot_on_disk(), 7));
     ev_run(loop, EVRUN_NOWAIT);
     cr_assert(eq(int, n_answers, 0));

@@ -1,6 +1,6 @@
 /* "port register" and "xtr attach" describe a port with the same options, one to the map and
  * one to the host's own agent.  Every value is checked before a connection is made. */
-#include "ports.h"
+#include "port_args.h"
 
 #include <stdlib.h>
 #include <string.h>

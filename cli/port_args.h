@@ -1,6 +1,6 @@
 /* Ports as the command line describes them; for "port register" and "xtr attach". */
-#ifndef CTL_PORTS_H
-#define CTL_PORTS_H
+#ifndef CTL_PORT_ARGS_H
+#define CTL_PORT_ARGS_H
 
 #include "command.h"
 #include "eidmap.h"

@@ -1,13 +1,13 @@
 /* A thread per write rather than one that waits: there is no queue and nothing to end when
  * the agent does.  Where no thread can be had the loop has to wait after all. */
-#include "saver.h"
+#include "base/saver.h"
 
 #include <assert.h>
 #include <signal.h>
 
 static void *write_bytes(void *aux)
 {
-    struct xtr_saver *saver = aux;
+    struct em_saver *saver = aux;
     saver->err = saver->write(saver->to, &saver->bytes);
     ev_async_send(saver->loop, &saver->done);
     return NULL;
@@ -15,7 +15,7 @@ static void *write_bytes(void *aux)
 
 static void on_done(struct ev_loop *loop, ev_async *w, int revents)
 {
-    struct xtr_saver *saver = w->data;
+    struct em_saver *saver = w->data;
     if (saver->thread)
         pthread_join(saver->thread, NULL);
     saver->is_busy = false;
@@ -23,17 +23,17 @@ static void on_done(struct ev_loop *loop, ev_async *w, int revents)
     saver->on_saved(saver->aux, saver->err);
 }
 
-void xtr_saver_init(struct xtr_saver *saver, struct ev_loop *loop, xtr_saver_write_fn *write,
-                    void *to, xtr_saver_fn *on_saved, void *aux)
+void em_saver_init(struct em_saver *saver, struct ev_loop *loop, em_saver_write_fn *write, void *to,
+                   em_saver_fn *on_saved, void *aux)
 {
-    *saver = (struct xtr_saver){
-        .loop = loop, .write = write, .to = to, .on_saved = on_saved, .aux = aux};
+    *saver =
+        (struct em_saver){.loop = loop, .write = write, .to = to, .on_saved = on_saved, .aux = aux};
     ev_async_init(&saver->done, on_done);
     saver->done.data = saver;
     ev_async_start(loop, &saver->done);
 }
 
-void xtr_saver_fini(struct xtr_saver *saver)
+void em_saver_fini(struct em_saver *saver)
 {
     if (saver->is_busy) {
         if (saver->thread)
@@ -45,7 +45,7 @@ void xtr_saver_fini(struct xtr_saver *saver)
 }
 
 /* Signals are for the thread that runs the loop. */
-static int start_thread(struct xtr_saver *saver)
+static int start_thread(struct em_saver *saver)
 {
     sigset_t all, old;
     sigfillset(&all);
@@ -55,7 +55,7 @@ static int start_thread(struct xtr_saver *saver)
     return r;
 }
 
-void xtr_saver_start_take(struct xtr_saver *saver, struct em_buf *bytes_take)
+void em_saver_start_take(struct em_saver *saver, struct em_buf *bytes_take)
 {
     assert(!saver->is_busy);
     saver->is_busy = true;
