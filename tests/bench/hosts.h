@@ -7,7 +7,7 @@
 #ifndef HOSTS_H
 #define HOSTS_H
 
-#include "server/real_server.h"
+#include "server/real_cluster.h"
 
 #define HOSTS_MAX 4
 
@@ -26,6 +26,15 @@ const char *hosts_add(struct hosts *hosts);
  * 'lines' are more of its configuration.  Its files are in the server's folder: a.log, a.sock. */
 pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
                         const struct real_server *server, const char *servers, const char *lines);
+
+/* Makes and starts 'n' (up to 3) map servers in the servers' namespace; the list of YAML for
+ * hosts_start_agent(): free() it. */
+char *hosts_start_servers(const struct hosts *hosts, struct real_cluster *ret_cluster, unsigned n,
+                          const char *program, const char *yaml);
+
+/* This process goes into a namespace, and back again; sockets stay where they were made. */
+int hosts_enter(const char *netns);
+void hosts_leave(int home);
 
 void hosts_close(struct hosts *hosts);
 
