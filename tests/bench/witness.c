@@ -22,22 +22,32 @@
 #define FDB       1
 #define NEIGHBOUR 2
 
-/* The number of the port in the witness' range that has this MAC, from 0; 'n' for others. */
-static uint32_t index_of(const struct witness *witness, const struct rtattr *mac)
+/* Where in the witness' range the number lies; 'n': outside. */
+static uint32_t index_of(const struct witness *witness, uint32_t number)
+{
+    uint32_t index = number - witness->first;
+    return index < witness->n ? index : witness->n;
+}
+
+static uint32_t index_of_mac(const struct witness *witness, const struct rtattr *mac)
 {
     const uint8_t *bytes = mac ? RTA_DATA(mac) : NULL;
     uint32_t number_be;
     if (!mac || RTA_PAYLOAD(mac) != EM_MAC_SIZE || bytes[0] != 0x02 || bytes[1])
         return witness->n;
     memcpy(&number_be, bytes + 2, sizeof(number_be));
-    uint32_t index = ntohl(number_be) - witness->first;
-    return index < witness->n ? index : witness->n;
+    return index_of(witness, ntohl(number_be));
 }
 
-static bool is_address(const struct rtattr *attr, uint32_t number)
+static uint32_t index_of_ip(const struct witness *witness, const struct rtattr *ip)
 {
-    struct em_eid ip = numbered_ip(number);
-    return attr && RTA_PAYLOAD(attr) == ip.size && !memcmp(RTA_DATA(attr), ip.addr, ip.size);
+    struct em_eid zero = numbered_ip(0);
+    uint32_t base_be, ip_be;
+    if (!ip || RTA_PAYLOAD(ip) != sizeof(ip_be))
+        return witness->n;
+    memcpy(&base_be, zero.addr, sizeof(base_be));
+    memcpy(&ip_be, RTA_DATA(ip), sizeof(ip_be));
+    return index_of(witness, ntohl(ip_be) - ntohl(base_be));
 }
 
 static void see(struct witness *witness, uint32_t index, uint8_t what)
@@ -51,7 +61,8 @@ static void see(struct witness *witness, uint32_t index, uint8_t what)
     ev_break(witness->loop, EVBREAK_ALL);
 }
 
-/* A vxlan device's FDB entry leads to an address or a group, a bridge's to a port. */
+/* A vxlan device's FDB entry leads to an address or a group, a bridge's to a port.  A neighbour
+ * that goes has no MAC any more. */
 static void on_entry(struct witness *witness, const struct nlmsghdr *header)
 {
     struct ndmsg *message = NLMSG_DATA(header);
@@ -61,13 +72,14 @@ static void on_entry(struct witness *witness, const struct nlmsghdr *header)
          attr = RTA_NEXT(attr, size))
         if (attr->rta_type <= NDA_NH_ID)
             attrs[attr->rta_type] = attr;
-    uint32_t index = index_of(witness, attrs[NDA_LLADDR]);
-    if (index == witness->n)
-        return;
-    if (message->ndm_family == AF_BRIDGE && (attrs[NDA_NH_ID] || attrs[NDA_DST]))
-        see(witness, index, FDB);
-    else if (message->ndm_family == AF_INET && is_address(attrs[NDA_DST], witness->first + index))
-        see(witness, index, NEIGHBOUR);
+    uint32_t by_mac = index_of_mac(witness, attrs[NDA_LLADDR]);
+    uint32_t by_ip = index_of_ip(witness, attrs[NDA_DST]);
+    if (message->ndm_family == AF_BRIDGE && by_mac < witness->n &&
+        (attrs[NDA_NH_ID] || attrs[NDA_DST]))
+        see(witness, by_mac, FDB);
+    if (message->ndm_family == AF_INET && by_ip < witness->n &&
+        (by_ip == by_mac || witness->is_removal))
+        see(witness, by_ip, NEIGHBOUR);
 }
 
 static void on_netlink(struct ev_loop *loop, ev_io *w, int revents)
