@@ -43,6 +43,13 @@ const char *hosts_add(struct hosts *hosts)
     return netns;
 }
 
+void hosts_remove(struct hosts *hosts)
+{
+    unsigned last = --hosts->n;
+    bench_run("ip -n %s link del to-%c", hosts->names[0], (char)('a' + last - 1));
+    bench_run("ip netns del %s", hosts->names[last]);
+}
+
 pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
                         const struct real_server *server, const char *servers, const char *lines)
 {

@@ -22,6 +22,9 @@ void hosts_open(struct hosts *ret_hosts);
 /* Makes the next host, with 10.99.0.1 and so on; its namespace. */
 const char *hosts_add(struct hosts *hosts);
 
+/* Takes the last host away again. */
+void hosts_remove(struct hosts *hosts);
+
 /* Starts an agent on host 'i' (1, 2, ...) as the node "a", "b", ...; 'servers' is a list of YAML,
  * 'lines' are more of its configuration.  Its files are in the server's folder: a.log, a.sock. */
 pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
