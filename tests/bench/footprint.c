@@ -21,7 +21,7 @@
 
 #define ROUNDS     3   /* of restarts */
 #define ETCD_SLICE 1   /* s between two looks at how many there are */
-#define ETCD_LIMIT 150 /* s */
+#define ETCD_LIMIT 240 /* s */
 
 /* Bytes on the disk of all files below. */
 static uint64_t disk_bytes(const char *path)
