@@ -1,17 +1,18 @@
 /* How long it takes from the attach of a port on one host until the kernel of another one has its
- * entries, one port after the other and then very many at once: eidmap with one map server and with
- * three, and FRR's EVPN with a route reflector; beside the second what a bare netlink loop takes
- * for the same entries.
+ * entries, one port after the other, a thousand at once, and very many: eidmap with one map server
+ * and with three, and FRR's EVPN with a route reflector; beside the last what a bare netlink loop
+ * takes for the same entries.
  *
  *     +------------- namespace s: map servers, or the reflector: 10.99.0.10 .. 12 -----+
  *     |                                                                                |
  *   namespace a: xtr, or zebra and bgpd                       namespace b: the same
  *   ports are attached here                                   its kernel is the witness
  *
- * With eidmap a port is attached through a's control socket, with a device of its own; very many
- * share one device.  FRR learns from the kernel: it is given the bridge's FDB entry and the
- * neighbour.  A port counts as installed when b's kernel has told of both the vxlan device's FDB
- * entry and the neighbour. */
+ * With eidmap a port is attached through a's control socket, with a device of its own; a thousand
+ * share one device.  Very many are registered by a session of another node, in requests as an agent
+ * sends them: no agent has so many of its own.  FRR learns from the kernel: it is given the
+ * bridge's FDB entry and the neighbour.  A port counts as installed when b's kernel has told of
+ * both the vxlan device's FDB entry and the neighbour. */
 #include "attach.h"
 #include "bare.h"
 #include "base/mem.h"
@@ -35,8 +36,10 @@
 #define MANY_S  120 /* for many */
 #define ROUNDS  3   /* of the bare loop */
 #define SKIPPED 77
-#define OWN     1 /* number of b's own port */
-#define FIRST   2 /* of a's */
+#define AT_ONCE 1000 /* ports that a host gets when it starts */
+#define REQUEST 512  /* ports that an agent registers by one */
+#define OWN     1    /* number of b's own port */
+#define FIRST   2    /* of a's */
 
 struct system {
     const char *name;
@@ -54,6 +57,7 @@ struct scene {
     struct frr frr;
     struct ev_loop *loop; /* of the attacher, or own */
     struct witness witness;
+    uint32_t network_id, next; /* number of a port that has not been used */
 };
 
 static struct scene scene;
@@ -93,6 +97,7 @@ static void start_eidmap(unsigned n_servers)
     caller_open(&caller, first->unix_url, NULL);
     if (caller_put_network(&caller, NETWORK))
         real_fail("network: %s", caller.message);
+    scene.network_id = caller.network_id;
     caller_close(&caller);
     for (unsigned i = 0; i < 2; i++)
         scene.agents[i] =
@@ -145,6 +150,7 @@ static void start(const struct system *system)
         scene.loop = ev_loop_new(EVFLAG_AUTO);
     }
     witness_open(&scene.witness, scene.loop, scene.hosts.names[2]);
+    scene.next = FIRST;
 }
 
 static void stop(const struct system *system)
@@ -179,12 +185,13 @@ static void measure_one(const struct system *system)
     char name[32], device[16];
     for (unsigned i = 0; i <= scene.bench.n_times; i++) {
         uint64_t begin;
-        witness_expect(&scene.witness, FIRST + i, 1, false);
+        witness_expect(&scene.witness, scene.next, 1, false);
         snprintf(device, sizeof(device), "t%u", i);
         if (system->n_servers)
-            begin = attach_start(&scene.a, FIRST + i, 1, device, true);
+            begin = attach_start(&scene.a, scene.next, 1, device, true);
         else
-            begin = frr_attach(&scene.frr, FIRST + i, 1);
+            begin = frr_attach(&scene.frr, scene.next, 1);
+        scene.next++;
         witness_await(&scene.witness, LIMIT_S, system->name);
         if (system->n_servers)
             attach_await(&scene.a);
@@ -204,28 +211,79 @@ static void measure_one(const struct system *system)
     free(local);
 }
 
-static void measure_many(const struct system *system)
+static double await(const struct system *system, uint64_t begin)
 {
-    uint32_t first = FIRST + scene.bench.n_times + 1, n = scene.bench.n_ports;
-    char device[16];
+    witness_await(&scene.witness, MANY_S, system->name);
+    return ms(begin, scene.witness.done_ns);
+}
+
+static void measure_thousand(const struct system *system)
+{
+    uint32_t n = scene.bench.n_ports < AT_ONCE ? scene.bench.n_ports : AT_ONCE;
+    char device[16], what[64];
     uint64_t begin;
     snprintf(device, sizeof(device), "t%u", scene.bench.n_times + 1);
-    witness_expect(&scene.witness, first, n, false);
+    snprintf(what, sizeof(what), "%u attached at once on a until b's kernel has all", n);
+    witness_expect(&scene.witness, scene.next, n, false);
     if (system->n_servers)
-        begin = attach_start(&scene.a, first, n, device, false);
+        begin = attach_start(&scene.a, scene.next, n, device, false);
     else
-        begin = frr_attach(&scene.frr, first, n);
-    witness_await(&scene.witness, MANY_S, system->name);
-    figure(system->name, "many", ms(begin, scene.witness.done_ns), "ms",
-           "many ports at once on a until b's kernel has all");
-    if (system->n_servers) {
+        begin = frr_attach(&scene.frr, scene.next, n);
+    scene.next += n;
+    figure(system->name, "thousand", await(system, begin), "ms", what);
+    if (system->n_servers)
         attach_await(&scene.a);
+}
+
+/* In a process of its own, since the witness has to listen meanwhile; when it began. */
+static pid_t register_many(uint32_t n, int *ret_begin_fd)
+{
+    int ends[2];
+    if (pipe(ends))
+        real_fail("no pipe");
+    pid_t pid = fork();
+    if (pid) {
+        close(ends[1]);
+        *ret_begin_fd = ends[0];
+        return pid;
+    }
+    struct caller caller;
+    caller_open(&caller, scene.cluster.servers[0].unix_url, "n0");
+    uint64_t begin = bench_now_ns();
+    for (uint32_t i = 0; i < n; i += REQUEST)
+        if (caller_register(&caller, scene.network_id, scene.next + i,
+                            n - i < REQUEST ? n - i : REQUEST, "n0"))
+            _exit(1);
+    _exit(write(ends[1], &begin, sizeof(begin)) != sizeof(begin));
+}
+
+static void measure_many(const struct system *system)
+{
+    static const char what[] = "very many at once until b's kernel has all";
+    uint32_t n = scene.bench.n_ports;
+    uint64_t begin;
+    int fd, status;
+    witness_expect(&scene.witness, scene.next, n, false);
+    if (!system->n_servers) {
+        figure(system->name, "many", await(system, frr_attach(&scene.frr, scene.next, n)), "ms",
+               what);
         return;
     }
-    witness_expect(&scene.witness, first, n, true);
-    begin = frr_kill(&scene.frr);
-    witness_await(&scene.witness, MANY_S, system->name);
-    figure(system->name, "loss", ms(begin, scene.witness.done_ns), "ms",
+    pid_t pid = register_many(n, &fd);
+    await(system, 0);
+    if (read(fd, &begin, sizeof(begin)) != sizeof(begin) || waitpid(pid, &status, 0) != pid ||
+        status)
+        real_fail("%s: not all are registered", system->name);
+    close(fd);
+    figure(system->name, "many", ms(begin, scene.witness.done_ns), "ms", what);
+}
+
+static void measure_loss(const struct system *system)
+{
+    if (system->n_servers)
+        return; /* bench_standby measures that */
+    witness_expect(&scene.witness, scene.next, scene.bench.n_ports, true);
+    figure(system->name, "loss", await(system, frr_kill(&scene.frr)), "ms",
            "bgpd on a is killed until b's kernel has none of them");
 }
 
@@ -275,7 +333,9 @@ int main(int argc, char **argv)
             continue;
         start(&systems[i]);
         measure_one(&systems[i]);
+        measure_thousand(&systems[i]);
         measure_many(&systems[i]);
+        measure_loss(&systems[i]);
         stop(&systems[i]);
     }
     if (!scene.bench.only)
