@@ -31,7 +31,8 @@ def _paint(attribute, name):
 
 
 def _text(x, y, words, kind="", anchor="start"):
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
+    return (f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">'
+            f"{escape(words)}</text>")
 
 
 def _line(x1, y1, x2, y2, name="faint", width=1):
