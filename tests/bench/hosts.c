@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define STATE "/dev/shm/%s" /* of the agent in this namespace */
+
 static const char *add(struct hosts *hosts, char name)
 {
     char *netns = hosts->names[hosts->n];
@@ -47,7 +49,7 @@ void hosts_remove(struct hosts *hosts)
 {
     unsigned last = --hosts->n;
     bench_run("ip -n %s link del to-%c", hosts->names[0], (char)('a' + last - 1));
-    bench_run("ip netns del %s", hosts->names[last]);
+    bench_run("ip netns del %s && rm -rf " STATE, hosts->names[last], hosts->names[last]);
 }
 
 pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
@@ -64,8 +66,8 @@ pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
     fprintf(file,
             "node_id: %s\nservers: %s\nrloc:\n  - 10.99.0.%u\n"
             "tls:\n  ca: %s/ca.crt\n  cert: %s/node-%s.crt\n  key: %s/node-%s.key\n"
-            "control:\n  path: %s/%s.sock\nstate_dir: %s/%s\n%s",
-            name, servers, i, pki, pki, name, pki, name, dir, name, dir, name, lines);
+            "control:\n  path: %s/%s.sock\nstate_dir: " STATE "\n%s",
+            name, servers, i, pki, pki, name, pki, name, dir, name, hosts->names[i], lines);
     fclose(file);
     char *argv[] = {(char *)xtr, (char *)"--config", config, NULL};
     return real_spawn(argv, hosts->names[i], log);
@@ -115,6 +117,6 @@ void hosts_leave(int home)
 void hosts_close(struct hosts *hosts)
 {
     for (unsigned i = 0; i < hosts->n; i++)
-        bench_run("ip netns del %s", hosts->names[i]);
+        bench_run("ip netns del %s && rm -rf " STATE, hosts->names[i], hosts->names[i]);
     hosts->n = 0;
 }

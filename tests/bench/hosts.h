@@ -26,7 +26,8 @@ const char *hosts_add(struct hosts *hosts);
 void hosts_remove(struct hosts *hosts);
 
 /* Starts an agent on host 'i' (1, 2, ...) as the node "a", "b", ...; 'servers' is a list of YAML,
- * 'lines' are more of its configuration.  Its files are in the server's folder: a.log, a.sock. */
+ * 'lines' are more of its configuration.  Its files are in the server's folder: a.log, a.sock.
+ * Its state is in memory: hosts have disks of their own, here they would share the servers'. */
 pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
                         const struct real_server *server, const char *servers, const char *lines);
 

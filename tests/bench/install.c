@@ -206,7 +206,8 @@ static void measure_one(const struct system *system)
                   "attach on a until b's kernel has FDB and neighbour");
     snprintf(name, sizeof(name), "%s.local", system->name);
     if (system->n_servers)
-        bench_latency(&scene.bench, name, local, 0, "until a says that it is installed");
+        bench_latency(&scene.bench, name, local, 0,
+                      "until a says that it is installed, its own file in memory");
     free(remote);
     free(local);
 }

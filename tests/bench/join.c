@@ -94,7 +94,6 @@ static struct cost join(struct ev_loop *loop)
     witness_await(&witness, LIMIT_S, "the agent");
     struct cost cost = {(double)(witness.done_ns - begin) / 1e6, stop_agent()};
     witness_close(&witness);
-    bench_run("rm -rf %s/a", server->dir);
     hosts_remove(&scene.hosts);
     return cost;
 }
