@@ -1,6 +1,7 @@
 #include "bare.h"
 
-#include "server/real_server.h"
+#include "bench.h"
+#include "server/numbered.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -94,43 +95,86 @@ static void add_group(struct bare *bare, uint32_t k)
     end(bare);
 }
 
-static void add_endpoint(struct bare *bare, unsigned vxlan, unsigned bridge, uint32_t i,
-                         uint32_t group)
+static void add_fdb_entry(struct bare *bare, unsigned device, const uint8_t mac[6], uint32_t group)
 {
-    uint8_t mac[6];
-    bare_mac(i, mac);
     struct nlmsghdr *message = begin(bare, RTM_NEWNEIGH);
     struct ndmsg *ndm = mnl_nlmsg_put_extra_header(message, sizeof(*ndm));
     ndm->ndm_family = AF_BRIDGE;
-    ndm->ndm_ifindex = (int)vxlan;
-    ndm->ndm_flags = NTF_SELF | NTF_MASTER | NTF_EXT_LEARNED;
-    ndm->ndm_state = NUD_NOARP | NUD_REACHABLE;
-    mnl_attr_put(message, NDA_LLADDR, sizeof(mac), mac);
-    mnl_attr_put_u32(message, NDA_NH_ID, group);
+    ndm->ndm_ifindex = (int)device;
+    ndm->ndm_flags = NTF_MASTER;
+    ndm->ndm_state = NUD_REACHABLE;
+    if (group) {
+        ndm->ndm_flags |= NTF_SELF | NTF_EXT_LEARNED;
+        ndm->ndm_state |= NUD_NOARP;
+    }
+    mnl_attr_put(message, NDA_LLADDR, EM_MAC_SIZE, mac);
+    if (group)
+        mnl_attr_put_u32(message, NDA_NH_ID, group);
     end(bare);
+}
 
-    message = begin(bare, RTM_NEWNEIGH);
-    ndm = mnl_nlmsg_put_extra_header(message, sizeof(*ndm));
+static void add_neighbour(struct bare *bare, unsigned bridge, const uint8_t mac[6], uint32_t ip_be)
+{
+    struct nlmsghdr *message = begin(bare, RTM_NEWNEIGH);
+    struct ndmsg *ndm = mnl_nlmsg_put_extra_header(message, sizeof(*ndm));
     ndm->ndm_family = AF_INET;
     ndm->ndm_ifindex = (int)bridge;
     ndm->ndm_state = NUD_PERMANENT;
-    mnl_attr_put_u32(message, NDA_DST, bare_ip_be(i));
-    mnl_attr_put(message, NDA_LLADDR, sizeof(mac), mac);
+    mnl_attr_put_u32(message, NDA_DST, ip_be);
+    mnl_attr_put(message, NDA_LLADDR, EM_MAC_SIZE, mac);
     mnl_attr_put_u8(message, NDA_PROTOCOL, 4); /* static */
     end(bare);
 }
 
-void bare_install(unsigned vxlan, unsigned bridge, uint32_t n, uint32_t n_groups)
+static struct bare *open_bare(void)
 {
     static struct bare bare;
     bare = (struct bare){.socket = mnl_socket_open(NETLINK_ROUTE)};
     if (!bare.socket || mnl_socket_bind(bare.socket, 0, MNL_SOCKET_AUTOPID) < 0)
         real_fail("netlink: %s", strerror(errno));
     bare.portid = mnl_socket_get_portid(bare.socket);
+    return &bare;
+}
+
+static void close_bare(struct bare *bare)
+{
+    flush(bare);
+    mnl_socket_close(bare->socket);
+}
+
+void bare_devices(void)
+{
+    bench_run("ip link add b0 type bridge && ip link add x0 type vxlan id 100 dstport 4789 "
+              "local 192.168.0.1 nolearning && ip link set x0 master b0 && ip link set b0 up && "
+              "ip link set x0 up && bridge link set dev x0 neigh_suppress on learning off");
+}
+
+void bare_install(unsigned vxlan, unsigned bridge, uint32_t n, uint32_t n_groups)
+{
+    struct bare *bare = open_bare();
+    uint8_t mac[EM_MAC_SIZE];
     for (uint32_t k = 0; k < n_groups; k++)
-        add_group(&bare, k);
-    for (uint32_t i = 0; i < n; i++)
-        add_endpoint(&bare, vxlan, bridge, i, 2 * (i % n_groups) + 2);
-    flush(&bare);
-    mnl_socket_close(bare.socket);
+        add_group(bare, k);
+    for (uint32_t i = 0; i < n; i++) {
+        bare_mac(i, mac);
+        add_fdb_entry(bare, vxlan, mac, 2 * (i % n_groups) + 2);
+        add_neighbour(bare, bridge, mac, bare_ip_be(i));
+    }
+    close_bare(bare);
+}
+
+uint64_t bare_learn(unsigned device, unsigned bridge, uint32_t first, uint32_t n)
+{
+    struct bare *bare = open_bare();
+    uint64_t start = bench_now_ns();
+    for (uint32_t i = 0; i < n; i++) {
+        struct numbered_port port;
+        uint32_t ip_be;
+        numbered_port_init(&port, 0, first + i, NULL);
+        memcpy(&ip_be, port.eids[1].addr, sizeof(ip_be));
+        add_fdb_entry(bare, device, port.eids[0].addr, 0);
+        add_neighbour(bare, bridge, port.eids[0].addr, ip_be);
+    }
+    close_bare(bare);
+    return start;
 }

@@ -27,7 +27,7 @@ static void help(const char *name, const char *about)
         "  --seconds N       measure each figure for so long (%d)\n"
         "  --ports N         endpoints in the map (%d)\n"
         "  --times N         installs that are measured (%d); leaders that are killed (up to 5)\n"
-        "  --only NAME       of a comparison only \"eidmap\", \"etcd\", \"ovn\"\n"
+        "  --only NAME       of a comparison only \"eidmap\", \"etcd\", \"ovn\", \"frr\" ...\n"
         "  --json            a JSON object a line instead of a table\n"
         "  --mapserver PATH  the program to measure\n"
         "  --xtr PATH        the agent to measure\n"

@@ -1,294 +1,345 @@
-/* How long it takes from the attach of a port on one hypervisor until the kernel of another
- * one has its entries: the way through both agents and the map server, with its disk.
+/* How long it takes from the attach of a port on one host until the kernel of another one has its
+ * entries, one port after the other, a thousand at once, and very many: eidmap with one map server
+ * and with three, and FRR's EVPN with a route reflector; beside the last what a bare netlink loop
+ * takes for the same entries.
  *
- *     +--------------------- namespace s: mapserver, bridge 10.99.0.10 ----------------+
+ *     +------------- namespace s: map servers, or the reflector: 10.99.0.10 .. 12 -----+
  *     |                                                                                |
- *   namespace a: xtr, 10.99.0.1, devices t0 ..                namespace b: xtr, 10.99.0.2
- *   a port is attached through a's control socket             rtnetlink tells of FDB and
- *                                                             neighbour entries
+ *   namespace a: xtr, or zebra and bgpd                       namespace b: the same
+ *   ports are attached here                                   its kernel is the witness
  *
- * A port counts as installed when b's kernel has told of both the vxlan device's FDB entry
- * and the neighbour entry. */
+ * With eidmap a port is attached through a's control socket, with a device of its own; a thousand
+ * share one device.  Very many are registered by a session of another node, in requests as an agent
+ * sends them: no agent has so many of its own.  FRR learns from the kernel: it is given the
+ * bridge's FDB entry and the neighbour.  A port counts as installed when b's kernel has told of
+ * both the vxlan device's FDB entry and the neighbour. */
+#include "attach.h"
+#include "bare.h"
 #include "base/mem.h"
 #include "bench.h"
-#include "client/request.h"
+#include "frr.h"
 #include "hosts.h"
 #include "server/caller.h"
-#include "server/numbered.h"
-#include "wire/convert.h"
+#include "witness.h"
 
-#include <errno.h>
 #include <ev.h>
-#include <fcntl.h>
-#include <linux/neighbour.h>
-#include <linux/rtnetlink.h>
-#include <sched.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef NDA_NH_ID
-#define NDA_NH_ID 13 /* Linux 5.8 */
-#endif
+#define NETWORK "bench"
+#define LIMIT_S 15  /* for one port */
+#define MANY_S  120 /* for many */
+#define ROUNDS  3   /* of the bare loop */
+#define SKIPPED 77
+#define AT_ONCE 1000 /* ports that a host gets when it starts */
+#define REQUEST 512  /* ports that an agent registers by one */
+#define OWN     1    /* number of b's own port */
+#define FIRST   2    /* of a's */
 
-#define SERVER_URL "tls://10.99.0.10:4342"
-#define NETWORK    "bench"
-#define LIMIT_MS   15000
-#define SKIPPED    77
+struct system {
+    const char *name;
+    unsigned n_servers; /* 0: FRR */
+};
 
-/* ---- the scene ------------------------------------------------------------------------- */
+static const struct system systems[] = {{"eidmap", 1}, {"eidmap3", 3}, {"frr", 0}};
 
-static struct real_server server;
-static struct hosts hosts;
-static pid_t agents[2];
+struct scene {
+    struct bench bench;
+    struct hosts hosts;
+    struct real_cluster cluster;
+    pid_t agents[2];
+    struct attacher a;
+    struct frr frr;
+    struct ev_loop *loop; /* of the attacher, or own */
+    struct witness witness;
+    uint32_t network_id, next; /* number of a port that has not been used */
+};
 
-static void remove_scene(void)
-{
-    for (int i = 0; i < 2; i++) {
-        if (agents[i] <= 0)
-            continue;
-        kill(agents[i], SIGKILL);
-        waitpid(agents[i], NULL, 0);
-    }
-    real_server_fini(&server);
-    hosts_close(&hosts);
-}
+static struct scene scene;
+
+/* ---- eidmap ---- */
 
 static void add_devices(unsigned i, unsigned n)
 {
-    char *path = em_asprintf("%s/devices", server.dir);
+    char *path = em_asprintf("%s/devices", scene.cluster.servers[0].dir);
     FILE *file = fopen(path, "w");
-    if (!file)
-        real_fail("%s: %s", path, strerror(errno));
-    for (unsigned k = 0; k <= n; k++)
+    for (unsigned k = 0; file && k <= n; k++)
         fprintf(file, "link add t%u type veth peer name p%u\n", k, k);
-    fclose(file);
-    bench_run("ip -n %s -batch %s", hosts.names[i], path);
+    if (!file || fclose(file))
+        real_fail("%s cannot be written", path);
+    bench_run("ip -n %s -batch %s", scene.hosts.names[i], path);
     free(path);
 }
 
-static void make_scene(const struct bench *bench)
+/* b takes part in the network when it has a port there itself. */
+static void attach_to_b(const char *dir)
 {
+    struct attacher b;
+    attach_open(&b, dir, 'b', NETWORK);
+    attach_start(&b, OWN, 1, "t0", true);
+    attach_await(&b);
+    attach_close(&b);
+}
+
+static void start_eidmap(unsigned n_servers)
+{
+    const struct real_server *first = &scene.cluster.servers[0];
     struct caller caller;
-    real_server_init(&server, NULL);
-    atexit(remove_scene);
-    hosts_open(&hosts);
-    hosts_add(&hosts);
-    hosts_add(&hosts);
-    add_devices(1, bench->n_times);
+    char *servers = hosts_start_servers(&scene.hosts, &scene.cluster, n_servers,
+                                        scene.bench.mapserver, bench_yaml);
+    add_devices(1, scene.bench.n_times + 1);
     add_devices(2, 0);
-    server.program = bench->mapserver;
-    server.netns = hosts.names[0];
-    snprintf(server.tls_url, sizeof(server.tls_url), SERVER_URL);
-    real_server_configure(&server, NULL);
-    real_server_start(&server);
-    caller_open(&caller, server.unix_url, NULL);
+    caller_open(&caller, first->unix_url, NULL);
     if (caller_put_network(&caller, NETWORK))
         real_fail("network: %s", caller.message);
+    scene.network_id = caller.network_id;
     caller_close(&caller);
-    for (int i = 0; i < 2; i++)
-        agents[i] =
-            hosts_start_agent(&hosts, (unsigned)i + 1, bench->xtr, &server, "[" SERVER_URL "]", "");
+    for (unsigned i = 0; i < 2; i++)
+        scene.agents[i] =
+            hosts_start_agent(&scene.hosts, i + 1, scene.bench.xtr, first, servers, "");
+    free(servers);
+    attach_to_b(first->dir);
+    attach_open(&scene.a, first->dir, 'a', NETWORK);
+    scene.loop = attach_loop(&scene.a);
 }
 
-/* ---- b's kernel -------------------------------------------------------------------------- */
-
-/* An rtnetlink socket stays in the namespace in which it was made. */
-static int watch_neighbours(unsigned i)
+static void stop_eidmap(void)
 {
-    const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_NEIGH};
-    char path[64];
-    int size = 1 << 20;
-    snprintf(path, sizeof(path), "/run/netns/%s", hosts.names[i]);
-    int there = open(path, O_RDONLY | O_CLOEXEC);
-    int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (there < 0 || here < 0 || setns(there, CLONE_NEWNET))
-        real_fail("%s: %s", path, strerror(errno));
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) ||
-        setns(here, CLONE_NEWNET))
-        real_fail("rtnetlink: %s", strerror(errno));
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-    close(there);
-    close(here);
-    return fd;
+    for (int i = 0; i < 2; i++) {
+        if (scene.agents[i] <= 0)
+            continue;
+        kill(scene.agents[i], SIGKILL);
+        waitpid(scene.agents[i], NULL, 0);
+        scene.agents[i] = 0;
+    }
+    for (unsigned i = 0; i < scene.cluster.n; i++)
+        real_server_kill(&scene.cluster.servers[i]);
+    if (scene.cluster.n)
+        real_cluster_fini(&scene.cluster);
+    scene.cluster.n = 0;
 }
 
-/* One attach under way. */
-struct install {
-    struct em_call *call; /* to a */
-    const struct numbered_port *port;
-    uint64_t start_ns, installed_ns; /* a has said so; 0: not yet */
-    uint64_t fdb_ns, neighbour_ns;   /* b's kernel has told; 0: not yet */
-};
+/* ---- either ---- */
 
-static void check_done(struct install *install)
+static void remove_scene(void)
 {
-    if (install->installed_ns && install->fdb_ns && install->neighbour_ns)
-        em_call_done(install->call);
+    stop_eidmap();
+    frr_stop(&scene.frr);
+    hosts_close(&scene.hosts);
 }
 
-static bool holds(const struct rtattr *attr, const struct em_eid *eid)
+static void on_signal(int number)
 {
-    return attr && RTA_PAYLOAD(attr) == eid->size &&
-           memcmp(RTA_DATA(attr), eid->addr, eid->size) == 0;
+    exit(128 + number);
 }
 
-static void on_neighbour(struct install *install, const struct nlmsghdr *header)
+static void start(const struct system *system)
 {
-    struct ndmsg *message = NLMSG_DATA(header);
-    struct rtattr *attrs[NDA_NH_ID + 1] = {NULL};
-    int size = (int)(header->nlmsg_len - NLMSG_LENGTH(sizeof(*message)));
-    for (struct rtattr *attr = (struct rtattr *)(message + 1); RTA_OK(attr, size);
-         attr = RTA_NEXT(attr, size))
-        if (attr->rta_type <= NDA_NH_ID)
-            attrs[attr->rta_type] = attr;
-    const struct em_eid *mac = &install->port->eids[0], *ip = &install->port->eids[1];
-    if (!holds(attrs[NDA_LLADDR], mac))
+    hosts_open(&scene.hosts);
+    hosts_add(&scene.hosts);
+    hosts_add(&scene.hosts);
+    if (system->n_servers) {
+        start_eidmap(system->n_servers);
+    } else {
+        frr_start(&scene.frr, &scene.hosts);
+        scene.loop = ev_loop_new(EVFLAG_AUTO);
+    }
+    witness_open(&scene.witness, scene.loop, scene.hosts.names[2]);
+    scene.next = FIRST;
+}
+
+static void stop(const struct system *system)
+{
+    witness_close(&scene.witness);
+    if (system->n_servers)
+        attach_close(&scene.a);
+    else
+        ev_loop_destroy(scene.loop);
+    remove_scene();
+}
+
+static void figure(const char *system, const char *name, double value, const char *unit,
+                   const char *what)
+{
+    char full[48];
+    snprintf(full, sizeof(full), "%s.%s", system, name);
+    bench_figure(&scene.bench, full, value, unit, what);
+}
+
+static double ms(uint64_t start_ns, uint64_t end_ns)
+{
+    return (double)(end_ns - start_ns) / 1e6;
+}
+
+/* ---- measuring ---- */
+
+/* The first one makes the devices, and does not count. */
+static void measure_one(const struct system *system)
+{
+    struct hist *remote = em_calloc(1, sizeof(*remote)), *local = em_calloc(1, sizeof(*local));
+    char name[32], device[16];
+    for (unsigned i = 0; i <= scene.bench.n_times; i++) {
+        uint64_t begin;
+        witness_expect(&scene.witness, scene.next, 1, false);
+        snprintf(device, sizeof(device), "t%u", i);
+        if (system->n_servers)
+            begin = attach_start(&scene.a, scene.next, 1, device, true);
+        else
+            begin = frr_attach(&scene.frr, scene.next, 1);
+        scene.next++;
+        witness_await(&scene.witness, LIMIT_S, system->name);
+        if (system->n_servers)
+            attach_await(&scene.a);
+        if (i == 0)
+            continue;
+        hist_add(remote, scene.witness.done_ns - begin);
+        if (system->n_servers)
+            hist_add(local, scene.a.answered_ns - begin);
+    }
+    snprintf(name, sizeof(name), "%s.one", system->name);
+    bench_latency(&scene.bench, name, remote, 0,
+                  "attach on a until b's kernel has FDB and neighbour");
+    snprintf(name, sizeof(name), "%s.local", system->name);
+    if (system->n_servers)
+        bench_latency(&scene.bench, name, local, 0,
+                      "until a says that it is installed, its own file in memory");
+    free(remote);
+    free(local);
+}
+
+static double await(const struct system *system, uint64_t begin)
+{
+    witness_await(&scene.witness, MANY_S, system->name);
+    return ms(begin, scene.witness.done_ns);
+}
+
+static void measure_thousand(const struct system *system)
+{
+    uint32_t n = scene.bench.n_ports < AT_ONCE ? scene.bench.n_ports : AT_ONCE;
+    char device[16], what[64];
+    uint64_t begin;
+    snprintf(device, sizeof(device), "t%u", scene.bench.n_times + 1);
+    snprintf(what, sizeof(what), "%u attached at once on a until b's kernel has all", n);
+    witness_expect(&scene.witness, scene.next, n, false);
+    if (system->n_servers)
+        begin = attach_start(&scene.a, scene.next, n, device, false);
+    else
+        begin = frr_attach(&scene.frr, scene.next, n);
+    scene.next += n;
+    figure(system->name, "thousand", await(system, begin), "ms", what);
+    if (system->n_servers)
+        attach_await(&scene.a);
+}
+
+/* In a process of its own, since the witness has to listen meanwhile; when it began. */
+static pid_t register_many(uint32_t n, int *ret_begin_fd)
+{
+    int ends[2];
+    if (pipe(ends))
+        real_fail("no pipe");
+    pid_t pid = fork();
+    if (pid) {
+        close(ends[1]);
+        *ret_begin_fd = ends[0];
+        return pid;
+    }
+    struct caller caller;
+    caller_open(&caller, scene.cluster.servers[0].unix_url, "n0");
+    uint64_t begin = bench_now_ns();
+    for (uint32_t i = 0; i < n; i += REQUEST)
+        if (caller_register(&caller, scene.network_id, scene.next + i,
+                            n - i < REQUEST ? n - i : REQUEST, "n0"))
+            _exit(1);
+    _exit(write(ends[1], &begin, sizeof(begin)) != sizeof(begin));
+}
+
+static void measure_many(const struct system *system)
+{
+    static const char what[] = "very many at once until b's kernel has all";
+    uint32_t n = scene.bench.n_ports;
+    uint64_t begin;
+    int fd, status;
+    witness_expect(&scene.witness, scene.next, n, false);
+    if (!system->n_servers) {
+        figure(system->name, "many", await(system, frr_attach(&scene.frr, scene.next, n)), "ms",
+               what);
         return;
-    uint64_t now = bench_now_ns();
-    if (message->ndm_family == AF_BRIDGE && (attrs[NDA_NH_ID] || attrs[NDA_DST]))
-        install->fdb_ns = install->fdb_ns ? install->fdb_ns : now;
-    else if (message->ndm_family == AF_INET && holds(attrs[NDA_DST], ip))
-        install->neighbour_ns = install->neighbour_ns ? install->neighbour_ns : now;
-    check_done(install);
-}
-
-static void on_netlink(struct ev_loop *loop, ev_io *w, int revents)
-{
-    struct install *install = w->data;
-    _Alignas(struct nlmsghdr) char bytes[16384];
-    ssize_t n;
-    while ((n = recv(w->fd, bytes, sizeof(bytes), 0)) > 0) {
-        unsigned left = (unsigned)n;
-        for (struct nlmsghdr *header = (struct nlmsghdr *)bytes; NLMSG_OK(header, left);
-             header = NLMSG_NEXT(header, left))
-            if (header->nlmsg_type == RTM_NEWNEIGH)
-                on_neighbour(install, header);
     }
+    pid_t pid = register_many(n, &fd);
+    await(system, 0);
+    if (read(fd, &begin, sizeof(begin)) != sizeof(begin) || waitpid(pid, &status, 0) != pid ||
+        status)
+        real_fail("%s: not all are registered", system->name);
+    close(fd);
+    figure(system->name, "many", ms(begin, scene.witness.done_ns), "ms", what);
 }
 
-/* ---- attaching ------------------------------------------------------------------------------ */
-
-static void on_attached(void *aux, int err, const Eidmap__Envelope *reply)
+static void measure_loss(const struct system *system)
 {
-    struct install *install = aux;
-    if (err)
-        real_fail("attach: %s", em_strerror(err));
-    if (reply->body_case != EIDMAP__ENVELOPE__BODY_XTR_ATTACH_REPLY)
-        real_fail("attach: %s", reply->body_case == EIDMAP__ENVELOPE__BODY_ERROR
-                                    ? reply->error->message
-                                    : "an answer to something else");
-    if (reply->xtr_attach_reply->port->phase != EIDMAP__PORT_PHASE__PHASE_INSTALLED)
-        real_fail("attach: not installed: %s", reply->xtr_attach_reply->port->problem);
-    install->installed_ns = bench_now_ns();
-    check_done(install);
+    if (system->n_servers)
+        return; /* bench_standby measures that */
+    witness_expect(&scene.witness, scene.next, scene.bench.n_ports, true);
+    figure(system->name, "loss", await(system, frr_kill(&scene.frr)), "ms",
+           "bgpd on a is killed until b's kernel has none of them");
 }
 
-static void attach(struct install *install, unsigned device)
+/* Neighbours on the machine only add: the best of some rounds. */
+static void measure_bare(void)
 {
-    struct em_arena arena;
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
-    Eidmap__XtrAttach body = EIDMAP__XTR_ATTACH__INIT;
-    Eidmap__LocalPort port = EIDMAP__LOCAL_PORT__INIT;
-    Eidmap__Eid *eids[2];
-    char name[16];
-    em_arena_init(&arena, 0);
-    for (int i = 0; i < 2; i++)
-        eids[i] = em_eid_to_msg(&arena, &install->port->eids[i]);
-    snprintf(name, sizeof(name), "t%u", device);
-    port.id =
-        (ProtobufCBinaryData){install->port->port.id.size, (uint8_t *)install->port->port.id.bytes};
-    port.network_name = (char *)NETWORK;
-    port.eids = eids;
-    port.n_eids = 2;
-    port.device = name;
-    body.port = &port;
-    body.wait = true;
-    envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_ATTACH;
-    envelope.xtr_attach = &body;
-    install->start_ns = bench_now_ns();
-    int64_t id =
-        em_client_send(em_call_client(install->call), &envelope, false, on_attached, install);
-    em_arena_fini(&arena);
-    if (id < 0 || em_call_wait(install->call, LIMIT_MS))
-        real_fail("port %u: installed on a: %s, FDB entry on b: %s, neighbour on b: %s", device,
-                  install->installed_ns ? "yes" : "no", install->fdb_ns ? "yes" : "no",
-                  install->neighbour_ns ? "yes" : "no");
-}
-
-static struct em_call *open_agent(int i)
-{
-    char *url = em_asprintf("unix:%s/%c.sock", server.dir, 'a' + i);
-    const char *servers[] = {url};
-    const struct em_client_config config = {
-        .servers = servers, .n_servers = 1, .timeout_ms = LIMIT_MS};
-    struct em_call *call = NULL;
-    uint64_t end = bench_now_ns() + LIMIT_MS * 1000000ull;
-    while (!call) {
-        char *why = NULL;
-        if (em_call_open(&config, &call, &why) && bench_now_ns() > end) {
-            bench_run("cat %s/%c.log >&2", server.dir, 'a' + i);
-            real_fail("%s: %s", url, why);
-        }
-        free(why);
-        if (!call)
-            usleep(10000);
+    double best = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        hosts_open(&scene.hosts);
+        int home = hosts_enter(scene.hosts.names[0]);
+        bare_devices();
+        uint64_t begin = bench_now_ns();
+        bare_install(if_nametoindex("x0"), if_nametoindex("b0"), scene.bench.n_ports, 1);
+        double took = ms(begin, bench_now_ns());
+        hosts_leave(home);
+        hosts_close(&scene.hosts);
+        best = best && best < took ? best : took;
     }
-    free(url);
-    return call;
+    figure("bare", "many", best, "ms", "a bare netlink loop installs as many");
 }
 
-/* b takes part in the network when it has a port there itself. */
-static void attach_to_b(void)
+static bool is_chosen(const struct system *system)
 {
-    struct numbered_port port;
-    numbered_port_init(&port, 0, 1, NULL);
-    struct install install = {.call = open_agent(1), .port = &port, .fdb_ns = 1, .neighbour_ns = 1};
-    attach(&install, 0);
-    em_call_close(install.call);
+    if (scene.bench.only && strcmp(scene.bench.only, system->name) != 0)
+        return false;
+    if (system->n_servers || frr_is_there())
+        return true;
+    fprintf(stderr, "no figures of FRR: it is not installed\n");
+    return false;
 }
 
 int main(int argc, char **argv)
 {
-    struct bench bench =
+    scene.bench =
         bench_parse(argc, argv, "install", "from an attach to the kernel of another host");
-    struct hist *remote = em_calloc(1, sizeof(*remote)), *local = em_calloc(1, sizeof(*local));
     if (geteuid() != 0) {
         puts("skipped: only root can make network namespaces");
         return SKIPPED;
     }
-    make_scene(&bench);
-    attach_to_b();
-    struct em_call *call = open_agent(0);
-    ev_io io;
-    ev_io_init(&io, on_netlink, watch_neighbours(2), EV_READ);
-    ev_io_start(em_call_loop(call), &io);
-    for (unsigned i = 0; i <= bench.n_times; i++) {
-        struct numbered_port port;
-        struct install install = {.call = call, .port = &port};
-        numbered_port_init(&port, 0, 2 + i, NULL);
-        io.data = &install;
-        attach(&install, i);
-        uint64_t end =
-            install.fdb_ns > install.neighbour_ns ? install.fdb_ns : install.neighbour_ns;
-        if (i == 0)
-            continue; /* the first one makes the devices on a */
-        hist_add(remote, end - install.start_ns);
-        hist_add(local, install.installed_ns - install.start_ns);
+    atexit(remove_scene);
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
+    bench_figure(&scene.bench, "times", scene.bench.n_times, "", "ports, one after the other");
+    bench_figure(&scene.bench, "many", scene.bench.n_ports, "", "ports, at once");
+    for (size_t i = 0; i < sizeof(systems) / sizeof(systems[0]); i++) {
+        if (!is_chosen(&systems[i]))
+            continue;
+        start(&systems[i]);
+        measure_one(&systems[i]);
+        measure_thousand(&systems[i]);
+        measure_many(&systems[i]);
+        measure_loss(&systems[i]);
+        stop(&systems[i]);
     }
-    bench_figure(&bench, "times", bench.n_times, "", "ports, one after the other");
-    bench_latency(&bench, "remote", remote, 0,
-                  "attach on a until b's kernel has FDB and neighbour");
-    bench_latency(&bench, "local", local, 0, "attach on a until a says that it is installed");
-    em_call_close(call);
-    close(io.fd);
-    free(remote);
-    free(local);
+    if (!scene.bench.only)
+        measure_bare();
     return 0;
 }

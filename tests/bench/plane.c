@@ -91,9 +91,7 @@ static void enter_namespace(void)
 static struct cost measure_bare(uint32_t n)
 {
     enter_namespace();
-    run("ip link add b0 type bridge && ip link add x0 type vxlan id 100 dstport 4789 local "
-        "192.168.0.1 nolearning && ip link set x0 master b0 && ip link set b0 up && ip link set x0 "
-        "up && bridge link set dev x0 neigh_suppress on learning off");
+    bare_devices();
     struct cost start = begin();
     bare_install(if_nametoindex("x0"), if_nametoindex("b0"), n, NODES);
     return since(start, (struct turn){0});

@@ -1,10 +1,12 @@
 /* How many questions a map server answers: one connection and eight, 1 and 32 requests under
  * way on each, over TLS and over a unix socket; and, for orientation, an echo of the same
- * frames through the same connection code. */
+ * frames through the same connection code, and what redis-server answers to its own load
+ * generator. */
 #include "base/buf.h"
 #include "bench.h"
 #include "load.h"
 #include "peer.h"
+#include "redis.h"
 #include "server/caller.h"
 #include "server/numbered.h"
 #include "wire/msg.h"
@@ -13,6 +15,7 @@
 #include <stdlib.h>
 
 #define PACKED_MAX 64
+#define RECORD     64 /* bytes, about what an answer has */
 
 struct question {
     uint32_t network_id;
@@ -109,6 +112,21 @@ static void run(const struct bench *bench, const struct real_server *server,
     peer_stop(peer);
 }
 
+static void run_redis(const struct bench *bench, const char *dir)
+{
+    struct redis redis;
+    if (!redis_is_there()) {
+        fprintf(stderr, "no figures of redis-server: it is not installed\n");
+        return;
+    }
+    redis_start(&redis, dir, bench->n_ports, RECORD);
+    bench_figure(bench, "redis.tcp.8x32.rate", redis_get(&redis, false, 8, 32, bench->seconds),
+                 "1/s", "GETs of redis-server, no TLS");
+    bench_figure(bench, "redis.unix.8x32.rate", redis_get(&redis, true, 8, 32, bench->seconds),
+                 "1/s", "GETs of redis-server");
+    redis_stop(&redis);
+}
+
 int main(int argc, char **argv)
 {
     struct bench bench = bench_parse(argc, argv, "resolve", "questions a map server answers");
@@ -126,6 +144,7 @@ int main(int argc, char **argv)
     bench_figure(&bench, "ports", bench.n_ports, "", "endpoints in the map");
     run(&bench, &server, &question, "tls", server.tls_url, echo_tls_url, client, peer_tls);
     run(&bench, &server, &question, "unix", server.unix_url, echo_url, NULL, NULL);
+    run_redis(&bench, server.dir);
     em_tls_free(client);
     em_tls_free(peer_tls);
     int status = real_server_stop(&server, 10000);
