@@ -8,6 +8,8 @@ static const struct {
     swarm_mix_fn *run;
 } mixes[] = {
     {"fanout", swarm_fanout},
+    {"fleet", swarm_fleet},
+    {"steady", swarm_steady},
 };
 
 int main(int argc, char **argv)
