@@ -44,7 +44,7 @@ struct agent {
     struct swarm *swarm;
     struct em_client *client; /* NULL: not started, or ended */
     struct em_list ports;
-    struct feed *feeds; /* n_each + 1 */
+    struct feed *feeds;
     unsigned n_complete;
     bool is_announced, is_served;
     bool is_refused;     /* something was not taken for the moment: announce again */
@@ -66,7 +66,8 @@ struct swarm {
     struct swarm_counts counts;
     uint32_t lease_ms; /* as the last Welcome said */
     unsigned next_beat;
-    double n_beats; /* that are due; a part of one waits for the next tick */
+    double n_beats;   /* that are due; a part of one waits for the next tick */
+    uint64_t tick_ms; /* of the last */
     ev_timer tick;
 };
 
@@ -122,10 +123,15 @@ static unsigned any_member(const struct swarm_config *config, unsigned network, 
 
 /* ---- what the map is told ------------------------------------------------------------------ */
 
+static unsigned n_feeds(const struct swarm *swarm)
+{
+    return swarm->config.n_each + swarm->config.has_nodes;
+}
+
 static void check_served(struct agent *agent)
 {
     struct swarm *swarm = agent->swarm;
-    bool is_served = agent->is_announced && agent->n_complete == swarm->config.n_each + 1;
+    bool is_served = agent->is_announced && agent->n_complete == n_feeds(swarm);
     if (is_served == agent->is_served)
         return;
     agent->is_served = is_served;
@@ -308,10 +314,11 @@ static void on_up(void *aux, const struct em_welcome *welcome)
 static void on_down(void *aux, int err, const char *why)
 {
     struct agent *agent = aux;
+    agent->swarm->counts.n_ends++;
     if (err == EM_E_DENIED || err == EM_E_SUPERSEDED)
         real_fail("agent %u is refused: %s", number_of(agent), why);
     cancel_writes(agent);
-    for (unsigned k = 0; k <= agent->swarm->config.n_each; k++)
+    for (unsigned k = 0; k < n_feeds(agent->swarm); k++)
         agent->feeds[k].is_complete = false;
     agent->n_complete = 0;
     agent->is_announced = false;
@@ -327,12 +334,15 @@ static void beat(struct agent *agent)
     em_client_heartbeat(agent->client, 0, NULL, NULL);
 }
 
-/* Each agent in its turn, so that heartbeats come evenly. */
+/* Each agent in its turn, so that heartbeats come evenly; after a long turn of the loop all
+ * that should have come in it. */
 static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct swarm *swarm = w->data;
     unsigned n_agents = swarm->config.n_agents;
-    swarm->n_beats += n_agents * TICK_S * LEASE_PART * 1e3 / swarm->lease_ms;
+    uint64_t now_ms = em_now_ms();
+    swarm->n_beats += (double)(now_ms - swarm->tick_ms) * n_agents * LEASE_PART / swarm->lease_ms;
+    swarm->tick_ms = now_ms;
     if (swarm->n_beats > n_agents)
         swarm->n_beats = n_agents;
     for (; swarm->n_beats >= 1; swarm->n_beats--) {
@@ -344,11 +354,11 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 static void subscribe(struct agent *agent)
 {
     const struct swarm_config *config = &agent->swarm->config;
-    for (unsigned k = 0; k <= config->n_each; k++) {
+    for (unsigned k = 0; k < n_feeds(agent->swarm); k++) {
         struct feed *feed = &agent->feeds[k];
         *feed = (struct feed){.agent = agent};
-        if (k) /* the first is that of nodes and networks */
-            feed->network_id = config->networks[index_of_network(config, number_of(agent), k - 1)];
+        if (k < config->n_each)
+            feed->network_id = config->networks[index_of_network(config, number_of(agent), k)];
         must(em_client_subscribe(agent->client, feed->network_id, NULL, 0, on_page, feed));
     }
 }
@@ -448,7 +458,7 @@ struct swarm *swarm_new(struct ev_loop *loop, const struct swarm_config *config,
     for (unsigned i = 0; i < config->n_agents; i++) {
         struct agent *agent = &swarm->agents[i];
         agent->swarm = swarm;
-        agent->feeds = em_calloc(config->n_each + 1, sizeof(*agent->feeds));
+        agent->feeds = em_calloc(n_feeds(swarm), sizeof(*agent->feeds));
         em_list_init(&agent->ports);
         own_ports(swarm, i);
     }

@@ -2,7 +2,7 @@
  * own; for benchmarks and fault tests.
  *
  * An agent does what an xTR does towards the map servers, by libeidmap: it connects and comes
- * back, sends heartbeats, subscribes to nodes (network 0) and to its networks, announces its
+ * back, sends heartbeats, subscribes to its networks and to the nodes, announces its
  * ports with each session, and attaches ports that move to it.  It keeps no map-cache: whoever
  * wants to know what the feeds say is shown their pages.
  *
@@ -26,6 +26,7 @@ struct swarm_config {
     const uint32_t *networks; /* their ids, lent */
     unsigned n_networks;
     unsigned n_each;  /* networks of an agent, 1 .. n_networks */
+    bool has_nodes;   /* subscribes to network 0, too, as an xTR does */
     unsigned n_ports; /* that an agent has at first, 0 .. 4096 */
 };
 
@@ -74,6 +75,7 @@ bool swarm_move(struct swarm *swarm, uint32_t port, unsigned random);
 struct swarm_counts {
     uint64_t n_pages, n_changes; /* shown by feeds */
     uint64_t n_sessions;
+    uint64_t n_ends; /* sessions that ended, and attempts that failed */
 };
 const struct swarm_counts *swarm_counts(const struct swarm *swarm);
 

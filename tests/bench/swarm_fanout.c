@@ -50,7 +50,7 @@ static void change_one(const struct stage *stage, unsigned *seed)
 
 void swarm_fanout(const struct bench *bench, const struct swarm_options *options)
 {
-    static const struct stage_shape shape = {1000, 1, 1, 1};
+    static const struct stage_shape shape = {1000, 1, 1, 1, true};
     static const struct swarm_events events = {.on_page = on_page};
     struct fanout *fanout = em_calloc(1, sizeof(*fanout));
     struct stage stage;

@@ -60,6 +60,8 @@ static void storm(struct stage *stage)
     stage_figure(stage, "storm", "cpu", usage_cpu_s(pid) - cpu_s, "s", "of the server");
     stage_figure(stage, "storm", "agents_cpu", usage_cpu_s(getpid()) - own_s, "s",
                  "of all the agents, on the same machine");
+    stage_figure(stage, "storm", "failed", (double)swarm_counts(stage->swarm)->n_ends, "",
+                 "attempts of agents to connect that failed");
     stage_figure(stage, "storm", "changes", (double)swarm_counts(stage->swarm)->n_changes / n, "",
                  "that each agent was told");
     stage_figure(stage, "storm", "memory", (usage_anon(pid) - anon) / n / 1e3, "kB",
@@ -128,24 +130,28 @@ static bool is_noticed(const struct stage *stage)
 static void restart(struct stage *stage)
 {
     uint64_t start = bench_now_ns();
-    uint64_t n_changes = swarm_counts(stage->swarm)->n_changes;
+    struct swarm_counts before = *swarm_counts(stage->swarm);
     real_server_kill(&stage->server);
     real_server_spawn(&stage->server);
     stage_wait(stage, is_noticed, AGAIN_LIMIT_S, "all sessions end");
     stage_wait(stage, stage_is_served, AGAIN_LIMIT_S, "all agents are served again");
     stage_figure(stage, "restart", "time", (double)(bench_now_ns() - start) / 1e9, "s",
                  "from SIGKILL until all agents are served again");
+    stage_figure(stage, "restart", "failed",
+                 (double)(swarm_counts(stage->swarm)->n_ends - before.n_ends - stage->n_agents), "",
+                 "attempts of agents to connect that failed");
     stage_figure(stage, "restart", "cpu", usage_cpu_s(stage->server.pid), "s", "of the server");
     stage_figure(stage, "restart", "changes",
-                 (double)(swarm_counts(stage->swarm)->n_changes - n_changes) / stage->n_agents, "",
-                 "that each agent was told");
+                 (double)(swarm_counts(stage->swarm)->n_changes - before.n_changes) /
+                     stage->n_agents,
+                 "", "that each agent was told");
     stage_figure(stage, "restart", "peak", usage_peak(stage->server.pid) / 1e6, "MB",
                  "most memory of the server, the map's pages with it");
 }
 
 void swarm_fleet(const struct bench *bench, const struct swarm_options *options)
 {
-    static const struct stage_shape shape = {2000, 400, 5, 10};
+    static const struct stage_shape shape = {2000, 400, 5, 10, true};
     static const struct swarm_events events = {.on_page = on_page, .on_acked = on_acked};
     struct fleet *fleet = em_calloc(1, sizeof(*fleet));
     struct stage stage;

@@ -78,6 +78,7 @@ void stage_open(struct stage *ret_stage, const struct bench *bench,
         .n_networks = n_networks,
         .n_each = n_each,
         .n_ports = shape->n_ports,
+        .has_nodes = shape->has_nodes,
     };
     swarm_raise_limit(stage->n_agents); /* the server inherits it */
     real_server_start(&stage->server);

@@ -25,6 +25,7 @@ struct stage {
 /* How large a mix is where the command line does not say so. */
 struct stage_shape {
     unsigned n_agents, n_networks, n_each, n_ports;
+    bool has_nodes;
 };
 
 /* Everything but the agents' start. */

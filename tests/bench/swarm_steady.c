@@ -1,4 +1,7 @@
-/* Very many agents that are simply there, while a few of their ports move. */
+/* Very many agents that are simply there, while a few of their ports move.
+ *
+ * They do not ask for nodes: none changes here, and when all of them boot each is told of each,
+ * which the mix "fleet" shows; in one process it would take minutes. */
 #include "base/mem.h"
 #include "swarm_mixes.h"
 #include "swarm_moves.h"
