@@ -9,6 +9,7 @@ static const struct {
 } mixes[] = {
     {"fanout", swarm_fanout},
     {"fleet", swarm_fleet},
+    {"node", swarm_node},
     {"steady", swarm_steady},
 };
 
