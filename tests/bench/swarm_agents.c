@@ -140,9 +140,14 @@ static void check_served(struct agent *agent)
         swarm->events.on_served(swarm->aux, number_of(agent));
 }
 
+/* A port that was taken already keeps its epoch for as long as it stays: another one says that
+ * the map had forgotten it. */
 static void acknowledge(struct swarm *swarm, uint32_t port, uint64_t epoch)
 {
     struct port *it = port_of(swarm, port);
+    if (it->is_acked && it->epoch != epoch)
+        real_fail("port %u had the epoch %lu and comes back with %lu: it was lost", port,
+                  (unsigned long)it->epoch, (unsigned long)epoch);
     swarm->n_acked += !it->is_acked;
     it->is_acked = true;
     it->epoch = epoch;
@@ -509,6 +514,14 @@ uint32_t swarm_network(const struct swarm *swarm, uint32_t port)
 unsigned swarm_where(const struct swarm *swarm, uint32_t port)
 {
     return port_of(swarm, port)->agent;
+}
+
+bool swarm_is_member(const struct swarm *swarm, unsigned agent, uint32_t port)
+{
+    for (unsigned k = 0; k < swarm->config.n_each; k++)
+        if (index_of_network(&swarm->config, agent, k) == index_of_port(swarm, port))
+            return true;
+    return false;
 }
 
 bool swarm_is_acked(const struct swarm *swarm, uint32_t port)

@@ -3,7 +3,8 @@
  *
  * An agent does what an xTR does towards the map servers, by libeidmap: it connects and comes
  * back, sends heartbeats, subscribes to its networks and to the nodes, announces its
- * ports with each session, and attaches ports that move to it.  It keeps no map-cache: whoever
+ * ports with each session, and attaches ports that move to it.  A port that was taken once
+ * and is found to have been forgotten is a failure.  It keeps no map-cache: whoever
  * wants to know what the feeds say is shown their pages.
  *
  * Ports are numbered (server/numbered.h) from 1 on.  'where' a port is, is decided here, as it is
@@ -21,7 +22,7 @@ struct swarm;
 struct swarm_config {
     const char *const *urls; /* of the map servers; an agent begins with any of them */
     size_t n_urls;
-    const char *pki; /* with the CA and the certificates (swarm_certs.h) */
+    const char *pki; /* with the CA and the certificates (swarm_setup.h) */
     unsigned n_agents;
     const uint32_t *networks; /* their ids, lent */
     unsigned n_networks;
@@ -63,7 +64,8 @@ bool swarm_is_served(const struct swarm *swarm, unsigned agent);
 
 uint32_t swarm_n_ports(const struct swarm *swarm);
 uint32_t swarm_n_acked(const struct swarm *swarm);
-uint32_t swarm_network(const struct swarm *swarm, uint32_t port); /* its id */
+uint32_t swarm_network(const struct swarm *swarm, uint32_t port);               /* its id */
+bool swarm_is_member(const struct swarm *swarm, unsigned agent, uint32_t port); /* of that */
 unsigned swarm_where(const struct swarm *swarm, uint32_t port);
 bool swarm_is_acked(const struct swarm *swarm, uint32_t port);
 

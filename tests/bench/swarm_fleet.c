@@ -76,7 +76,7 @@ static void move(struct stage *stage, double per_second)
 {
     struct fleet *fleet = stage->aux;
     double cpu_s = usage_cpu_s(stage->server.pid);
-    moves_init(&fleet->moves, stage, per_second);
+    moves_init(&fleet->moves, stage->loop, stage->swarm, per_second);
     fleet->is_moving = true;
     moves_start(&fleet->moves);
     stage_run_for(stage, stage->bench->seconds);

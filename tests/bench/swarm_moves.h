@@ -2,22 +2,24 @@
 #ifndef SWARM_MOVES_H
 #define SWARM_MOVES_H
 
-#include "swarm_stage.h"
+#include "hist.h"
+#include "swarm_agents.h"
 
 #include <ev.h>
 
 struct moves {
-    struct stage *stage;
+    struct ev_loop *loop;
+    struct swarm *swarm;
     double per_second;
     unsigned seed;
     uint64_t n; /* that were made */
-    uint64_t start_ns;
-    uint64_t *sent_ns; /* by port - 1, of its last move */
+    uint64_t start_us;
+    uint64_t *sent_us; /* by port - 1, of its last move */
     struct hist acked, told;
     ev_timer timer;
 };
 
-void moves_init(struct moves *moves, struct stage *stage, double per_second);
+void moves_init(struct moves *moves, struct ev_loop *loop, struct swarm *swarm, double per_second);
 void moves_fini(struct moves *moves);
 
 /* From now on ports move; moves_stop() ends it. */

@@ -1,52 +1,13 @@
 #include "swarm_stage.h"
 
 #include "base/mem.h"
-#include "server/caller.h"
-#include "swarm_certs.h"
+#include "swarm_setup.h"
 
 #include <ev.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define BOOT_LIMIT_S 300
-
-/* ---- networks ------------------------------------------------------------------------------ */
-
-struct making {
-    struct em_call *call;
-    uint32_t *ids;
-    unsigned n, n_made;
-};
-
-static void on_network(void *aux, const struct em_reply *reply)
-{
-    struct making *making = aux;
-    if (reply->err || !reply->network)
-        real_fail("network: %s", reply->message);
-    making->ids[making->n_made++] = reply->network->id;
-    if (making->n_made == making->n)
-        em_call_done(making->call);
-}
-
-/* All at once: the server puts them into a few entries of its log. */
-static uint32_t *make_networks(const struct real_server *server, unsigned n)
-{
-    struct caller caller;
-    struct making making = {.n = n, .ids = em_calloc(n, sizeof(*making.ids))};
-    char name[24];
-    caller_open(&caller, server->unix_url, NULL);
-    making.call = caller.call;
-    for (unsigned i = 0; i < n; i++) {
-        snprintf(name, sizeof(name), "swarm-%u", i);
-        const struct em_network network = {.name = name, .type = EM_NETWORK_OVERLAY};
-        if (em_client_put_network(em_call_client(caller.call), &network, on_network, &making) < 0)
-            real_fail("network %s cannot be asked for", name);
-    }
-    if (em_call_wait(caller.call, 60000))
-        real_fail("only %u of %u networks were made", making.n_made, n);
-    caller_close(&caller);
-    return making.ids;
-}
 
 /* ---- open and close ------------------------------------------------------------------------ */
 
@@ -82,7 +43,7 @@ void stage_open(struct stage *ret_stage, const struct bench *bench,
     };
     swarm_raise_limit(stage->n_agents); /* the server inherits it */
     real_server_start(&stage->server);
-    config.networks = stage->networks = make_networks(&stage->server, n_networks);
+    config.networks = stage->networks = swarm_networks_make(stage->server.unix_url, n_networks);
     stage->loop = ev_loop_new(EVFLAG_AUTO);
     stage->swarm = swarm_new(stage->loop, &config, events, stage);
 }

@@ -13,7 +13,7 @@ static void on_page(void *aux, unsigned agent, const struct em_feed *page)
 {
     struct stage *stage = aux;
     struct moves *moves = stage->aux;
-    if (moves->stage)
+    if (moves->swarm)
         moves_page(moves, page);
 }
 
@@ -21,7 +21,7 @@ static void on_acked(void *aux, uint32_t port)
 {
     struct stage *stage = aux;
     struct moves *moves = stage->aux;
-    if (moves->stage)
+    if (moves->swarm)
         moves_acked(moves, port);
 }
 
@@ -38,7 +38,7 @@ void swarm_steady(const struct bench *bench, const struct swarm_options *options
     stage_run_for(&stage, 1); /* what the boot has left behind */
     double cpu_s = usage_cpu_s(stage.server.pid);
     uint64_t start = bench_now_ns(), n_pages = swarm_counts(stage.swarm)->n_pages;
-    moves_init(moves, &stage, options->n_moves);
+    moves_init(moves, stage.loop, stage.swarm, options->n_moves);
     moves_start(moves);
     stage_run_for(&stage, bench->seconds);
     moves_stop(moves);

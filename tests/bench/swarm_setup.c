@@ -1,12 +1,12 @@
-/* A certificate takes some milliseconds, most of them for reading the CA's key: so all
- * processors work at it.  What is in memory need not be synced. */
-#include "swarm_certs.h"
+#include "swarm_setup.h"
 
 #include "base/mem.h"
 #include "net/pki.h"
+#include "server/caller.h"
 #include "swarm_agents.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -14,6 +14,9 @@
 
 #define DAYS     30
 #define JOBS_MAX 64
+#define MAKE_MS  60000
+
+/* ---- certificates -------------------------------------------------------------------------- */
 
 static void issue(const char *pki, unsigned first, unsigned n, unsigned step)
 {
@@ -38,6 +41,8 @@ static void lend_ca(const struct real_server *server, const char *pki)
     }
 }
 
+/* A certificate takes some milliseconds, most of them for reading the CA's key: so all
+ * processors work at it. */
 char *swarm_certs_make(const struct real_server *server, unsigned n)
 {
     const char *in_memory = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : server->dir;
@@ -68,4 +73,41 @@ void swarm_certs_remove(char *pki_take)
 {
     real_remove_tree(pki_take);
     free(pki_take);
+}
+
+/* ---- networks ------------------------------------------------------------------------------ */
+
+struct making {
+    struct em_call *call;
+    uint32_t *ids;
+    unsigned n, n_made;
+};
+
+static void on_network(void *aux, const struct em_reply *reply)
+{
+    struct making *making = aux;
+    if (reply->err || !reply->network)
+        real_fail("network: %s", reply->message);
+    making->ids[making->n_made++] = reply->network->id;
+    if (making->n_made == making->n)
+        em_call_done(making->call);
+}
+
+uint32_t *swarm_networks_make(const char *url, unsigned n)
+{
+    struct caller caller;
+    struct making making = {.n = n, .ids = em_calloc(n, sizeof(*making.ids))};
+    char name[24];
+    caller_open(&caller, url, NULL);
+    making.call = caller.call;
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(name, sizeof(name), "swarm-%u", i);
+        const struct em_network network = {.name = name, .type = EM_NETWORK_OVERLAY};
+        if (em_client_put_network(em_call_client(caller.call), &network, on_network, &making) < 0)
+            real_fail("network %s cannot be asked for", name);
+    }
+    if (em_call_wait(caller.call, MAKE_MS))
+        real_fail("only %u of %u networks were made", making.n_made, n);
+    caller_close(&caller);
+    return making.ids;
 }
