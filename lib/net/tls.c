@@ -377,6 +377,11 @@ ssize_t em_tls_write(struct em_tls_session *session, const void *data, size_t si
     return result(session, SSL_write(session->ssl, data, (int)size), ret_events);
 }
 
+int em_tls_has_pending(const struct em_tls_session *session)
+{
+    return SSL_has_pending(session->ssl);
+}
+
 void em_tls_shutdown(struct em_tls_session *session)
 {
     ERR_clear_error();
