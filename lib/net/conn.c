@@ -282,6 +282,13 @@ static bool take_input(struct em_conn *conn, const uint8_t *data, size_t size, u
     return true;
 }
 
+/* After a read of 'n' bytes: is there more that no event would tell of, or is there likely to
+ * be?  Most often one read has it all, and a second would only find that out. */
+static bool has_more(const struct em_conn *conn, size_t n)
+{
+    return conn->tls ? em_tls_has_pending(conn->tls) : n == EM_NET_SCRATCH;
+}
+
 static void read_turn(struct em_conn *conn)
 {
     unsigned budget = TURN_FRAMES;
@@ -301,6 +308,10 @@ static void read_turn(struct em_conn *conn)
         conn->last_input = ev_now(em_net_loop(conn->net));
         if (!take_input(conn, scratch, (size_t)n, &budget))
             return;
+        if (budget && !has_more(conn, (size_t)n)) {
+            rewatch(conn);
+            return;
+        }
     }
     rewatch(conn);
     if (may_read(conn)) /* more may lie in 'in' or inside OpenSSL, where no event tells */

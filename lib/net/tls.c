@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "eidmap/addr.h"
 #include "eidmap/error.h"
+#include "net/digest.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -206,6 +207,52 @@ static void set_options(SSL_CTX *ctx)
     SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn));
 }
 
+/* ---- tickets ------------------------------------------------------------------------------- */
+
+/* Of the CA certificates, in the order of the file: whoever they were vouched for by them alone. */
+static bool digest_cas(const struct em_tls *tls, uint8_t ret_sum[EM_DIGEST_SIZE])
+{
+    STACK_OF(X509) *cas = X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(tls->ctx));
+    struct em_digest *digest = em_digest_new();
+    bool is_done = cas != NULL;
+    for (int i = 0; i < sk_X509_num(cas) && is_done; i++) {
+        uint8_t sum[EVP_MAX_MD_SIZE];
+        unsigned size;
+        is_done = X509_digest(sk_X509_value(cas, i), EVP_sha256(), sum, &size);
+        if (is_done)
+            em_digest_add(digest, sum, size);
+    }
+    em_digest_end(digest, ret_sum);
+    em_digest_free(digest);
+    sk_X509_pop_free(cas, X509_free);
+    return is_done;
+}
+
+/* A server's tickets are sealed by a key that follows from its private key and its CAs: so
+ * they are still good after a restart, when all clients come back at once, and they are not when
+ * either is another.  Whoever has the private key could speak for the server anyway, and gains
+ * nothing for sessions of the past, since a resumed one has a key exchange of its own
+ * (RFC 8446 section 2.2).  Without it, a key that a provider keeps to itself say, OpenSSL's
+ * random one stays. */
+static void set_ticket_key(struct em_tls *tls)
+{
+    uint8_t seed[sizeof("eidmap tickets 0") + EM_DIGEST_SIZE] = "eidmap tickets 0";
+    uint8_t keys[2 * EVP_MAX_MD_SIZE], *der = NULL;
+    size_t size;
+    int der_size = i2d_PrivateKey(SSL_CTX_get0_privatekey(tls->ctx), &der);
+    bool is_done = der_size > 0 && digest_cas(tls, seed + sizeof("eidmap tickets 0"));
+    for (int i = 0; i < 2 && is_done; i++) {
+        seed[sizeof("eidmap tickets 0") - 2] = (uint8_t)('0' + i);
+        is_done = EVP_Q_mac(NULL, "HMAC", NULL, "SHA512", NULL, der, (size_t)der_size, seed,
+                            sizeof(seed), keys + i * EVP_MAX_MD_SIZE, EVP_MAX_MD_SIZE, &size);
+    }
+    long wanted = SSL_CTX_set_tlsext_ticket_keys(tls->ctx, NULL, 0);
+    if (is_done && wanted <= (long)sizeof(keys))
+        SSL_CTX_set_tlsext_ticket_keys(tls->ctx, keys, wanted);
+    OPENSSL_cleanse(keys, sizeof(keys));
+    OPENSSL_clear_free(der, der_size > 0 ? (size_t)der_size : 0);
+}
+
 int em_tls_new(const char *ca_file, const char *cert_file, const char *key_file,
                struct em_tls **ret_tls, char **ret_why)
 {
@@ -222,6 +269,8 @@ int em_tls_new(const char *ca_file, const char *cert_file, const char *key_file,
     r = load_files(tls, ca_file, cert_file, key_file, ret_why);
     if (r == 0)
         r = check_own(tls, ca_file, cert_file, ret_why);
+    if (r == 0 && tls->identity.role == EM_ROLE_SERVER)
+        set_ticket_key(tls);
 out:
     ERR_clear_error();
     if (r)
@@ -375,6 +424,11 @@ ssize_t em_tls_write(struct em_tls_session *session, const void *data, size_t si
     ERR_clear_error();
     errno = 0;
     return result(session, SSL_write(session->ssl, data, (int)size), ret_events);
+}
+
+int em_tls_has_pending(const struct em_tls_session *session)
+{
+    return SSL_has_pending(session->ssl);
 }
 
 void em_tls_shutdown(struct em_tls_session *session)

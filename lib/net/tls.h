@@ -56,6 +56,10 @@ int em_tls_handshake(struct em_tls_session *session, int *ret_events);
 ssize_t em_tls_read(struct em_tls_session *session, void *data, size_t size, int *ret_events);
 ssize_t em_tls_write(struct em_tls_session *session, const void *data, size_t size,
                      int *ret_events);
+
+/* Has OpenSSL taken bytes from the socket that em_tls_read() has not given yet? */
+int em_tls_has_pending(const struct em_tls_session *session);
+
 void em_tls_shutdown(struct em_tls_session *session);
 
 /* After the handshake: the peer's certificate, checked against the CA and the clock (on

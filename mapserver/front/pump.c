@@ -16,6 +16,7 @@
 #define PAGE_ENTRIES      4096
 #define PAGE_BYTES        (64u << 10)
 #define SEND_AHEAD        (256u << 10) /* pending output above which no page is added */
+#define TURN_BYTES        (256u << 10) /* of pages; then the loop sees to others first */
 #define SUBSCRIPTIONS_MAX 65536        /* of one session */
 
 struct subscription {
@@ -94,12 +95,54 @@ static void end(struct subscription *sub)
     free(sub);
 }
 
+/* All has been said, or there is more. */
+static void page_sent(struct subscription *sub, bool is_more)
+{
+    sub->is_quiet = false;
+    sub->is_start_over = false;
+    sub->is_complete = !is_more;
+    em_list_remove(&sub->in_dirty);
+    if (is_more) /* behind the others, so that each network gets its turn */
+        em_list_append(&sub->session->dirty, &sub->in_dirty);
+}
+
+/* True: somebody who stood at the same revision has just got what this one gets now. */
+static bool send_again(struct subscription *sub)
+{
+    struct ms_worker *worker = sub->session->worker;
+    struct em_buf *out = em_conn_out(sub->session->conn);
+    const struct em_buf *body =
+        ms_page_cache_find(&worker->pages, sub->network_id, sub->cursor.revision);
+    if (!body || sub->is_start_over || ms_reader_horizon(worker->reader) > sub->cursor.sound)
+        return false;
+    size_t frame = em_frame_begin(out, sub->id);
+    em_put_bytes(out, EIDMAP__ENVELOPE__BODY_CHANGES, em_buf_head(body), em_buf_size(body));
+    int r = em_frame_end(out, frame);
+    assert(r == 0); /* it was a frame before */
+    (void)r;
+    sub->told = sub->cursor.revision = ms_reader_revision(worker->reader);
+    if (sub->cursor.sound < sub->told)
+        sub->cursor.sound = sub->told;
+    page_sent(sub, false);
+    return true;
+}
+
+/* For the next one who stands at 'from'. */
+static void keep_page(struct subscription *sub, uint64_t from, const struct page *page)
+{
+    ms_page_cache_put(&sub->session->worker->pages, sub->network_id, from,
+                      em_buf_head(page->out) + page->body, em_buf_size(page->out) - page->body);
+}
+
 /* Sends one page.  The subscription leaves the dirty list when all has been said.  0, or
  * an error for which the session must be closed. */
 static int send_page(struct subscription *sub)
 {
     struct ms_session *session = sub->session;
     struct page page = {.out = em_conn_out(session->conn), .id = sub->id};
+    uint64_t from = sub->cursor.revision;
+    if (send_again(sub))
+        return 0;
     int r = ms_feed_read(session->worker->reader, sub->network_id, &sub->cursor, PAGE_ENTRIES,
                          PAGE_BYTES, on_entry, &page);
     if (r == EM_E_STALE) {
@@ -121,56 +164,71 @@ static int send_page(struct subscription *sub)
         return r;
     }
     bool is_behind = sub->is_quiet && sub->told < sub->cursor.revision;
-    sub->is_quiet = false;
     if (sub->is_start_over || (r == 0 && (!sub->is_complete || is_behind)))
         page_open(&page);
     if (page.is_open)
         page_close(&page, sub, r == 0, false);
-    sub->is_start_over = false;
-    sub->is_complete = r == 0;
-    em_list_remove(&sub->in_dirty);
-    if (r == 1) /* behind the others, so that each network gets its turn */
-        em_list_append(&session->dirty, &sub->in_dirty);
+    if (page.is_open && r == 0 && !sub->is_start_over)
+        keep_page(sub, from, &page);
+    page_sent(sub, r == 1);
     return 0;
 }
 
+static bool has_page(const struct ms_session *session)
+{
+    return !em_list_is_empty(&session->dirty) && em_conn_pending(session->conn) < SEND_AHEAD;
+}
+
+/* One page, and it is left to others for now; or what the watches have to say. */
 static int run(struct ms_session *session)
 {
     int r = 0;
-    while (r == 0 && !em_list_is_empty(&session->dirty) &&
-           em_conn_pending(session->conn) < SEND_AHEAD)
+    if (has_page(session))
         r = send_page(em_container_of(session->dirty.next, struct subscription, in_dirty));
-    return r ? r : ms_watch_run(session);
+    if (r)
+        return r;
+    if (!has_page(session))
+        return ms_watch_run(session);
+    ms_pump_wake(session);
+    return 0;
 }
 
 void ms_pump_run(struct ms_session *session)
 {
-    if (!session->conn || (em_list_is_empty(&session->dirty) && !ms_watch_is_due(session)))
-        return;
-    int r = ms_reader_begin(session->worker->reader);
-    if (r == 0) {
-        r = run(session);
-        ms_reader_end(session->worker->reader);
-    }
-    if (r)
-        ms_session_close(session, r, "the map cannot be read");
-    else
-        em_conn_sent(session->conn);
+    if (session->conn && (has_page(session) || ms_watch_is_due(session)))
+        ms_pump_wake(session);
 }
 
 void ms_pump_wake(struct ms_session *session)
 {
     if (em_list_is_empty(&session->in_hot))
         em_list_append(&session->worker->hot, &session->in_hot);
+    ev_idle_start(session->worker->loop, &session->worker->pump);
 }
 
 void ms_pump_run_hot(struct ms_worker *worker)
 {
-    while (!em_list_is_empty(&worker->hot)) {
+    size_t n_bytes = 0;
+    if (em_list_is_empty(&worker->hot))
+        return;
+    int begun = ms_reader_begin(worker->reader);
+    ms_page_cache_clear(&worker->pages);
+    while (!em_list_is_empty(&worker->hot) && n_bytes < TURN_BYTES) {
         struct ms_session *session = em_container_of(worker->hot.next, struct ms_session, in_hot);
+        size_t before = em_conn_pending(session->conn);
         em_list_remove(&session->in_hot);
-        ms_pump_run(session);
+        int r = begun ? begun : run(session);
+        if (r) {
+            ms_session_close(session, r, "the map cannot be read");
+            continue;
+        }
+        n_bytes += em_conn_pending(session->conn) - before;
+        em_conn_sent(session->conn);
     }
+    if (!begun)
+        ms_reader_end(worker->reader);
+    if (em_list_is_empty(&worker->hot))
+        ev_idle_stop(worker->loop, &worker->pump);
 }
 
 void ms_pump_catch_up(const struct ms_worker *worker, struct ms_feed_cursor *cursor)

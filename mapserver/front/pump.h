@@ -14,12 +14,14 @@ struct ms_worker;
 ms_handler_fn ms_pump_subscribe;
 ms_handler_fn ms_pump_unsubscribe;
 
-/* Sends what the connection takes now; called again when it has drained. */
+/* Something has come up, or the connection has drained: what it takes now will be sent. */
 void ms_pump_run(struct ms_session *session);
 
-/* The session has something to send: it runs with the next ms_pump_run_hot(), so that news
- * of many networks cost one transaction. */
+/* The session has something to send: its turn comes with ms_pump_run_hot(). */
 void ms_pump_wake(struct ms_session *session);
+
+/* Sends pages to those whose turn it is, one each at a time, in one transaction; and only so many
+ * that others, who ask, need not wait for long.  What is left comes in the loop's next turn. */
 void ms_pump_run_hot(struct ms_worker *worker);
 
 /* When news come for a feed that had been read to its end: it stood still until just before

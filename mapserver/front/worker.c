@@ -121,6 +121,11 @@ static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
     read_mail(worker);
 }
 
+static void on_pump(struct ev_loop *loop, ev_idle *w, int revents)
+{
+    ms_pump_run_hot(w->data);
+}
+
 static void *run(void *arg)
 {
     struct ms_worker *worker = arg;
@@ -158,10 +163,14 @@ int ms_worker_start(struct ms_front *front, struct ms_worker **ret_worker, char 
     em_arena_init(&worker->arena, 0);
     em_list_init(&worker->sessions);
     em_list_init(&worker->hot);
+    ms_page_cache_init(&worker->pages);
     pthread_mutex_init(&worker->lock, NULL);
     ev_async_init(&worker->wake, on_wake);
     worker->wake.data = worker;
     ev_async_start(worker->loop, &worker->wake);
+    ev_idle_init(&worker->pump, on_pump);
+    ev_set_priority(&worker->pump, EV_MAXPRI); /* else it waits for a turn without any event */
+    worker->pump.data = worker;
     r = -pthread_create(&worker->thread, NULL, run, worker);
     if (r) {
         *ret_why = em_asprintf("no thread: %s", em_strerror(r));
@@ -187,6 +196,8 @@ void ms_worker_free(struct ms_worker *worker)
         return;
     read_mail(worker); /* results and sockets that came after the stop */
     ev_async_stop(worker->loop, &worker->wake);
+    ev_idle_stop(worker->loop, &worker->pump);
+    ms_page_cache_fini(&worker->pages);
     em_net_free(worker->net);
     ms_topics_free(worker->topics);
     ms_reader_free(worker->reader);

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "front/front.h"
+#include "front/page_cache.h"
 #include "state/store.h"
 
 #include <ev.h>
@@ -58,7 +59,9 @@ struct ms_worker {
     struct ms_reader *reader;
     struct em_arena arena; /* of the message that is handled */
     struct em_list sessions;
-    struct em_list hot; /* sessions that news have come for */
+    struct em_list hot; /* sessions that have something to send */
+    ev_idle pump;       /* started while there are any: keeps the loop from waiting */
+    struct ms_page_cache pages;
     struct ms_topics *topics;
     uint64_t news_since; /* of the news that are being told */
     _Atomic uint64_t n_requests;

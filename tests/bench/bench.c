@@ -15,12 +15,15 @@
 #define DEFAULT_SECONDS 3
 #define DEFAULT_PORTS   100000
 #define DEFAULT_TIMES   200
+#define N_OPTIONS       8
+#define MORE_MAX        8
+#define MORE            256  /* values of these options, beyond any letter's */
 #define BLOCK           4096 /* of a synchronous write */
 
 const char bench_yaml[] = "log: warn\nlease:\n  duration: 1h\n"
                           "limits:\n  ports_per_node: 100000000\n";
 
-static void help(const char *name, const char *about)
+static void help(const char *name, const char *about, const struct bench_option *more)
 {
     printf(
         "bench_%s: %s\n\n"
@@ -30,11 +33,15 @@ static void help(const char *name, const char *about)
         "  --only NAME       of a comparison only \"eidmap\", \"etcd\", \"ovn\", \"frr\" ...\n"
         "  --json            a JSON object a line instead of a table\n"
         "  --mapserver PATH  the program to measure\n"
-        "  --xtr PATH        the agent to measure\n"
-        "  --help            this text\n\n"
-        "TMPDIR says on which disk the map lies.\n"
-        "Example: bench_%s --seconds 10 --json\n",
-        name, about, DEFAULT_SECONDS, DEFAULT_PORTS, DEFAULT_TIMES, name);
+        "  --xtr PATH        the agent to measure\n",
+        name, about, DEFAULT_SECONDS, DEFAULT_PORTS, DEFAULT_TIMES);
+    for (; more->name; more++)
+        printf("  --%s %-*s %s\n", more->name, (int)(14 - strlen(more->name)), more->unit,
+               more->help);
+    printf("  --help            this text\n\n"
+           "TMPDIR says on which disk the map lies.\n"
+           "Example: bench_%s --seconds 10 --json\n",
+           name);
 }
 
 /* A number of the command line, or the end. */
@@ -49,11 +56,19 @@ static double number(const char *text, double low, double high)
 
 struct bench bench_parse(int argc, char **argv, const char *name, const char *about)
 {
-    static const struct option options[] = {
+    return bench_parse_more(argc, argv, name, about, &(struct bench_option){NULL});
+}
+
+struct bench bench_parse_more(int argc, char **argv, const char *name, const char *about,
+                              const struct bench_option *more)
+{
+    struct option options[N_OPTIONS + MORE_MAX + 1] = {
         {"help", 0, NULL, 'h'},  {"json", 0, NULL, 'j'},      {"seconds", 1, NULL, 's'},
         {"ports", 1, NULL, 'p'}, {"mapserver", 1, NULL, 'm'}, {"xtr", 1, NULL, 'x'},
-        {"times", 1, NULL, 't'}, {"only", 1, NULL, 'o'},      {NULL, 0, NULL, 0},
+        {"times", 1, NULL, 't'}, {"only", 1, NULL, 'o'},
     };
+    for (int i = 0; more[i].name && i < MORE_MAX; i++)
+        options[N_OPTIONS + i] = (struct option){more[i].name, 1, NULL, MORE + i};
     struct bench bench = {
         .name = name,
         .seconds = DEFAULT_SECONDS,
@@ -80,7 +95,10 @@ struct bench bench_parse(int argc, char **argv, const char *name, const char *ab
         else if (option == 'o')
             bench.only = optarg;
         else if (option == 'h')
-            help(name, about), exit(0);
+            help(name, about, more), exit(0);
+        else if (option >= MORE)
+            *more[option - MORE].value =
+                number(optarg, more[option - MORE].low, more[option - MORE].high);
         else
             exit(2);
     }

@@ -23,6 +23,18 @@ struct bench {
 /* Reads the command line; --help prints 'about' and the options, and ends the program. */
 struct bench bench_parse(int argc, char **argv, const char *name, const char *about);
 
+/* A number that only one benchmark knows, "--NAME N". */
+struct bench_option {
+    const char *name;
+    double *value; /* stays as it is when the option is not given */
+    double low, high;
+    const char *unit, *help;
+};
+
+/* The same with more options; the last has no name. */
+struct bench bench_parse_more(int argc, char **argv, const char *name, const char *about,
+                              const struct bench_option *more);
+
 /* 'name' is given without the benchmark's own, which is put in front. */
 void bench_figure(const struct bench *bench, const char *name, double value, const char *unit,
                   const char *what);

@@ -1,0 +1,50 @@
+#include "front/page_cache.h"
+
+#define KEEP (16u << 10) /* a page that took more memory gives it back */
+
+static uint32_t slot_of(uint32_t network_id)
+{
+    return network_id % MS_PAGE_CACHE_SLOTS;
+}
+
+void ms_page_cache_init(struct ms_page_cache *cache)
+{
+    for (int i = 0; i < MS_PAGE_CACHE_SLOTS; i++) {
+        cache->slots[i] = (struct ms_cached_page){.from = UINT64_MAX};
+        em_buf_init(&cache->slots[i].body);
+    }
+}
+
+void ms_page_cache_fini(struct ms_page_cache *cache)
+{
+    for (int i = 0; i < MS_PAGE_CACHE_SLOTS; i++)
+        em_buf_fini(&cache->slots[i].body);
+}
+
+void ms_page_cache_clear(struct ms_page_cache *cache)
+{
+    for (int i = 0; i < MS_PAGE_CACHE_SLOTS; i++) {
+        struct ms_cached_page *page = &cache->slots[i];
+        page->from = UINT64_MAX;
+        em_buf_take(&page->body, em_buf_size(&page->body));
+        if (page->body.size > KEEP)
+            em_buf_trim(&page->body);
+    }
+}
+
+void ms_page_cache_put(struct ms_page_cache *cache, uint32_t network_id, uint64_t from,
+                       const uint8_t *body, size_t size)
+{
+    struct ms_cached_page *page = &cache->slots[slot_of(network_id)];
+    page->network_id = network_id;
+    page->from = from;
+    em_buf_take(&page->body, em_buf_size(&page->body));
+    em_buf_append(&page->body, body, size);
+}
+
+const struct em_buf *ms_page_cache_find(const struct ms_page_cache *cache, uint32_t network_id,
+                                        uint64_t from)
+{
+    const struct ms_cached_page *page = &cache->slots[slot_of(network_id)];
+    return page->network_id == network_id && page->from == from ? &page->body : NULL;
+}
