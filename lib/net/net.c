@@ -5,8 +5,12 @@
 
 #include <assert.h>
 #include <ev.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+
+/* A send to a socket takes some microseconds: between so many, others have their turn. */
+#define TURN_FLUSHES 64
 
 struct dead {
     struct dead *next;
@@ -34,8 +38,21 @@ static void bury(struct em_net *net)
     }
 }
 
-/* Takes the list as it is now: what a callback appends waits for the next turn. */
-static void run_list(struct em_list *list, void (*fn)(struct em_list *item))
+/* Puts all of 'todo' before what is in 'list'. */
+static void prepend(struct em_list *list, struct em_list *todo)
+{
+    if (em_list_is_empty(todo))
+        return;
+    todo->prev->next = list->next;
+    list->next->prev = todo->prev;
+    list->next = todo->next;
+    todo->next->prev = list;
+    em_list_init(todo);
+}
+
+/* Takes the list as it is now: what a callback appends waits for the next turn.  So does what
+ * is beyond the first 'max', before it. */
+static void run_list(struct em_list *list, unsigned max, void (*fn)(struct em_list *item))
 {
     struct em_list todo;
     if (em_list_is_empty(list))
@@ -44,11 +61,12 @@ static void run_list(struct em_list *list, void (*fn)(struct em_list *item))
     todo.next->prev = &todo;
     todo.prev->next = &todo;
     em_list_init(list);
-    while (!em_list_is_empty(&todo)) {
+    for (; !em_list_is_empty(&todo) && max; max--) {
         struct em_list *item = todo.next;
         em_list_remove(item);
         fn(item);
     }
+    prepend(list, &todo);
 }
 
 static bool has_work(const struct em_net *net)
@@ -59,7 +77,7 @@ static bool has_work(const struct em_net *net)
 static void on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
 {
     struct em_net *net = w->data;
-    run_list(&net->flush, em_conn_flush_item);
+    run_list(&net->flush, TURN_FLUSHES, em_conn_flush_item);
     bury(net);
     if (has_work(net))
         ev_idle_start(loop, &net->idle);
@@ -71,7 +89,7 @@ static void on_idle(struct ev_loop *loop, ev_idle *w, int revents)
 {
     struct em_net *net = w->data;
     ev_idle_stop(loop, w);
-    run_list(&net->ready, em_conn_ready_item);
+    run_list(&net->ready, UINT_MAX, em_conn_ready_item);
     ev_prepare_start(loop, &net->prepare);
 }
 

@@ -32,19 +32,20 @@ void ms_page_cache_clear(struct ms_page_cache *cache)
     }
 }
 
-void ms_page_cache_put(struct ms_page_cache *cache, uint32_t network_id, uint64_t from,
+void ms_page_cache_put(struct ms_page_cache *cache, const struct ms_cached_page *page,
                        const uint8_t *body, size_t size)
 {
-    struct ms_cached_page *page = &cache->slots[slot_of(network_id)];
-    page->network_id = network_id;
-    page->from = from;
-    em_buf_take(&page->body, em_buf_size(&page->body));
-    em_buf_append(&page->body, body, size);
+    struct ms_cached_page *slot = &cache->slots[slot_of(page->network_id)];
+    struct em_buf kept = slot->body;
+    em_buf_take(&kept, em_buf_size(&kept));
+    em_buf_append(&kept, body, size);
+    *slot = *page;
+    slot->body = kept;
 }
 
-const struct em_buf *ms_page_cache_find(const struct ms_page_cache *cache, uint32_t network_id,
-                                        uint64_t from)
+const struct ms_cached_page *ms_page_cache_find(const struct ms_page_cache *cache,
+                                                uint32_t network_id, uint64_t from)
 {
     const struct ms_cached_page *page = &cache->slots[slot_of(network_id)];
-    return page->network_id == network_id && page->from == from ? &page->body : NULL;
+    return page->network_id == network_id && page->from == from ? page : NULL;
 }

@@ -16,7 +16,8 @@
 #define PAGE_ENTRIES      4096
 #define PAGE_BYTES        (64u << 10)
 #define SEND_AHEAD        (256u << 10) /* pending output above which no page is added */
-#define TURN_BYTES        (256u << 10) /* of pages; then the loop sees to others first */
+#define TURN_PACKED       (64u << 10)  /* bytes of pages; then the loop sees to others first */
+#define TURN_SENT         (1u << 20)   /* the same, with those that were packed for somebody else */
 #define SUBSCRIPTIONS_MAX 65536        /* of one session */
 
 struct subscription {
@@ -111,27 +112,34 @@ static bool send_again(struct subscription *sub)
 {
     struct ms_worker *worker = sub->session->worker;
     struct em_buf *out = em_conn_out(sub->session->conn);
-    const struct em_buf *body =
+    const struct ms_cached_page *page =
         ms_page_cache_find(&worker->pages, sub->network_id, sub->cursor.revision);
-    if (!body || sub->is_start_over || ms_reader_horizon(worker->reader) > sub->cursor.sound)
+    if (!page || sub->is_start_over || ms_reader_horizon(worker->reader) > sub->cursor.sound)
         return false;
     size_t frame = em_frame_begin(out, sub->id);
-    em_put_bytes(out, EIDMAP__ENVELOPE__BODY_CHANGES, em_buf_head(body), em_buf_size(body));
+    em_put_bytes(out, EIDMAP__ENVELOPE__BODY_CHANGES, em_buf_head(&page->body),
+                 em_buf_size(&page->body));
     int r = em_frame_end(out, frame);
     assert(r == 0); /* it was a frame before */
     (void)r;
-    sub->told = sub->cursor.revision = ms_reader_revision(worker->reader);
-    if (sub->cursor.sound < sub->told)
-        sub->cursor.sound = sub->told;
-    page_sent(sub, false);
+    sub->told = sub->cursor.revision = page->to;
+    if (sub->cursor.sound < page->to)
+        sub->cursor.sound = page->to;
+    page_sent(sub, page->is_more);
     return true;
 }
 
 /* For the next one who stands at 'from'. */
-static void keep_page(struct subscription *sub, uint64_t from, const struct page *page)
+static void keep_page(struct subscription *sub, uint64_t from, bool is_more,
+                      const struct page *page)
 {
-    ms_page_cache_put(&sub->session->worker->pages, sub->network_id, from,
-                      em_buf_head(page->out) + page->body, em_buf_size(page->out) - page->body);
+    struct ms_worker *worker = sub->session->worker;
+    const struct ms_cached_page kept = {.network_id = sub->network_id,
+                                        .from = from,
+                                        .to = sub->cursor.revision,
+                                        .is_more = is_more};
+    size_t size = em_buf_size(page->out) - page->body;
+    ms_page_cache_put(&worker->pages, &kept, em_buf_head(page->out) + page->body, size);
 }
 
 /* Sends one page.  The subscription leaves the dirty list when all has been said.  0, or
@@ -166,10 +174,12 @@ static int send_page(struct subscription *sub)
     bool is_behind = sub->is_quiet && sub->told < sub->cursor.revision;
     if (sub->is_start_over || (r == 0 && (!sub->is_complete || is_behind)))
         page_open(&page);
-    if (page.is_open)
+    if (page.is_open) {
         page_close(&page, sub, r == 0, false);
-    if (page.is_open && r == 0 && !sub->is_start_over)
-        keep_page(sub, from, &page);
+        session->worker->n_packed += em_buf_size(page.out) - page.body;
+        if (!sub->is_start_over)
+            keep_page(sub, from, r == 1, &page);
+    }
     page_sent(sub, r == 1);
     return 0;
 }
@@ -208,12 +218,14 @@ void ms_pump_wake(struct ms_session *session)
 
 void ms_pump_run_hot(struct ms_worker *worker)
 {
-    size_t n_bytes = 0;
+    size_t n_sent = 0;
     if (em_list_is_empty(&worker->hot))
         return;
     int begun = ms_reader_begin(worker->reader);
     ms_page_cache_clear(&worker->pages);
-    while (!em_list_is_empty(&worker->hot) && n_bytes < TURN_BYTES) {
+    worker->n_packed = 0;
+    while (!em_list_is_empty(&worker->hot) && n_sent < TURN_SENT &&
+           worker->n_packed < TURN_PACKED) {
         struct ms_session *session = em_container_of(worker->hot.next, struct ms_session, in_hot);
         size_t before = em_conn_pending(session->conn);
         em_list_remove(&session->in_hot);
@@ -222,7 +234,7 @@ void ms_pump_run_hot(struct ms_worker *worker)
             ms_session_close(session, r, "the map cannot be read");
             continue;
         }
-        n_bytes += em_conn_pending(session->conn) - before;
+        n_sent += em_conn_pending(session->conn) - before;
         em_conn_sent(session->conn);
     }
     if (!begun)

@@ -62,6 +62,7 @@ struct ms_worker {
     struct em_list hot; /* sessions that have something to send */
     ev_idle pump;       /* started while there are any: keeps the loop from waiting */
     struct ms_page_cache pages;
+    size_t n_packed; /* bytes of pages, in this turn */
     struct ms_topics *topics;
     uint64_t news_since; /* of the news that are being told */
     _Atomic uint64_t n_requests;
