@@ -3,13 +3,15 @@
  * commit is in it, and the agents' own share of the machine. */
 #include "base/mem.h"
 #include "server/numbered.h"
+#include "swarm_floor.h"
 #include "swarm_mixes.h"
 #include "usage.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LIMIT_S 30
+#define LIMIT_S   30
+#define PUSH_SIZE 200 /* about what a page of one port is as a TLS record */
 
 struct fanout {
     uint32_t port; /* that moves now; 0: none does */
@@ -73,6 +75,9 @@ void swarm_fanout(const struct bench *bench, const struct swarm_options *options
                  "of the server for a push, its commit shared among them");
     stage_figure(&stage, "fanout", "agents_cpu", own_s * per_push, "us",
                  "of all the agents for a push");
+    swarm_raise_limit(3 * stage.n_agents);
+    stage_figure(&stage, "fanout", "floor", swarm_floor_us(stage.n_agents, PUSH_SIZE), "us",
+                 "of a process that only writes as much to as many TCP connections");
     stage_close(&stage);
     free(fanout);
 }
