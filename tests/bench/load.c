@@ -159,6 +159,8 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     if (id >> SLOT_BITS == 0 || slot >= load->config->n_flight)
         fail_with(load, data, size);
     meter_add(&load->meter, lane->sent_ns[slot]);
+    if (size > load->meter.result->size)
+        load->meter.result->size = size;
     send_one(lane, slot);
     em_conn_sent(conn);
     return 0;

@@ -33,6 +33,7 @@ struct load_config {
 
 struct load_result {
     double rate; /* answers a second */
+    size_t size; /* bytes of an answer, the largest */
     struct hist hist;
 };
 

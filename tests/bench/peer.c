@@ -40,6 +40,16 @@ static void put_frame(struct em_buf *out, const void *data, uint32_t size)
     em_buf_append(out, data, size);
 }
 
+static void echo(struct em_buf *out, const void *data, uint32_t size, uint32_t least)
+{
+    uint32_t padded = size < least ? least : size;
+    uint32_t length_be = htonl(padded);
+    em_buf_append(out, &length_be, sizeof(length_be));
+    em_buf_append(out, data, size);
+    memset(em_buf_reserve(out, padded - size), 0, padded - size);
+    em_buf_commit(out, padded - size);
+}
+
 static void pour(struct em_conn *conn, struct guest *guest)
 {
     static const uint8_t page[SOURCE_FRAME];
@@ -60,7 +70,7 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     struct guest *guest = aux;
     switch (guest->peer->kind) {
     case PEER_ECHO:
-        put_frame(em_conn_out(conn), data, (uint32_t)size);
+        echo(em_conn_out(conn), data, (uint32_t)size, (uint32_t)guest->peer->bytes);
         em_conn_sent(conn);
         break;
     case PEER_SOURCE:

@@ -10,7 +10,7 @@
 struct em_tls;
 
 enum peer_kind {
-    PEER_ECHO,   /* sends each frame back */
+    PEER_ECHO,   /* sends each frame back, with zeroes behind it up to 'bytes' */
     PEER_SOURCE, /* answers a frame with 'bytes' in frames of 64 KiB, as fast as they are taken */
 };
 

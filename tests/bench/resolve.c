@@ -1,7 +1,7 @@
 /* How many questions a map server answers: one connection and eight, 1 and 32 requests under
  * way on each, over TLS and over a unix socket; and, for orientation, an echo of the same
- * frames through the same connection code, and what redis-server answers to its own load
- * generator. */
+ * frames through the same connection code, one in frames as large as the answers are, and what
+ * redis-server answers to its own load generator. */
 #include "base/buf.h"
 #include "bench.h"
 #include "load.h"
@@ -68,48 +68,75 @@ static void check_answer(const char *url, uint32_t network_id)
     caller_close(&caller);
 }
 
-static double measure(const struct bench *bench, struct load_config *config, const char *what,
-                      const char *transport)
+static double measure(const struct bench *bench, const struct load_config *config,
+                      const char *prefix, const char *transport, const char *what, size_t *ret_size)
 {
     struct load_result *result = malloc(sizeof(*result));
     char name[64];
     load_run(config, result);
-    snprintf(name, sizeof(name), "%s%s.%ux%u", config->is_bare ? "echo." : "", transport,
-             config->n_conns, config->n_flight);
+    snprintf(name, sizeof(name), "%s%s.%ux%u", prefix, transport, config->n_conns,
+             config->n_flight);
     bench_latency(bench, name, &result->hist, result->rate, what);
     double rate = result->rate;
+    *ret_size = result->size;
     free(result);
     return rate;
 }
 
-static void run(const struct bench *bench, const struct real_server *server,
-                struct question *question, const char *transport, const char *url,
-                const char *echo_url, struct em_tls *client, struct em_tls *peer_tls)
+/* What a transport is measured by. */
+struct lane {
+    const char *name, *url, *echo_url;
+    struct em_tls *client, *peer_tls;
+};
+
+/* The same load against a peer that answers in frames of 'size' bytes, or as it was asked: 0. */
+static double measure_echo(const struct bench *bench, const struct lane *lane,
+                           const struct load_config *load, const char *prefix, size_t size)
+{
+    struct load_config config = *load;
+    pid_t peer = peer_start(PEER_ECHO, lane->echo_url, lane->peer_tls, size);
+    config.urls = &lane->echo_url;
+    config.is_bare = true;
+    double rate =
+        measure(bench, &config, prefix, lane->name,
+                size ? "echoed in frames of an answer's size" : "the same frames echoed", &size);
+    peer_stop(peer);
+    return rate;
+}
+
+static void figure(const struct bench *bench, const struct lane *lane,
+                   const struct load_config *load, const char *of, double value, const char *what)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "%s.%ux%u.%s", lane->name, load->n_conns, load->n_flight, of);
+    bench_figure(bench, name, value, "", what);
+}
+
+static void run(const struct bench *bench, const struct lane *lane, struct question *question)
 {
     static const unsigned shapes[][2] = {{1, 1}, {1, 32}, {8, 1}, {8, 32}};
-    pid_t peer = peer_start(PEER_ECHO, echo_url, peer_tls, 0);
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
-        char name[64];
-        struct load_config config = {
-            .urls = &url,
+        const struct load_config config = {
+            .urls = &lane->url,
             .n_urls = 1,
-            .tls = &client,
-            .n_tls = client ? 1 : 0,
+            .tls = &lane->client,
+            .n_tls = lane->client ? 1 : 0,
             .n_conns = shapes[i][0],
             .n_flight = shapes[i][1],
             .put = put_question,
             .aux = question,
             .seconds = bench->seconds,
         };
-        double rate =
-            measure(bench, &config, "resolves of one EID, connections x in flight", transport);
-        config.urls = &echo_url;
-        config.is_bare = true;
-        double echo = measure(bench, &config, "the same frames echoed", transport);
-        snprintf(name, sizeof(name), "%s.%ux%u.of_echo", transport, shapes[i][0], shapes[i][1]);
-        bench_figure(bench, name, rate / echo, "", "rate of resolves over rate of echoes");
+        size_t size;
+        double rate = measure(bench, &config, "", lane->name,
+                              "resolves of one EID, connections x in flight", &size);
+        double echo = measure_echo(bench, lane, &config, "echo.", 0);
+        double sized = measure_echo(bench, lane, &config, "sized.", size);
+        figure(bench, lane, &config, "of_echo", rate / echo,
+               "rate of resolves over rate of echoes");
+        figure(bench, lane, &config, "of_sized", rate / sized,
+               "over that of echoes as large as answers");
     }
-    peer_stop(peer);
 }
 
 static void run_redis(const struct bench *bench, const char *dir)
@@ -142,8 +169,8 @@ int main(int argc, char **argv)
     snprintf(echo_url, sizeof(echo_url), "unix:%s/echo", server.dir);
     snprintf(echo_tls_url, sizeof(echo_tls_url), "tls://127.0.0.1:%u", real_free_port());
     bench_figure(&bench, "ports", bench.n_ports, "", "endpoints in the map");
-    run(&bench, &server, &question, "tls", server.tls_url, echo_tls_url, client, peer_tls);
-    run(&bench, &server, &question, "unix", server.unix_url, echo_url, NULL, NULL);
+    run(&bench, &(struct lane){"tls", server.tls_url, echo_tls_url, client, peer_tls}, &question);
+    run(&bench, &(struct lane){"unix", server.unix_url, echo_url, NULL, NULL}, &question);
     run_redis(&bench, server.dir);
     em_tls_free(client);
     em_tls_free(peer_tls);
