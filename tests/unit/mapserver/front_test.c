@@ -219,6 +219,36 @@ Test(front, ten_thousand_ports_arrive_each_once)
     cr_assert_gt(feed.n_pages, 1);
 }
 
+/* Those who stand where others stand are sent the same pages; one of them begins later, and is sent
+ * his own. */
+Test(front, many_subscribers_get_each_change_once_and_in_order)
+{
+    struct em_call *calls[6];
+    struct scene_feed feeds[6];
+    scene_claim(hv1, "blue", "web", MAC1, "10.0.0.1", true, 0);
+    for (int i = 0; i < 6; i++) {
+        calls[i] = scene_client(scene, NULL, 0);
+        feeds[i] = (struct scene_feed){calls[i]};
+        if (i == 5)
+            scene_withdraw(hv1, "web");
+        em_client_subscribe(em_call_client(calls[i]), 0, "blue", 0, scene_on_feed, &feeds[i]);
+        scene_feed_await(&feeds[i], "complete");
+    }
+    register_many(hv1, 9000);
+    for (int i = 0; i < 6; i++) {
+        unsigned wanted = i == 5 ? 9001 : 9002; /* "web" comes and goes */
+        while (feeds[i].n_changes < wanted)
+            cr_assert_eq(em_call_wait(calls[i], 5000), 0, "%u of %u", feeds[i].n_changes, wanted);
+        cr_assert_eq(feeds[i].n_start_over, 1);
+    }
+    uint64_t revision = scene_withdraw(hv2, "nothing").revision;
+    for (int i = 0; i < 6; i++) {
+        cr_assert_leq(feeds[i].revision, revision);
+        cr_assert_eq(feeds[i].n_changes, i == 5 ? 9001 : 9002);
+        em_call_close(calls[i]);
+    }
+}
+
 Test(front, network_0_shows_nodes_and_networks)
 {
     struct scene_feed feed = {op};
