@@ -36,6 +36,21 @@ static void on_page(void *aux, unsigned agent, const struct em_feed *page)
     }
 }
 
+static void on_heard(void *aux, const struct em_reply *reply)
+{
+    if (reply->err)
+        real_fail("%s is not heard: %s", NODE, reply->message);
+    em_call_done(aux);
+}
+
+/* A fresh lease: to register may have taken longer than one. */
+static void beat(struct caller *caller)
+{
+    em_client_heartbeat(em_call_client(caller->call), 0, on_heard, caller->call);
+    if (em_call_wait(caller->call, 10000))
+        real_fail("%s has no answer to its heartbeat in 10 s", NODE);
+}
+
 static void fill_node(const struct stage *stage)
 {
     struct caller caller;
@@ -45,8 +60,7 @@ static void fill_node(const struct stage *stage)
         if (caller_register(&caller, stage->networks[0], FIRST_PORT + done, n, NODE))
             real_fail("ports of %s: %s", NODE, caller.message);
     }
-    caller_close(&caller);
-    caller_open(&caller, stage->server.unix_url, NODE); /* a fresh lease */
+    beat(&caller);
     caller_close(&caller);
 }
 
