@@ -60,6 +60,7 @@ pid_t hosts_start_agent(const struct hosts *hosts, unsigned i, const char *xtr,
     snprintf(config, sizeof(config), "%s/%s.yaml", dir, name);
     snprintf(log, sizeof(log), "%s/%s.log", dir, name);
     real_server_issue(server, EM_ROLE_NODE, name);
+    bench_run("rm -rf " STATE, hosts->names[i]); /* of another map */
     FILE *file = fopen(config, "w");
     if (!file)
         real_fail("%s: %s", config, strerror(errno));
