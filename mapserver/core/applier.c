@@ -35,6 +35,7 @@ struct ms_applier {
     size_t n_waiting;
     uint64_t n_done;
     bool wants_sync, is_busy, is_stopping;
+    bool wants_another; /* sync, after the one that is under way */
     bool is_lazy;
 };
 
@@ -196,6 +197,64 @@ static void count(struct ms_applier *applier, size_t n)
     pthread_mutex_unlock(&applier->lock);
 }
 
+/* What on_synced says when the sync is done. */
+struct sync {
+    struct ms_applier *applier;
+    struct ms_identity identity;
+};
+
+static void on_sync_done(void *aux, int err)
+{
+    struct sync *sync = aux;
+    struct ms_applier *applier = sync->applier;
+    const struct ms_identity *identity = &sync->identity;
+    const struct ms_mark mark = {identity->applied, identity->applied_term, identity->members_index,
+                                 identity->members, identity->members_size};
+    if (err)
+        applier->events.on_fatal(applier->aux, err,
+                                 "the map cannot be made durable: look at the "
+                                 "disk's health in the kernel's log");
+    else if (mark.members_size > 0)
+        applier->events.on_synced(applier->aux, &mark);
+    ms_identity_fini(&sync->identity);
+    free(sync);
+    pthread_mutex_lock(&applier->lock);
+    applier->wants_sync |= applier->wants_another;
+    applier->wants_another = false;
+    pthread_cond_signal(&applier->wake);
+    pthread_mutex_unlock(&applier->lock);
+}
+
+static void set_wants_another(struct ms_applier *applier, bool wants)
+{
+    pthread_mutex_lock(&applier->lock);
+    applier->wants_another = wants;
+    pthread_mutex_unlock(&applier->lock);
+}
+
+/* Goes on meanwhile. */
+static void sync_map(struct ms_applier *applier)
+{
+    struct sync *sync = em_calloc(1, sizeof(*sync));
+    const char *why = "the map cannot be read";
+    sync->applier = applier;
+    int r = ms_apply_settle(applier->apply, &why);
+    if (r == 0)
+        r = ms_identity_get(applier->store, &sync->identity);
+    if (r == 0)
+        r = ms_store_sync_begin(applier->store, on_sync_done, sync);
+    if (r == EM_E_BUSY) { /* again, since it may have ended before it could see the flag */
+        set_wants_another(applier, true);
+        r = ms_store_sync_begin(applier->store, on_sync_done, sync);
+    }
+    if (r == 0)
+        return;
+    ms_identity_fini(&sync->identity);
+    free(sync);
+    if (r != EM_E_BUSY)
+        stop_working(applier, r, why);
+}
+
 static void apply_all(struct ms_applier *applier, struct item *items)
 {
     struct item *item = items;
@@ -204,6 +263,8 @@ static void apply_all(struct ms_applier *applier, struct item *items)
         size_t n = 0;
         item = apply_some(applier, item, &n);
         count(applier, n);
+        if (!applier->is_broken && ms_store_wants_sync(applier->store))
+            sync_map(applier);
         if (!applier->is_broken)
             applier->events.on_applied(applier->aux, ms_apply_point(applier->apply));
     }
@@ -211,24 +272,6 @@ static void apply_all(struct ms_applier *applier, struct item *items)
         n_left++;
     count(applier, n_left);
     free_items(items);
-}
-
-static void sync_map(struct ms_applier *applier)
-{
-    struct ms_identity identity;
-    const char *why = "the map cannot be read";
-    int r = ms_apply_sync(applier->apply, &why);
-    if (r == 0)
-        r = ms_identity_get(applier->store, &identity);
-    if (r) {
-        stop_working(applier, r, why);
-        return;
-    }
-    const struct ms_mark mark = {identity.applied, identity.applied_term, identity.members_index,
-                                 identity.members, identity.members_size};
-    if (mark.members_size > 0)
-        applier->events.on_synced(applier->aux, &mark);
-    ms_identity_fini(&identity);
 }
 
 static void *work(void *aux)
@@ -314,6 +357,7 @@ void ms_applier_stop(struct ms_applier *applier)
     pthread_cond_signal(&applier->wake);
     pthread_mutex_unlock(&applier->lock);
     pthread_join(applier->thread, NULL);
+    ms_store_sync_wait(applier->store);
     destroy(applier);
 }
 
@@ -347,8 +391,8 @@ void ms_applier_sync(struct ms_applier *applier)
     pthread_mutex_unlock(&applier->lock);
 }
 
-/* The thread is idle, and gets nothing new before the lock is given back. */
-int ms_applier_switch(struct ms_applier *applier, uint64_t generation, char **ret_why)
+/* Nothing comes from the caller's thread meanwhile, so the applier's stays idle. */
+static void become_idle(struct ms_applier *applier)
 {
     pthread_mutex_lock(&applier->lock);
     free_items(applier->first);
@@ -357,6 +401,15 @@ int ms_applier_switch(struct ms_applier *applier, uint64_t generation, char **re
     while (applier->is_busy)
         pthread_cond_wait(&applier->idle, &applier->lock);
     applier->n_waiting = 0;
+    applier->wants_sync = applier->wants_another = false;
+    pthread_mutex_unlock(&applier->lock);
+    ms_store_sync_wait(applier->store);
+}
+
+int ms_applier_switch(struct ms_applier *applier, uint64_t generation, char **ret_why)
+{
+    become_idle(applier);
+    pthread_mutex_lock(&applier->lock);
     int r = ms_store_switch(applier->store, generation, ret_why);
     if (r == 0)
         ms_apply_restart(applier->apply);

@@ -10,7 +10,7 @@
 
 struct ms_applier;
 
-/* All on the applier's thread. */
+/* On the applier's thread, but for on_synced. */
 struct ms_applier_events {
     /* Readers see it.  Before the on_result calls of the same entries. */
     void (*on_commit)(void *aux, uint64_t revision, const uint32_t *networks, size_t n);
@@ -18,9 +18,9 @@ struct ms_applier_events {
     void (*on_result)(void *aux, const struct ms_result *result);
     /* All up to this point of the log is in the map. */
     void (*on_applied)(void *aux, struct ms_point point);
-    /* Answer to ms_applier_sync(); lent. */
+    /* The map is durable up to here; lent.  Any thread, one at a time. */
     void (*on_synced)(void *aux, const struct ms_mark *mark);
-    void (*on_fatal)(void *aux, int err, const char *why);
+    void (*on_fatal)(void *aux, int err, const char *why); /* any thread */
 };
 
 /* 'members': of the log's mark, for a map that has none.  *ret_point: what is in the map. */
@@ -38,7 +38,8 @@ void ms_applier_put(struct ms_applier *applier, uint64_t index, const struct ms_
  * and take fewer transactions and syncs. */
 void ms_applier_set_lazy(struct ms_applier *applier, bool is_lazy);
 
-/* Makes the map durable up to what is applied then, and tells. */
+/* Makes the map durable up to what is applied then, and tells; what is applied meanwhile does
+ * not wait for it. */
 void ms_applier_sync(struct ms_applier *applier);
 
 /* Drops what was put, and takes the map of this generation; returns when that is done.  0, or

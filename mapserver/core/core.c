@@ -499,7 +499,6 @@ static void compact(struct ms_core *core, uint64_t now_ms)
     pthread_mutex_unlock(&core->lock);
     if (!mark)
         return;
-    core->is_syncing = false;
     if (!is_sending_map(core) || ms_log_size(core->config.log) > LOG_HELD_MAX)
         is_well(core, ms_engine_compact(core->engine, now_ms, mark));
     free((void *)mark->members);
@@ -560,7 +559,7 @@ static void on_turn(struct ev_loop *loop, ev_prepare *w, int revents)
     if (core->is_broken)
         return;
     ms_peers_flush(core->peers); /* the connections' own flush has its turn before ours */
-    ev_now_update(loop); /* the log may have taken its time */
+    ev_now_update(loop);         /* the log may have taken its time */
     arm(core);
 }
 

@@ -60,10 +60,9 @@ struct ms_core {
     struct ms_fetch *fetch;
     uint64_t sent_leader, sent_term; /* whom proposals were sent to */
     uint64_t n_ticks;
-    uint64_t sync_from; /* index at which the last sync was asked for */
-    bool is_lazy;       /* the applier was told so */
-    bool is_syncing;
-    bool is_holding; /* nothing new is proposed: a member is about to be promoted */
+    uint64_t sync_from, synced_ms; /* index at which the last sync was asked for, and when */
+    bool is_lazy;                  /* the applier was told so */
+    bool is_holding;               /* nothing new is proposed: a member is about to be promoted */
     uint64_t holding_until_ms;
     uint8_t cluster_id[MS_CLUSTER_ID_SIZE];
     uint64_t recovery;

@@ -7,6 +7,7 @@
 
 #define REPORT_TICKS 5
 #define STUCK_MS     5000 /* commands that made no progress are sent again */
+#define SYNC_MS      1000 /* while anything changes */
 #define OFFER_MS     3000 /* an offer that was not taken up by then is made again */
 
 /* ---- now and then ------------------------------------------------------------------------------
@@ -104,13 +105,15 @@ static void check_room(struct ms_core *core, uint64_t now_ms)
     core->room_checked_ms = now_ms;
 }
 
-static void sync_if_due(struct ms_core *core)
+/* What is not durable in the map is applied again by the next start. */
+static void sync_if_due(struct ms_core *core, uint64_t now_ms)
 {
     uint64_t applied = core->applied;
-    if (core->is_syncing || applied < core->sync_from + core->config.sync_entries)
+    if (applied == core->sync_from || (applied < core->sync_from + core->config.sync_entries &&
+                                       now_ms < core->synced_ms + SYNC_MS))
         return;
-    core->is_syncing = true;
     core->sync_from = applied;
+    core->synced_ms = now_ms;
     ms_applier_sync(core->applier);
 }
 
@@ -133,7 +136,7 @@ void ms_core_upkeep(struct ms_core *core)
     ms_core_keep_peers(core);
     ms_peers_tick(core->peers, now_ms);
     end_offers(core, now_ms);
-    sync_if_due(core);
+    sync_if_due(core, now_ms);
     if (ms_proposals_is_stuck(core->proposals, now_ms - STUCK_MS))
         ms_proposals_rewind(core->proposals);
     if (core->n_ticks++ % REPORT_TICKS)

@@ -377,18 +377,14 @@ int ms_apply_members(struct ms_apply *apply, struct ms_blob members, struct ms_p
     return finish(apply, &txn, at, ret_why);
 }
 
-int ms_apply_sync(struct ms_apply *apply, const char **ret_why)
+int ms_apply_settle(struct ms_apply *apply, const char **ret_why)
 {
     struct ms_txn txn;
     int r = ms_txn_begin(apply->store, NULL, NULL, &txn);
     if (r)
         return explain(r, ret_why);
     txn.is_dirty = txn.meta.applied < apply->point.index;
-    r = finish(apply, &txn, apply->point, ret_why);
-    if (r)
-        return r;
-    r = ms_store_sync(apply->store);
-    return r ? explain(r, ret_why) : 0;
+    return finish(apply, &txn, apply->point, ret_why);
 }
 
 bool ms_apply_is_noop(struct ms_reader *reader, const Eidmap__Origin *origin,

@@ -80,8 +80,8 @@ int ms_apply_members(struct ms_apply *apply, struct ms_blob members, struct ms_p
 int ms_apply_proposer(struct ms_store *store, uint64_t replica, uint64_t *ret_incarnation,
                       uint64_t *ret_seq);
 
-/* Makes all up to ms_apply_point() durable, that index too; as above. */
-int ms_apply_sync(struct ms_apply *apply, const char **ret_why);
+/* Writes ms_apply_point() into the map, for a sync to come; as above. */
+int ms_apply_settle(struct ms_apply *apply, const char **ret_why);
 
 /* Does the command make the map grow?  Such ones are refused when space is short, before they
  * are proposed: what is committed must be applied everywhere. */

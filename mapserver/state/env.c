@@ -1,8 +1,6 @@
 /* The environment is opened with MDB_NOTLS, so that a read transaction belongs to its
- * object and not to a thread, and with MDB_NOMETASYNC: a power loss may take the last
- * commit, which the cluster's log repeats, and never damages the file.  Never with
- * MDB_NOSYNC or MDB_WRITEMAP: both may, so that only a map that nobody reads yet is built
- * with the first. */
+ * object and not to a thread, and with MDB_NOSYNC, which is safe by what checkpoint.h says.
+ * Never with MDB_WRITEMAP: the kernel would write pages of a transaction that has not ended. */
 #include "state/env.h"
 
 #include "base/mem.h"
@@ -21,9 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SMALLEST_MAP   (1ull << 20)
-#define BEYOND_LIMIT   (64ull << 20)
-#define FREE_PAGES_DBI 0 /* LMDB keeps its list of free pages there; mdb_stat reads it so */
+#define SMALLEST_MAP       (1ull << 20)
+#define BEYOND_LIMIT       (64ull << 20)
+#define CHECKPOINT_READERS 2 /* the last one, and the next */
 
 static const struct {
     const char *name;
@@ -80,9 +78,15 @@ void ms_walk_give_back(struct ms_walk *walk)
         madvise((void *)low, walk->high - low, MADV_DONTNEED);
 }
 
+static const char *const files[] = {"data.mdb", "data.mdb.new", MS_CHECKPOINT_FILE,
+                                    MS_CHECKPOINT_FILE ".new", "lock.mdb"};
+
 static bool is_file_of_env(const char *name)
 {
-    return !strcmp(name, "data.mdb") || !strcmp(name, "lock.mdb") || !strcmp(name, "data.mdb.new");
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        if (!strcmp(name, files[i]))
+            return true;
+    return false;
 }
 
 void ms_env_remove(const char *path)
@@ -95,9 +99,8 @@ void ms_env_remove(const char *path)
         is_ours = is_file_of_env(entry->d_name) || !strcmp(entry->d_name, ".") ||
                   !strcmp(entry->d_name, "..");
     if (is_ours) {
-        unlinkat(dirfd(dir), "data.mdb", 0);
-        unlinkat(dirfd(dir), "data.mdb.new", 0);
-        unlinkat(dirfd(dir), "lock.mdb", 0);
+        for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+            unlinkat(dirfd(dir), files[i], 0);
         rmdir(path);
     }
     closedir(dir);
@@ -231,8 +234,8 @@ static int load(struct ms_env *env, uint32_t *ret_schema)
         return r ? r : ENOSPC;
     }
     r = mdb_txn_commit(txn.mdb);
-    if (!r && is_fresh)
-        r = mdb_env_sync(env->mdb, 1);
+    if (!r && is_fresh && ms_checkpoint_now(env->checkpoint))
+        r = EIO;
     if (!r && is_short)
         r = walk(env);
     return r ? r : read_cluster_id(env);
@@ -288,11 +291,14 @@ static int create(struct ms_env *env, uint64_t map_size, uint64_t beyond)
     return r;
 }
 
-int ms_env_open(const char *path, uint64_t map_size, unsigned max_readers, struct ms_env **ret_env,
+int ms_env_open(const char *path, const struct ms_store_config *config, struct ms_env **ret_env,
                 char **ret_why)
 {
     uint32_t schema = 0;
+    uint64_t map_size = config->map_size;
     int r = make_file(path, ret_why);
+    if (!r)
+        r = ms_checkpoint_restore(path, ret_why);
     if (r)
         return r;
     struct ms_env *env = em_calloc(1, sizeof(*env));
@@ -301,16 +307,18 @@ int ms_env_open(const char *path, uint64_t map_size, unsigned max_readers, struc
      * those under way have some room beyond it. */
     r = create(env, map_size, map_size / 8 + BEYOND_LIMIT);
     if (!r)
-        r = mdb_env_set_maxreaders(env->mdb, max_readers);
+        r = mdb_env_set_maxreaders(env->mdb, config->max_readers + CHECKPOINT_READERS);
     if (!r)
-        r = mdb_env_open(env->mdb, path, MDB_NOTLS | MDB_NOMETASYNC, 0600);
+        r = mdb_env_open(env->mdb, path, MDB_NOTLS | MDB_NOSYNC, 0600);
+    if (!r)
+        r = ms_checkpoint_open(path, env->mdb, &env->checkpoint);
     if (!r)
         r = load(env, &schema);
     if (!r) {
         *ret_env = env;
         return 0;
     }
-    ms_env_close(env);
+    ms_env_close(env, true); /* nothing was written: data.mdb is what it was */
     if (schema <= MS_SCHEMA_STORED)
         return ms_env_explain(path, r, ret_why);
     *ret_why = em_asprintf("%s/data.mdb was written by a newer eidmap (schema %u, this program "
@@ -341,14 +349,15 @@ int ms_env_build(const char *path, uint64_t map_size, struct ms_env **ret_env, c
         *ret_env = env;
         return 0;
     }
-    ms_env_close(env);
+    ms_env_close(env, false);
     return ms_env_explain(path, r, ret_why);
 }
 
-void ms_env_close(struct ms_env *env)
+void ms_env_close(struct ms_env *env, bool is_orderly)
 {
     if (!env)
         return;
+    ms_checkpoint_close(env->checkpoint, is_orderly);
     if (env->mdb)
         mdb_env_close(env->mdb);
     free(env->path);
@@ -366,7 +375,7 @@ int ms_env_used(struct ms_env *env, MDB_txn *txn, uint64_t *ret_used)
     if (!r)
         r = mdb_env_stat(env->mdb, &stat);
     if (!r)
-        r = mdb_cursor_open(txn, FREE_PAGES_DBI, &cursor);
+        r = mdb_cursor_open(txn, MS_FREE_PAGES_DBI, &cursor);
     if (r)
         return ms_txn_error(r);
     while ((r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {

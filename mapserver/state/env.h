@@ -6,6 +6,7 @@
 #ifndef MS_ENV_H
 #define MS_ENV_H
 
+#include "state/checkpoint.h"
 #include "state/store.h"
 
 #include <lmdb.h>
@@ -32,12 +33,16 @@ enum ms_db {
 struct ms_env {
     MDB_env *mdb;
     MDB_dbi dbis[MS_N_DBS];
+    struct ms_checkpoint *checkpoint; /* NULL: is being built */
     char *path;
     uint64_t limit; /* bytes the map may grow to */
     uint64_t generation;
     uint8_t cluster_id[MS_CLUSTER_ID_SIZE]; /* under the store's lock */
     unsigned n_refs;                        /* under the store's lock */
 };
+
+/* LMDB keeps its list of free pages there; its own tools read it so. */
+#define MS_FREE_PAGES_DBI 0
 
 struct ms_changed;
 
@@ -51,16 +56,17 @@ char *ms_env_path(const char *dir, uint64_t generation);
 int ms_env_explain(const char *path, int mdb_err, char **ret_why);
 
 /* Opens the map in 'path'; the directory must exist.  An absent file is made, with a new
- * cluster id. */
-int ms_env_open(const char *path, uint64_t map_size, unsigned max_readers, struct ms_env **ret_env,
+ * cluster id.  'config': complete. */
+int ms_env_open(const char *path, const struct ms_store_config *config, struct ms_env **ret_env,
                 char **ret_why);
 
 /* Opens an empty one without locks or syncs, to be filled by one thread before anybody else
  * sees it; a crash may leave it damaged.  It is a map when it has an identity. */
 int ms_env_build(const char *path, uint64_t map_size, struct ms_env **ret_env, char **ret_why);
 
-/* NULL is fine. */
-void ms_env_close(struct ms_env *env);
+/* NULL is fine.  'is_orderly': all that was committed becomes durable, data.mdb alone is the
+ * map; otherwise a later start begins at the last checkpoint. */
+void ms_env_close(struct ms_env *env, bool is_orderly);
 
 /* Bytes of the map in use, as one transaction sees it. */
 int ms_env_used(struct ms_env *env, MDB_txn *txn, uint64_t *ret_used);
@@ -82,6 +88,9 @@ void ms_env_remove(const char *path);
 struct ms_env *ms_store_enter(struct ms_store *store);
 void ms_store_leave(struct ms_store *store, struct ms_env *env);
 struct ms_env *ms_store_env(struct ms_store *store);
+
+/* Waits for a checkpoint when too much is kept for the last one.  0 or EM_E_*. */
+int ms_store_before_write(struct ms_store *store);
 
 /* When each EID changed (state/recent.h). */
 struct ms_changed *ms_store_changed(struct ms_store *store);

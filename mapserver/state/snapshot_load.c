@@ -211,7 +211,7 @@ static int build(struct load *load, const char *from, const char *path, struct m
     int r = ms_env_build(load->tmp, map_size, &load->env, load->ret_why);
     if (!r)
         r = fill(load, from, job, info);
-    ms_env_close(load->env);
+    ms_env_close(load->env, false);
     if (!r)
         r = publish(load, path);
     if (r)

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define DEFAULT_READERS 64u
+#define KEPT_MAX        (8ull << 20) /* before a checkpoint is wanted; twice that waits for it */
 
 struct ms_store {
     struct ms_store_config config; /* complete; owns 'dir' */
@@ -148,8 +149,7 @@ static int find_map(struct ms_store *store, const char *path, char **ret_why)
 static int open_map(struct ms_store *store, const char *path, uint64_t generation,
                     struct ms_env **ret_env, char **ret_why)
 {
-    const struct ms_store_config *config = &store->config;
-    int r = ms_env_open(path, config->map_size, config->max_readers, ret_env, ret_why);
+    int r = ms_env_open(path, &store->config, ret_env, ret_why);
     if (r)
         return r;
     (*ret_env)->generation = generation;
@@ -209,7 +209,7 @@ void ms_store_close(struct ms_store *store)
     if (!store)
         return;
     assert(!store->env || store->env->n_refs == 1);
-    ms_env_close(store->env);
+    ms_env_close(store->env, true);
     if (store->lock_fd >= 0)
         close(store->lock_fd);
     pthread_mutex_destroy(&store->lock);
@@ -219,7 +219,35 @@ void ms_store_close(struct ms_store *store)
 
 int ms_store_sync(struct ms_store *store)
 {
-    return ms_txn_error(mdb_env_sync(ms_store_env(store)->mdb, 1));
+    return ms_checkpoint_now(ms_store_env(store)->checkpoint);
+}
+
+int ms_store_sync_begin(struct ms_store *store, ms_sync_fn *done, void *aux)
+{
+    return ms_checkpoint_begin(ms_store_env(store)->checkpoint, done, aux);
+}
+
+void ms_store_sync_wait(struct ms_store *store)
+{
+    ms_checkpoint_wait(ms_store_env(store)->checkpoint);
+}
+
+/* A share of what writes leave free on the disk. */
+static uint64_t kept_max(const struct ms_store *store)
+{
+    uint64_t most = store->config.disk_reserve / 8;
+    return most < KEPT_MAX ? most : KEPT_MAX;
+}
+
+bool ms_store_wants_sync(struct ms_store *store)
+{
+    return ms_checkpoint_kept(ms_store_env(store)->checkpoint) > kept_max(store);
+}
+
+int ms_store_before_write(struct ms_store *store)
+{
+    struct ms_checkpoint *checkpoint = ms_store_env(store)->checkpoint;
+    return ms_checkpoint_kept(checkpoint) > 2 * kept_max(store) ? ms_checkpoint_now(checkpoint) : 0;
 }
 
 /* --------------------------------------------------------------------- the current one */
@@ -260,7 +288,7 @@ void ms_store_leave(struct ms_store *store, struct ms_env *env)
     if (!is_last)
         return;
     char *path = em_strdup(env->path);
-    ms_env_close(env);
+    ms_env_close(env, false);
     ms_env_remove(path);
     free(path);
 }

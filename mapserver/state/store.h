@@ -48,9 +48,21 @@ int ms_store_open(const struct ms_store_config *config, struct ms_store **ret_st
 /* Every reader must be freed before.  NULL is fine. */
 void ms_store_close(struct ms_store *store);
 
-/* Makes all that was committed durable; before, a power loss may take the last commits.  Not
- * during ms_store_switch().  0, EM_E_NO_SPACE or EM_E_STORAGE. */
+/* Makes all that was committed durable: a checkpoint (state/checkpoint.h).  Unless the store
+ * is closed in order, the next start begins at the last one.  By the thread that writes, not
+ * within a transaction.  0, EM_E_NO_SPACE or EM_E_STORAGE. */
 int ms_store_sync(struct ms_store *store);
+
+/* The same meanwhile: 'done' is called on another thread.  EM_E_BUSY: one is under way, which
+ * knows nothing of what was committed since it was begun. */
+typedef void ms_sync_fn(void *aux, int err);
+int ms_store_sync_begin(struct ms_store *store, ms_sync_fn *done, void *aux);
+
+/* Until none is under way and its 'done' has returned. */
+void ms_store_sync_wait(struct ms_store *store);
+
+/* Is one due, by what is kept for the last?  Otherwise a write waits for it in the end. */
+bool ms_store_wants_sync(struct ms_store *store);
 
 /* Makes "state-<generation>" (state/snapshot.h) the current map.  Readers that have begun go
  * on in the old one and find the new one at their next begin.  When the last has left, the

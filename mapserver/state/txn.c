@@ -97,7 +97,10 @@ int ms_txn_begin(struct ms_store *store, struct ms_txn *parent, struct ms_touche
 {
     struct ms_env *env = parent ? parent->env : ms_store_env(store);
     *ret_txn = (struct ms_txn){.store = store, .env = env, .parent = parent, .touched = touched};
-    int r = mdb_txn_begin(env->mdb, parent ? parent->mdb : NULL, 0, &ret_txn->mdb);
+    int r = parent ? 0 : ms_store_before_write(store);
+    if (r)
+        return r;
+    r = mdb_txn_begin(env->mdb, parent ? parent->mdb : NULL, 0, &ret_txn->mdb);
     if (r)
         return ms_txn_error(r);
     if (parent) {

@@ -12,6 +12,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define PAGE ((size_t)4096)
+
 enum kind { WROTE, RENAMED, UNLINKED };
 
 /* How to take something back; the newest first. */
@@ -22,13 +24,13 @@ struct undo {
     ino_t ino;
     int fd; /* WROTE */
     off_t offset, old_size;
-    size_t size;
-    void *old;
+    size_t size; /* written */
+    void *old;   /* as much; zeros where the file had ended */
     char from[512], to[512];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool is_armed, is_power_loss;
+static bool is_armed, is_power_loss, is_torn;
 static long at, n_done;
 static struct undo *undos;
 static unsigned n_aside;
@@ -43,13 +45,25 @@ static void take_back(struct undo *undo)
     switch (undo->kind) {
     case WROTE:
         sys(syscall(SYS_pwrite64, undo->fd, undo->old, undo->size, undo->offset));
-        sys(syscall(SYS_ftruncate, undo->fd, undo->old_size));
+        if (!is_torn)
+            sys(syscall(SYS_ftruncate, undo->fd, undo->old_size));
         return;
     case RENAMED:
     case UNLINKED:
         sys(syscall(SYS_rename, undo->to, undo->from));
         return;
     }
+}
+
+/* Half of the writes stay, others each time.  Newest first: where a later one of the same bytes
+ * stays and an earlier one does not, the disk has what was there before both. */
+static bool stays(const struct undo *undo)
+{
+    static uint64_t state;
+    if (!is_torn || undo->kind != WROTE)
+        return false;
+    state = (state ? state : (uint64_t)at) * 6364136223846793005u + 1442695040888963407u;
+    return state >> 63;
 }
 
 /* Counts, and dies when it is time.  The lock is held from here to leave(). */
@@ -61,7 +75,8 @@ static bool enter(void)
     if (++n_done != at)
         return true;
     for (struct undo *undo = undos; undo && is_power_loss; undo = undo->next)
-        take_back(undo);
+        if (!stays(undo))
+            take_back(undo);
     _exit(CRASH_EXIT);
 }
 
@@ -78,19 +93,29 @@ static struct undo *note(enum kind kind, const struct stat *st)
     return undo;
 }
 
+static void note_part(int fd, const struct stat *st, off_t offset, size_t size)
+{
+    struct undo *undo = note(WROTE, st);
+    undo->fd = dup(fd);
+    undo->offset = offset;
+    undo->old_size = st->st_size;
+    undo->size = size;
+    undo->old = calloc(1, size);
+    if (pread(fd, undo->old, size, offset) < 0)
+        undo->size = 0;
+}
+
+/* In pages: the disk has each or not. */
 static void note_write(int fd, off_t offset, size_t size)
 {
     struct stat st;
     int flags = fcntl(fd, F_GETFL);
     if (!is_power_loss || flags & (O_DSYNC | O_SYNC) || fstat(fd, &st) || !S_ISREG(st.st_mode))
         return;
-    struct undo *undo = note(WROTE, &st);
-    undo->fd = dup(fd);
-    undo->offset = offset;
-    undo->old_size = st.st_size;
-    undo->old = calloc(1, size);
-    ssize_t n = pread(fd, undo->old, size, offset);
-    undo->size = n > 0 ? (size_t)n : 0;
+    for (size_t done = 0, n; done < size; done += n) {
+        n = size - done < PAGE ? size - done : PAGE;
+        note_part(fd, &st, offset + (off_t)done, n);
+    }
 }
 
 static void note_durable(int fd)
@@ -134,10 +159,11 @@ static void note_name(enum kind kind, const char *from, const char *to)
     snprintf(undo->to, sizeof(undo->to), "%s", to);
 }
 
-void crash_arm(long nth, bool with_power)
+void crash_arm(long nth, enum crash_kind kind)
 {
     is_armed = true;
-    is_power_loss = with_power;
+    is_power_loss = kind != CRASH_PROCESS;
+    is_torn = kind == CRASH_POWER_TORN;
     at = nth;
     n_done = 0;
 }

@@ -2,8 +2,8 @@
  *
  * Stands in front of the C library's write(), fsync(), rename() and their like, for this
  * program and the libraries that it uses.  A power loss also takes back what no fsync() has
- * made durable: all of it, which is the worst that can happen to a file that is written in
- * the right order.  What was renamed or unlinked without a sync of the directory comes back. */
+ * made durable: all of it, or, torn, some of the writes, since a disk keeps no order of its
+ * own.  What was renamed or unlinked without a sync of the directory comes back. */
 #ifndef TEST_CRASH_H
 #define TEST_CRASH_H
 
@@ -11,8 +11,10 @@
 
 #define CRASH_EXIT 42
 
+enum crash_kind { CRASH_PROCESS, CRASH_POWER, CRASH_POWER_TORN };
+
 /* From now on; 0: never, but count.  Call it in a process that was forked for it. */
-void crash_arm(long at, bool is_power_loss);
+void crash_arm(long at, enum crash_kind kind);
 
 /* Things done since crash_arm(). */
 long crash_count(void);

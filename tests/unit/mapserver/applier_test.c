@@ -74,7 +74,7 @@ static void start(const struct ms_mark *from)
     static const struct ms_applier_events events = {on_commit, on_result, on_applied, on_synced,
                                                     on_fatal};
     const struct ms_store_config config = {
-        .dir = m.dir, .generation = m.generation, .map_size = 64u << 20, .disk_reserve = 4096};
+        .dir = m.dir, .generation = m.generation, .map_size = 64u << 20, .disk_reserve = 8u << 20};
     char *why = NULL;
     map_lend(&m);
     cr_assert_eq(ms_store_open(&config, &store, &why), 0, "%s", why);
@@ -276,7 +276,7 @@ static void build_generation(uint64_t generation, uint64_t n)
     cr_assert_eq(ms_snapshot_write(other.store, path, false, NULL, &info, &why), 0, "%s", why);
     ms_snapshot_info_fini(&info);
     const struct ms_snapshot_target target = {
-        .dir = m.dir, .generation = generation, .map_size = 64u << 20, .disk_reserve = 4096};
+        .dir = m.dir, .generation = generation, .map_size = 64u << 20, .disk_reserve = 8u << 20};
     cr_assert_eq(ms_snapshot_load(path, &target, NULL, &info, &why), 0, "%s", why);
     ms_snapshot_info_fini(&info);
     map_close(&other);

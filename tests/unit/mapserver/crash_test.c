@@ -65,7 +65,7 @@ static const struct ms_data_config *config(void)
                                 .server_id = "ms1",
                                 .address = "tls://10.0.0.1:4791",
                                 .map_size = 16u << 20,
-                                .disk_reserve = 4096};
+                                .disk_reserve = 8u << 20};
     return &c;
 }
 
@@ -215,7 +215,9 @@ static void propose(char kind, unsigned number)
 static void compact(void)
 {
     ms_applier_sync(life.applier);
-    sem_wait(&life.synced);
+    do /* one may have been under way */
+        sem_wait(&life.synced);
+    while (life.mark.index + 1 < life.next);
     const struct ms_log_write write = {.mark = &life.mark, .forget = life.mark.index - 1};
     MUST(ms_log_write(life.data.log, &write) == 0);
     free((void *)life.mark.members);
@@ -240,7 +242,7 @@ static void install(void)
     const struct ms_snapshot_target target = {.dir = dir,
                                               .generation = life.data.state.generation + 1,
                                               .map_size = 16u << 20,
-                                              .disk_reserve = 4096};
+                                              .disk_reserve = 8u << 20};
     MUST(ms_snapshot_load(received, &target, NULL, &info, &life.why) == 0);
     const struct ms_identity *identity = &info.identity;
     const struct ms_mark mark = {identity->applied, identity->applied_term, identity->members_index,
@@ -475,7 +477,7 @@ static void look(void)
 }
 
 /* Its exit code. */
-static int run_apart(void (*what)(void), long at, bool is_power_loss)
+static int run_apart(void (*what)(void), long at, enum crash_kind kind)
 {
     int status = 0;
     fflush(NULL);
@@ -485,7 +487,7 @@ static int run_apart(void (*what)(void), long at, bool is_power_loss)
         int null = open("/dev/null", O_WRONLY);
         if (at) /* its log is of no interest */
             dup2(null, 2);
-        crash_arm(at, is_power_loss);
+        crash_arm(at, kind);
         what();
         _exit(0);
     }
@@ -493,20 +495,21 @@ static int run_apart(void (*what)(void), long at, bool is_power_loss)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void die_at_every(long nth, void (*what)(void), bool is_power_loss)
+static void die_at_every(long nth, void (*what)(void), enum crash_kind kind)
 {
     for (long at = 1;; at += nth) {
         *shared = (struct shared){.kind = 'n'};
         remove_all(dir);
-        int code = run_apart(what, at, is_power_loss);
+        int code = run_apart(what, at, kind);
         if (code == 0) {
             cr_assert_gt(at, 50, "too few steps: nothing was watched");
             return;
         }
         cr_assert_eq(code, CRASH_EXIT, "step %ld: exit code %d", at, code);
-        cr_assert_eq(run_apart(look, 0, false), 0,
+        cr_assert_eq(run_apart(look, 0, CRASH_PROCESS), 0,
                      "after a %s before step %ld, with %c%u acknowledged",
-                     is_power_loss ? "power loss" : "crash", at, shared->kind, shared->acked);
+                     kind == CRASH_PROCESS ? "crash" : "power loss", at, shared->kind,
+                     shared->acked);
     }
 }
 
@@ -518,44 +521,54 @@ static void die_at_every(long nth, void (*what)(void), bool is_power_loss)
 #define STRIDE 1
 #endif
 
-static void die_everywhere(void (*what)(void), bool is_power_loss)
+static void die_everywhere(void (*what)(void), enum crash_kind kind)
 {
-    die_at_every(STRIDE, what, is_power_loss);
+    die_at_every(STRIDE, what, kind);
 }
 
 /* Its threads make no two lives the same, so that fewer points are as good as all. */
 Test(crash, real_core_keeps_what_it_acknowledged)
 {
-    die_at_every(11, live_in_core, true);
+    die_at_every(11, live_in_core, CRASH_POWER);
 }
 
 Test(crash, whatever_was_acknowledged_is_there_after_a_crash)
 {
-    die_everywhere(live, false);
+    die_everywhere(live, CRASH_PROCESS);
 }
 
 Test(crash, whatever_was_acknowledged_is_there_after_a_power_loss)
 {
-    die_everywhere(live, true);
+    die_everywhere(live, CRASH_POWER);
+}
+
+Test(crash, whatever_was_acknowledged_is_there_when_a_power_loss_tears_files)
+{
+    die_everywhere(live, CRASH_POWER_TORN);
+}
+
+Test(crash, real_core_keeps_what_it_acknowledged_when_files_are_torn)
+{
+    die_at_every(11, live_in_core, CRASH_POWER_TORN);
 }
 
 Test(crash, restored_map_is_put_in_place_whole_and_once_after_a_crash)
 {
-    die_everywhere(live_and_restore, false);
+    die_everywhere(live_and_restore, CRASH_PROCESS);
 }
 
 Test(crash, restored_map_is_put_in_place_whole_and_once_after_a_power_loss)
 {
-    die_everywhere(live_and_restore, true);
+    die_everywhere(live_and_restore, CRASH_POWER);
 }
 
 /* A recovery that was cut short is done again, or not at all. */
 Test(crash, recovery_that_is_cut_short_loses_nothing)
 {
-    die_everywhere(live_and_recover, false);
+    die_everywhere(live_and_recover, CRASH_PROCESS);
 }
 
 Test(crash, recovery_that_loses_power_loses_nothing)
 {
-    die_everywhere(live_and_recover, true);
+    die_everywhere(live_and_recover, CRASH_POWER);
 }
