@@ -1,5 +1,5 @@
-/* Why not LMDB: a commit of it is two synced writes, one after the other (pages, then the meta
- * page), and a B-tree is work for what is only appended.  Here a write is one record, one
+/* Why not LMDB: a durable commit of it is two synced writes, one after the other (pages, then the
+ * meta page), and a B-tree is work for what is only appended.  Here a write is one record, one
  * pwrite() and one fdatasync().
  *
  * Each record says all that holds from it on except the entries before its own; so the

@@ -7,9 +7,10 @@
  *   1. ms_log_write() is one record, all or nothing, synced before it returns: term and vote,
  *      what is cut off, what is added.  It is the step between "received" and "acknowledged".
  *   2. The map follows: an entry is applied only when it is durable here, so the map is never
- *      ahead of the log.  A map that a power loss has set back is repaired from the log.
- *   3. The log is shortened (a new mark, entries below it gone) only after the map is durable
- *      up to that mark.
+ *      ahead of the log.  A start that follows a crash begins at the map's last checkpoint
+ *      (state/checkpoint.h), and has the rest from the log.
+ *   3. The log is shortened (a new mark, entries below it gone) only after a checkpoint of the
+ *      map that has all up to that mark.
  *   4. A state that was received is whole and durable under a generation of its own before
  *      one record here names it, sets the mark and empties the log: that is the switch.
  * A crash between any two of these leaves what the next start expects. */
