@@ -24,7 +24,7 @@
 #define DEFAULT_ELECTION_MS  500
 #define HEARTBEATS           5 /* in an election timeout */
 #define TRAILING             2048
-#define TRAILING_SIZE        (48u << 20)
+#define TRAILING_SIZE        (24u << 20)
 #define MEMORY_SIZE          (32u << 20)
 #define MESSAGE_SIZE         (512u << 10)
 #define PIPELINE             8 /* entries in flight, if full ones wait */

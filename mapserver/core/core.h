@@ -59,7 +59,7 @@ struct ms_core_config {
     size_t max_waiting;                      /* commands, 0: 16384 */
     size_t max_waiting_bytes;                /* 0: 64 MiB */
     unsigned trailing;     /* entries of the log that stay behind the map, 0: 2048 */
-    size_t trailing_bytes; /* more stay while they are fewer, 0: 48 MiB */
+    size_t trailing_bytes; /* more stay while they are fewer, 0: 24 MiB */
     unsigned sync_entries; /* the map is made durable after so many, 0: 1024 */
 };
 

@@ -43,7 +43,7 @@ struct ms_engine_config {
     unsigned heartbeat_ms; /* much less */
     unsigned max_inflight; /* entries that a replica may have unacknowledged */
     unsigned trailing;     /* entries that compaction leaves, more than max_inflight */
-    size_t trailing_size;  /* bytes; more are left while they are fewer than this */
+    size_t trailing_size;  /* bytes; more are left while they are fewer, fewer if they are more */
     size_t memory_size;    /* bytes of payloads that are kept in memory */
     size_t message_size;   /* bytes of entries in one message */
     unsigned seed;         /* for election timeouts */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define TRAILING_FACTOR 16 /* small entries: compaction leaves so many times 'trailing' at most */
+#define TRAILING_LEAST  64 /* large ones: so many at least, or 'trailing' if that is less */
 
 int ms_engine_metadata(struct ms_engine *engine, const struct ms_mark *mark,
                        struct raft_snapshot_metadata *ret_metadata)
@@ -21,16 +22,17 @@ int ms_engine_metadata(struct ms_engine *engine, const struct ms_mark *mark,
     return 0;
 }
 
-/* The last entry that goes: 'trailing' ones stay, and more while they are small. */
+/* The last entry that goes: 'trailing' ones stay, more while they are small, fewer if large. */
 static uint64_t forgettable(const struct ms_engine *engine, uint64_t upto)
 {
     const struct ms_engine_config *config = &engine->config;
+    uint64_t least = config->trailing < TRAILING_LEAST ? config->trailing : TRAILING_LEAST;
+    uint64_t most = (uint64_t)config->trailing * TRAILING_FACTOR;
     uint64_t index = upto, n = 0;
     size_t size = 0;
     while (index >= engine->tail.first) {
         size += ms_tail_at(&engine->tail, index)->size;
-        if (n >= config->trailing &&
-            (size > config->trailing_size || n >= (uint64_t)config->trailing * TRAILING_FACTOR))
+        if (n >= most || (n >= least && size > config->trailing_size))
             return index;
         index--;
         n++;
@@ -38,9 +40,12 @@ static uint64_t forgettable(const struct ms_engine *engine, uint64_t upto)
     return 0;
 }
 
+/* Half as many as stay, or a quarter of the bytes. */
 static bool is_worth(const struct ms_engine *engine, uint64_t forget)
 {
-    return forget >= engine->tail.first + engine->config.trailing / 2;
+    const struct ms_engine_config *config = &engine->config;
+    return forget >= engine->tail.first + config->trailing / 2 ||
+           engine->tail.size > config->trailing_size + config->trailing_size / 4;
 }
 
 int ms_engine_compact(struct ms_engine *engine, uint64_t now_ms, const struct ms_mark *mark)

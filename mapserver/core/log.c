@@ -37,7 +37,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define SEGMENT_SIZE ((uint64_t)16 << 20)
+#define SEGMENT_SIZE ((uint64_t)8 << 20)
 #define MIB          ((uint64_t)1 << 20)
 #define FREE_PART    16 /* a segment takes at most this part of the free space */
 #define N_OLD_MAX    2  /* files that are kept to become the next segments */
