@@ -24,7 +24,7 @@ vm_attach b hv2 red
 vm_attach c hv3 red
 ping_well a 192.168.7.2
 
-trace() { "$MAPCTL" -t 5 trace red "$@" >"$DIR/trace.out" 2>"$DIR/trace.err"; }
+trace() { "$MAPCTL" -t 2 trace red "$@" >"$DIR/trace.out" 2>"$DIR/trace.err"; }
 
 trace_is_good() { trace "$@" && ! grep -q WRONG "$DIR/trace.out"; }
 

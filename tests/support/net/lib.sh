@@ -46,12 +46,14 @@ on() {
 # Tries for 20 s: a loaded machine under sanitizers is slow, a failure is rare.  To ask costs more
 # than to wait, for the other tests that run.
 eventually() {
-    local end pause=.02
-    end=$(($(now_ms) + 20000))
+    local up end pause=.02
+    read -r up _ </proc/uptime
+    end=$((${up%.*} + 20))
     until "$@"; do
-        [ "$(now_ms)" -lt $end ] || return 1
+        read -r up _ </proc/uptime
+        [ "${up%.*}" -le $end ] || return 1
         sleep $pause
-        case $pause in .02) pause=.05 ;; *) pause=.15 ;; esac
+        case $pause in .02) pause=.05 ;; .05) pause=.1 ;; .1) pause=.2 ;; *) pause=.3 ;; esac
     done
 }
 
