@@ -232,3 +232,33 @@ struct em_port *em_port_unpack(struct em_arena *arena, const void *data, size_t 
     }
     return scan.is_bad || !port->id.size ? NULL : port;
 }
+
+static bool unpack_resolve(struct em_scan scan, struct em_question *question)
+{
+    struct em_field field;
+    size_t n_eids = 0;
+    while (em_scan_next(&scan, &field))
+        if (field.number == 1)
+            question->network_id = (uint32_t)em_scan_number(&scan, &field);
+        else if (field.number != 3 || n_eids++ ||
+                 !unpack_eid(em_scan_inside(&scan, &field), &question->eid))
+            return false;
+    return !scan.is_bad && n_eids && question->network_id && question->eid.kind <= EM_EID_IPV6;
+}
+
+bool em_question_unpack(const void *data, size_t size, struct em_question *ret_question)
+{
+    struct em_scan scan = em_scan(data, size);
+    struct em_field field;
+    bool is_resolve = false;
+    ret_question->id = 0;
+    ret_question->network_id = 0;
+    while (em_scan_next(&scan, &field))
+        if (field.number == 1)
+            ret_question->id = em_scan_number(&scan, &field);
+        else if (field.number != EIDMAP__ENVELOPE__BODY_RESOLVE || is_resolve)
+            return false;
+        else
+            is_resolve = unpack_resolve(em_scan_inside(&scan, &field), ret_question);
+    return !scan.is_bad && is_resolve;
+}
