@@ -9,25 +9,31 @@
 
 #include <string.h>
 
-static ProtobufCBinaryData bytes_of(struct em_scan *scan, const struct em_field *field)
+static inline ProtobufCBinaryData bytes_of(struct em_scan *scan, const struct em_field *field)
 {
     struct em_scan inside = em_scan_inside(scan, field);
     return (ProtobufCBinaryData){(size_t)(inside.end - inside.at), (uint8_t *)inside.at};
 }
 
-/* A copy that ends with a NUL; one that has a NUL inside ends there. */
-static char *text_of(struct em_arena *arena, struct em_scan *scan, const struct em_field *field)
+/* A copy that ends with a NUL; one that has a NUL inside ends there.  NULL: no room. */
+static char *copy_text(struct em_arena *arena, const void *data, size_t size)
+{
+    char *text = em_arena_alloc(arena, size + 1);
+    if (!text)
+        return NULL;
+    if (size)
+        memcpy(text, data, size);
+    text[size] = '\0';
+    return text;
+}
+
+static inline const char *text_of(struct em_arena *arena, struct em_scan *scan,
+                                  const struct em_field *field)
 {
     ProtobufCBinaryData bytes = bytes_of(scan, field);
-    char *text = em_arena_alloc(arena, bytes.len + 1);
-    if (!text) {
-        scan->is_bad = true;
-        return (char *)"";
-    }
-    if (bytes.len)
-        memcpy(text, bytes.data, bytes.len);
-    text[bytes.len] = '\0';
-    return text;
+    const char *text = copy_text(arena, bytes.data, bytes.len);
+    scan->is_bad |= !text;
+    return text ? text : "";
 }
 
 /* A MAC or an address as everybody writes it, which most EIDs are: kind, size, bytes.  Inlined,
@@ -39,16 +45,15 @@ __attribute__((noinline)) static bool take_host(const uint8_t *at, size_t size,
     if (size < HEAD || at[0] != (1 << 3 | EM_WIRE_VARINT) || at[2] != (2 << 3 | EM_WIRE_BYTES) ||
         size != (size_t)HEAD + at[3])
         return false;
-    struct em_eid eid = {.kind = (enum em_eid_kind)at[1], .size = at[3]};
-    if (eid.kind == EM_EID_IPV4 && eid.size == 4)
-        memcpy(eid.addr, at + HEAD, 4);
-    else if (eid.kind == EM_EID_MAC && eid.size == EM_MAC_SIZE)
-        memcpy(eid.addr, at + HEAD, EM_MAC_SIZE);
-    else if (eid.kind == EM_EID_IPV6 && eid.size == 16)
-        memcpy(eid.addr, at + HEAD, 16);
+    *ret_eid = (struct em_eid){.kind = (enum em_eid_kind)at[1], .size = at[3]};
+    if (ret_eid->kind == EM_EID_IPV4 && at[3] == 4)
+        memcpy(ret_eid->addr, at + HEAD, 4);
+    else if (ret_eid->kind == EM_EID_MAC && at[3] == EM_MAC_SIZE)
+        memcpy(ret_eid->addr, at + HEAD, EM_MAC_SIZE);
+    else if (ret_eid->kind == EM_EID_IPV6 && at[3] == 16)
+        memcpy(ret_eid->addr, at + HEAD, 16);
     else
         return false;
-    *ret_eid = eid;
     return true;
 }
 
@@ -226,7 +231,8 @@ _Static_assert(sizeof(struct em_port) % _Alignof(uint64_t) == 0 &&
                    sizeof(struct em_location) % _Alignof(uint64_t) == 0,
                "each part begins where it may");
 
-static void take_id(struct em_scan *scan, const struct em_field *field, struct em_port_id *ret_id)
+static inline void take_id(struct em_scan *scan, const struct em_field *field,
+                           struct em_port_id *ret_id)
 {
     ProtobufCBinaryData bytes = bytes_of(scan, field);
     scan->is_bad |= em_port_id_from_bytes(&bytes, ret_id) != 0;
