@@ -96,6 +96,20 @@ void em_put_bytes(struct em_buf *out, uint32_t number, const void *data, size_t 
     em_buf_commit(out, n + size);
 }
 
+void em_put_wrapped(struct em_buf *out, uint32_t number, uint32_t inner, const void *data,
+                    size_t size)
+{
+    uint8_t head[2 * VARINT_MAX];
+    size_t head_size = put_tag(head, inner, WIRE_BYTES);
+    head_size += put_varint(head + head_size, size);
+    uint8_t *at = em_buf_reserve(out, 2 * VARINT_MAX + sizeof(head) + size);
+    size_t n = put_tag(at, number, WIRE_BYTES);
+    n += put_varint(at + n, head_size + size);
+    memcpy(at + n, head, sizeof(head)); /* all: a constant size is fast */
+    memcpy(at + n + head_size, data, size);
+    em_buf_commit(out, n + head_size + size);
+}
+
 void em_put_fixed64(struct em_buf *out, uint32_t number, uint64_t value)
 {
     uint8_t bytes[8];

@@ -191,6 +191,29 @@ Test(msg, a_dropped_frame_leaves_what_was_before)
     cr_assert_eq(em_buf_size(&buf), before);
 }
 
+Test(msg, a_wrapped_record_is_read_as_a_change)
+{
+    static const size_t sizes[] = {1, 120, 121, 127, 128, 16000, 17000};
+    static char text[17000];
+    memset(text, 'x', sizeof(text));
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct em_buf port;
+        em_buf_init(&port);
+        em_put_bytes(&port, 9, text, sizes[i]); /* Port.allowed_nodes */
+        em_buf_take(&buf, em_buf_size(&buf));
+        em_put_wrapped(&buf, 3, 1, em_buf_head(&port), em_buf_size(&port));
+        em_put_wrapped(&buf, 3, 1, em_buf_head(&port), em_buf_size(&port));
+        const Eidmap__Changes *changes = em_msg_unpack_as(&arena, &eidmap__changes__descriptor,
+                                                          em_buf_head(&buf), em_buf_size(&buf));
+        cr_assert_not_null(changes);
+        cr_assert_eq(changes->n_changes, 2);
+        cr_assert_not_null(changes->changes[1]->port);
+        cr_assert_eq(changes->changes[1]->port->n_allowed_nodes, 1);
+        cr_assert_eq(strlen(changes->changes[1]->port->allowed_nodes[0]), sizes[i]);
+        em_buf_fini(&port);
+    }
+}
+
 /* ---- plain questions, without protobuf-c ----------------------------------------------- */
 
 static bool is_question(const Eidmap__Resolve *resolve, struct em_question *ret_question)
