@@ -2,9 +2,7 @@
 
 #include "base/mem.h"
 
-#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define SMALLEST 4096
 
@@ -19,10 +17,8 @@ void em_buf_fini(struct em_buf *buf)
     *buf = (struct em_buf){0};
 }
 
-uint8_t *em_buf_reserve(struct em_buf *buf, size_t size)
+uint8_t *em_buf_grow(struct em_buf *buf, size_t size)
 {
-    if (buf->size - buf->tail >= size)
-        return buf->data + buf->tail;
     size_t used = em_buf_size(buf);
     if (buf->head && buf->size - used >= size && buf->head >= used) {
         memcpy(buf->data, buf->data + buf->head, used);
@@ -40,20 +36,6 @@ uint8_t *em_buf_reserve(struct em_buf *buf, size_t size)
     buf->head = 0;
     buf->tail = used;
     return buf->data + buf->tail;
-}
-
-void em_buf_commit(struct em_buf *buf, size_t size)
-{
-    assert(size <= buf->size - buf->tail);
-    buf->tail += size;
-}
-
-void em_buf_append(struct em_buf *buf, const void *data, size_t size)
-{
-    if (!size)
-        return;
-    memcpy(em_buf_reserve(buf, size), data, size);
-    buf->tail += size;
 }
 
 void em_buf_take(struct em_buf *buf, size_t size)

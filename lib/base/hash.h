@@ -43,6 +43,9 @@ static inline void em_index_prefetch(const struct em_index *index, uint64_t hash
         __builtin_prefetch(&index->cells[(uint32_t)hash & index->mask]);
 }
 
+/* The slot that will most likely be found: the keys are not compared. */
+uint32_t em_index_peek(const struct em_index *index, uint64_t hash);
+
 /* The key must not be there yet.  'slot' < EM_INDEX_NONE - 1. */
 void em_index_insert(struct em_index *index, uint64_t hash, uint32_t slot);
 

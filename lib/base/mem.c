@@ -36,6 +36,11 @@ void *em_calloc(size_t len, size_t size)
     return checked(calloc(len ? len : 1, size ? size : 1));
 }
 
+void *em_aligned(size_t align, size_t size)
+{
+    return checked(aligned_alloc(align, size ? size : align));
+}
+
 void *em_realloc(void *old, size_t size)
 {
     return checked(realloc(old, size ? size : 1));

@@ -5,9 +5,11 @@
 #include <stddef.h>
 
 /* These abort when memory is out: use them for what the program decides the size
- * of.  A size that came from outside is bounded first. */
+ * of.  A size that came from outside is bounded first.  em_aligned(): to a power of two, of
+ * which 'size' is a multiple; not for em_realloc(). */
 void *em_malloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *em_calloc(size_t len, size_t size) __attribute__((malloc, returns_nonnull));
+void *em_aligned(size_t align, size_t size) __attribute__((malloc, returns_nonnull));
 void *em_realloc(void *old, size_t size) __attribute__((returns_nonnull));
 void *em_memdup(const void *data, size_t size) __attribute__((returns_nonnull));
 char *em_strdup(const char *text) __attribute__((malloc, returns_nonnull));
@@ -19,8 +21,8 @@ struct em_arena {
     struct em_arena_block *blocks; /* newest first */
     struct em_arena_block *spare;  /* kept by reset, up to half a MiB */
     unsigned n_spare;
-    size_t used;                   /* bytes handed out since the last reset */
-    size_t limit;                  /* bytes that may be handed out between two resets */
+    size_t used;  /* bytes handed out since the last reset */
+    size_t limit; /* bytes that may be handed out between two resets */
 };
 
 /* limit 0: 32 MiB. */

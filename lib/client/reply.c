@@ -282,7 +282,7 @@ static bool take_network(struct em_arena *arena, const struct em_field *field,
     return msg && (ret_change->network = em_network_from_msg(arena, msg));
 }
 
-/* 1: *ret_change is set.  0: a kind of object that only a newer library knows. */
+/* 1: *ret_change, which is zero, is set.  0: a kind of object that only a newer library knows. */
 static int take_change(struct em_arena *arena, struct em_scan scan, struct em_change *ret_change)
 {
     struct em_field field, what = {0};
@@ -291,7 +291,7 @@ static int take_change(struct em_arena *arena, struct em_scan scan, struct em_ch
             (void)em_scan_inside(&scan, &field);
             what = field;
         }
-    *ret_change = (struct em_change){.object = (enum em_object)what.number};
+    ret_change->object = (enum em_object)what.number;
     bool is_good = !scan.is_bad;
     if (!what.number) {
         return is_good ? 0 : EM_E_MALFORMED;
@@ -316,10 +316,11 @@ int em_reply_changes(struct em_arena *arena, const void *data, size_t size, stru
     enum { CHANGES = 3 }; /* Changes.changes */
     struct em_scan scan = em_scan(data, size);
     struct em_field field;
-    struct em_change *changes =
-        em_arena_alloc(arena, em_scan_count(scan, CHANGES) * sizeof(*changes));
+    size_t room = em_scan_count(scan, CHANGES) * sizeof(struct em_change);
+    struct em_change *changes = em_arena_alloc(arena, room);
     if (!changes)
         return EM_E_MALFORMED;
+    memset(changes, 0, room);
     page->n_changes = 0;
     while (em_scan_next(&scan, &field)) {
         if (field.number != CHANGES)

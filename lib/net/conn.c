@@ -222,23 +222,42 @@ void em_conn_flush_item(struct em_list *item)
         flush(conn);
 }
 
+/* Each takes from *budget what it hands out, and returns its size: 0 when there is nothing. */
+static size_t hand_out_many(struct em_conn *conn, const uint8_t *data, size_t size,
+                            unsigned *budget)
+{
+    size_t taken = 0;
+    if (conn->events->on_frames)
+        *budget -= conn->events->on_frames(conn, conn->aux, data, size, *budget, &taken);
+    return taken;
+}
+
+static ssize_t hand_out_one(struct em_conn *conn, const uint8_t *data, size_t size,
+                            unsigned *budget)
+{
+    ssize_t frame = em_frame_size(data, size);
+    if (frame <= 0)
+        return frame;
+    (*budget)--;
+    int r = conn->events->on_frame(conn, conn->aux, data + EM_FRAME_HEADER,
+                                   (size_t)frame - EM_FRAME_HEADER);
+    return r ? r : frame;
+}
+
 /* Hands out whole frames; returns how many bytes they were, or the error that ends the
- * connection.  Takes one from *budget for each. */
+ * connection. */
 static ssize_t hand_out(struct em_conn *conn, const uint8_t *data, size_t size, unsigned *budget)
 {
     size_t done = 0;
     while (*budget && may_read(conn)) {
-        ssize_t frame = em_frame_size(data + done, size - done);
-        if (frame < 0)
-            return frame;
-        if (frame == 0)
+        ssize_t n = (ssize_t)hand_out_many(conn, data + done, size - done, budget);
+        if (!n)
+            n = hand_out_one(conn, data + done, size - done, budget);
+        if (n < 0)
+            return n;
+        if (n == 0)
             break;
-        (*budget)--;
-        int r = conn->events->on_frame(conn, conn->aux, data + done + EM_FRAME_HEADER,
-                                       (size_t)frame - EM_FRAME_HEADER);
-        if (r)
-            return r;
-        done += (size_t)frame;
+        done += (size_t)n;
     }
     return (ssize_t)done;
 }

@@ -40,6 +40,11 @@ struct em_conn_events {
     void (*on_drain)(struct em_conn *conn, void *aux);
     /* The last callback; the connection is freed after it.  'err' 0: closed by us. */
     void (*on_close)(struct em_conn *conn, void *aux, int err, const char *why);
+    /* Before on_frame, with all that has come and begins with a frame: may take the first frames,
+     * at most 'max', at once and here.  Returns how many, with their size and headers in *ret_size.
+     * It does not close or pause the connection.  May be NULL. */
+    unsigned (*on_frames)(struct em_conn *conn, void *aux, const uint8_t *data, size_t size,
+                          unsigned max, size_t *ret_size);
 };
 
 struct em_conn_config {

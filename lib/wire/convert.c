@@ -86,9 +86,9 @@ static struct em_eid *eids_from_msg(struct em_arena *arena, Eidmap__Eid **msgs, 
     return eids;
 }
 
-int em_location_from_msg(const Eidmap__Location *msg, struct em_location *ret_location)
+static int location_from_msg(const Eidmap__Location *msg, struct em_location *ret_location)
 {
-    if (msg->priority > 255 || msg->weight > 255 || msg->segmentation_id > EM_SEGMENT_MAX)
+    if (!em_location_fits(msg->priority, msg->weight, msg->segmentation_id))
         return -EINVAL;
     *ret_location = (struct em_location){
         .node_id = msg->node_id,
@@ -140,7 +140,7 @@ struct em_port *em_port_from_msg(struct em_arena *arena, const Eidmap__Port *msg
         !family_from_msg(arena, msg, port))
         return NULL;
     for (size_t i = 0; i < msg->n_locations; i++)
-        if (em_location_from_msg(msg->locations[i], &locations[i]))
+        if (location_from_msg(msg->locations[i], &locations[i]))
             return NULL;
     port->network_id = msg->network_id;
     port->eids = eids;

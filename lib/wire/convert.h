@@ -14,9 +14,14 @@ struct em_port *em_port_from_msg(struct em_arena *arena, const Eidmap__Port *msg
 struct em_node *em_node_from_msg(struct em_arena *arena, const Eidmap__Node *msg);
 struct em_network *em_network_from_msg(struct em_arena *arena, const Eidmap__Network *msg);
 int em_rloc_from_msg(const Eidmap__Rloc *msg, struct em_rloc *ret_rloc);
-int em_location_from_msg(const Eidmap__Location *msg, struct em_location *ret_location);
 int em_child_from_msg(const Eidmap__Child *msg, struct em_child *ret_child);
 int em_port_id_from_bytes(const ProtobufCBinaryData *bytes, struct em_port_id *ret_id);
+
+/* What a location can hold. */
+static inline bool em_location_fits(uint32_t priority, uint32_t weight, uint32_t segmentation_id)
+{
+    return priority <= 255 && weight <= 255 && segmentation_id <= EM_SEGMENT_MAX;
+}
 
 /* To messages.  The source must outlive the result. */
 Eidmap__Eid *em_eid_to_msg(struct em_arena *arena, const struct em_eid *eid);

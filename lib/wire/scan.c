@@ -1,17 +1,17 @@
 #include "wire/scan.h"
 
-bool em_scan_long_varint(struct em_scan *scan, uint64_t *ret_value)
+const uint8_t *em_scan_long_varint(const uint8_t *at, const uint8_t *end, uint64_t *ret_value)
 {
     uint64_t value = 0;
-    for (unsigned i = 0; i < EM_VARINT_MAX && scan->at < scan->end; i++) {
-        uint8_t byte = *scan->at++;
+    for (unsigned i = 0; i < EM_VARINT_MAX && at < end; i++) {
+        uint8_t byte = *at++;
         value |= (uint64_t)(byte & 0x7f) << (7 * i);
         if (!(byte & 0x80)) {
             *ret_value = value;
-            return true;
+            return at;
         }
     }
-    return false;
+    return NULL;
 }
 
 size_t em_scan_count(struct em_scan scan, uint32_t number)

@@ -35,14 +35,23 @@ static inline struct em_scan em_scan(const void *data, size_t size)
     return (struct em_scan){.at = at, .end = size ? at + size : at};
 }
 
-bool em_scan_long_varint(struct em_scan *scan, uint64_t *ret_value);
+/* Behind the number that begins at 'at'; NULL: there is none.  The scan itself is not given to it,
+ * so that it can stay in registers, too. */
+const uint8_t *em_scan_long_varint(const uint8_t *at, const uint8_t *end, uint64_t *ret_value);
 
 /* Most numbers are below 128, and so are most lengths and all tags that we have. */
 static inline bool em_scan_varint(struct em_scan *scan, uint64_t *ret_value)
 {
-    if (scan->at == scan->end || *scan->at & 0x80)
-        return em_scan_long_varint(scan, ret_value);
-    *ret_value = *scan->at++;
+    if (scan->at != scan->end && !(*scan->at & 0x80)) {
+        *ret_value = *scan->at++;
+        return true;
+    }
+    uint64_t value;
+    const uint8_t *behind = em_scan_long_varint(scan->at, scan->end, &value);
+    if (!behind)
+        return false;
+    scan->at = behind;
+    *ret_value = value;
     return true;
 }
 
@@ -56,7 +65,8 @@ static inline bool em_scan_bytes(struct em_scan *scan, uint64_t size, struct em_
     return true;
 }
 
-static inline bool em_scan_value(struct em_scan *scan, struct em_field *field)
+__attribute__((always_inline)) static inline bool em_scan_value(struct em_scan *scan,
+                                                                struct em_field *field)
 {
     uint64_t length;
     switch (field->type) {
@@ -72,8 +82,10 @@ static inline bool em_scan_value(struct em_scan *scan, struct em_field *field)
     return false;
 }
 
-/* The next field.  False at the end, and where the message is bad. */
-static inline bool em_scan_next(struct em_scan *scan, struct em_field *ret_field)
+/* The next field.  False at the end, and where the message is bad.  Inlined, it keeps the field in
+ * registers: half of the time. */
+__attribute__((always_inline)) static inline bool em_scan_next(struct em_scan *scan,
+                                                               struct em_field *ret_field)
 {
     uint64_t tag;
     if (scan->at == scan->end || scan->is_bad)

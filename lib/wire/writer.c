@@ -9,7 +9,7 @@
 #define WIRE_VARINT  0
 #define WIRE_FIXED64 1
 #define WIRE_BYTES   2
-#define VARINT_MAX  10
+#define VARINT_MAX   10
 /* An embedded message's length is written behind its content, in as many bytes as the
  * largest needs: protobuf takes a padded varint. */
 #define NEST_LENGTH 3
@@ -27,9 +27,9 @@ static size_t put_varint(uint8_t *at, uint64_t value)
     return n;
 }
 
-static void put_tag(struct em_buf *out, uint32_t number, unsigned type)
+static size_t put_tag(uint8_t *at, uint32_t number, unsigned type)
 {
-    em_buf_commit(out, put_varint(em_buf_reserve(out, VARINT_MAX), (uint64_t)number << 3 | type));
+    return put_varint(at, (uint64_t)number << 3 | type);
 }
 
 size_t em_frame_begin(struct em_buf *out, uint64_t id)
@@ -60,9 +60,8 @@ void em_frame_drop(struct em_buf *out, size_t start)
 
 size_t em_nest_begin(struct em_buf *out, uint32_t number)
 {
-    put_tag(out, number, WIRE_BYTES);
-    em_buf_reserve(out, NEST_LENGTH);
-    em_buf_commit(out, NEST_LENGTH);
+    size_t n = put_tag(em_buf_reserve(out, VARINT_MAX + NEST_LENGTH), number, WIRE_BYTES);
+    em_buf_commit(out, n + NEST_LENGTH);
     return em_buf_size(out);
 }
 
@@ -81,17 +80,34 @@ void em_put_uint(struct em_buf *out, uint32_t number, uint64_t value)
 {
     if (!value)
         return;
-    put_tag(out, number, WIRE_VARINT);
-    em_buf_commit(out, put_varint(em_buf_reserve(out, VARINT_MAX), value));
+    uint8_t *at = em_buf_reserve(out, 2 * VARINT_MAX);
+    size_t n = put_tag(at, number, WIRE_VARINT);
+    em_buf_commit(out, n + put_varint(at + n, value));
 }
 
 void em_put_bytes(struct em_buf *out, uint32_t number, const void *data, size_t size)
 {
     if (!size)
         return;
-    put_tag(out, number, WIRE_BYTES);
-    em_buf_commit(out, put_varint(em_buf_reserve(out, VARINT_MAX), size));
-    em_buf_append(out, data, size);
+    uint8_t *at = em_buf_reserve(out, 2 * VARINT_MAX + size);
+    size_t n = put_tag(at, number, WIRE_BYTES);
+    n += put_varint(at + n, size);
+    memcpy(at + n, data, size);
+    em_buf_commit(out, n + size);
+}
+
+void em_put_wrapped(struct em_buf *out, uint32_t number, uint32_t inner, const void *data,
+                    size_t size)
+{
+    uint8_t head[2 * VARINT_MAX];
+    size_t head_size = put_tag(head, inner, WIRE_BYTES);
+    head_size += put_varint(head + head_size, size);
+    uint8_t *at = em_buf_reserve(out, 2 * VARINT_MAX + sizeof(head) + size);
+    size_t n = put_tag(at, number, WIRE_BYTES);
+    n += put_varint(at + n, head_size + size);
+    memcpy(at + n, head, sizeof(head)); /* all: a constant size is fast */
+    memcpy(at + n + head_size, data, size);
+    em_buf_commit(out, n + head_size + size);
 }
 
 void em_put_fixed64(struct em_buf *out, uint32_t number, uint64_t value)
@@ -101,6 +117,6 @@ void em_put_fixed64(struct em_buf *out, uint32_t number, uint64_t value)
         return;
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)(value >> 8 * i);
-    put_tag(out, number, WIRE_FIXED64);
+    em_buf_commit(out, put_tag(em_buf_reserve(out, VARINT_MAX), number, WIRE_FIXED64));
     em_buf_append(out, bytes, sizeof(bytes));
 }

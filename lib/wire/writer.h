@@ -23,6 +23,10 @@ void em_nest_end(struct em_buf *out, size_t start);
 /* One field each; a zero number and an empty string are left out, as proto3 does. */
 void em_put_uint(struct em_buf *out, uint32_t number, uint64_t value);
 void em_put_bytes(struct em_buf *out, uint32_t number, const void *data, size_t size);
+/* An embedded message 'number' of which these bytes, which must be some, are the only field,
+ * 'inner'. */
+void em_put_wrapped(struct em_buf *out, uint32_t number, uint32_t inner, const void *data,
+                    size_t size);
 void em_put_fixed64(struct em_buf *out, uint32_t number, uint64_t value);
 
 #endif

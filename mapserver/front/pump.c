@@ -51,20 +51,26 @@ static void page_open(struct page *page)
     page->body = em_nest_begin(page->out, EIDMAP__ENVELOPE__BODY_CHANGES);
 }
 
+enum { CHANGES = 3, GONE = 4 }; /* Changes.changes, Change.gone */
+
+static void put_gone(struct em_buf *out, const struct ms_feed_entry *entry)
+{
+    size_t change = em_nest_begin(out, CHANGES);
+    size_t gone = em_nest_begin(out, GONE);
+    em_put_uint(out, 1, entry->kind);
+    em_put_bytes(out, 2, entry->id.data, entry->id.size);
+    em_nest_end(out, gone);
+    em_nest_end(out, change);
+}
+
 static void on_entry(void *aux, const struct ms_feed_entry *entry)
 {
     struct page *page = aux;
     page_open(page);
-    size_t change = em_nest_begin(page->out, 3); /* Changes.changes */
-    if (entry->is_gone) {
-        size_t gone = em_nest_begin(page->out, 4); /* Change.gone */
-        em_put_uint(page->out, 1, entry->kind);
-        em_put_bytes(page->out, 2, entry->id.data, entry->id.size);
-        em_nest_end(page->out, gone);
-    } else { /* Change.port, .node, .network are numbered as ObjectKind is */
-        em_put_bytes(page->out, entry->kind, entry->record.data, entry->record.size);
-    }
-    em_nest_end(page->out, change);
+    if (entry->is_gone)
+        put_gone(page->out, entry);
+    else /* Change.port, .node, .network are numbered as ObjectKind is */
+        em_put_wrapped(page->out, CHANGES, entry->kind, entry->record.data, entry->record.size);
 }
 
 _Static_assert(EM_OBJECT_PORT == 1 && EM_OBJECT_NODE == 2 && EM_OBJECT_NETWORK == 3,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "eidmap/error.h"
+#include "front/batch.h"
 #include "front/context.h"
 #include "front/pump.h"
 #include "front/requests.h"
@@ -567,6 +568,15 @@ static int on_frame(struct em_conn *conn, void *aux, const uint8_t *data, size_t
     return 0;
 }
 
+static unsigned on_frames(struct em_conn *conn, void *aux, const uint8_t *data, size_t size,
+                          unsigned max, size_t *ret_size)
+{
+    struct ms_session *session = aux;
+    if (!session->is_ready || !may_ask(session, ANYONE))
+        return 0; /* each is told so */
+    return ms_batch_answer(session, data, size, max, ret_size);
+}
+
 static void on_drain(struct em_conn *conn, void *aux)
 {
     struct ms_session *session = aux;
@@ -576,7 +586,7 @@ static void on_drain(struct em_conn *conn, void *aux)
 
 void ms_session_open(struct ms_worker *worker, int fd_take, struct em_tls *tls)
 {
-    static const struct em_conn_events events = {on_open, on_frame, on_drain, on_close};
+    static const struct em_conn_events events = {on_open, on_frame, on_drain, on_close, on_frames};
     struct ms_front *front = worker->front;
     struct ms_session *session = em_calloc(1, sizeof(*session));
     const struct em_conn_config config = {.events = &events,

@@ -18,6 +18,7 @@
 #define WATCHES_MAX  16384 /* of one session */
 #define TURN_ENTRIES 256   /* feed entries looked at in one turn */
 #define PUSH_AHEAD   (256u << 10)
+#define HOST_HEAD    6 /* bytes of an Eid before its address: two lengths, two tags, its own, kind */
 
 /* Hashes stand for what they are made of: a collision costs a needless look, never a lost
  * push. */
@@ -48,8 +49,27 @@ struct watch_set {
 
 /* ---- answers ------------------------------------------------------------------------ */
 
-static void put_eid(struct em_buf *out, uint32_t number, const struct em_eid *eid)
+/* A MAC or an address, of which an answer has three: the bytes that put_eid() would write. */
+static void put_host(struct em_buf *out, uint8_t number, const struct em_eid *eid)
 {
+    uint8_t *at = em_buf_reserve(out, HOST_HEAD + sizeof(eid->addr));
+    const uint8_t head[HOST_HEAD] = {(uint8_t)(number << 3 | 2),
+                                     (uint8_t)(HOST_HEAD - 2 + eid->size),
+                                     1 << 3,
+                                     (uint8_t)eid->kind,
+                                     2 << 3 | 2,
+                                     eid->size};
+    memcpy(at, head, sizeof(head));
+    memcpy(at + HOST_HEAD, eid->addr, sizeof(eid->addr)); /* all: a constant size is fast */
+    em_buf_commit(out, (size_t)HOST_HEAD + eid->size);
+}
+
+static void put_eid(struct em_buf *out, uint8_t number, const struct em_eid *eid)
+{
+    if (eid->kind <= EM_EID_IPV6) {
+        put_host(out, number, eid);
+        return;
+    }
     bool is_named = eid->kind == EM_EID_NAME || eid->kind == EM_EID_PORT_ID;
     size_t start = em_nest_begin(out, number);
     em_put_uint(out, 1, eid->kind);

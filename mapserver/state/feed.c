@@ -41,19 +41,48 @@ static enum ms_db db_of(enum em_object kind)
     return MS_N_DBS;
 }
 
-/* Ports come from a cursor, which begins where it was: made in one go, they often lie side by side.
- */
-static int find_record(struct ms_txn *txn, MDB_cursor *ports, struct ms_feed_entry *entry)
+struct walk {
+    struct ms_txn *txn;
+    MDB_cursor *feed, *ports;
+    size_t max_entries, max_bytes;
+    unsigned n_strays; /* ports that did not lie behind the one before */
+};
+
+#define MAX_STRAYS 16 /* then the next one is not looked at any more */
+
+static bool is_same(struct ms_blob a, struct ms_blob b)
 {
-    struct ms_blob id = entry->id;
-    if (entry->kind == EM_OBJECT_PORT)
-        return ms_txn_seek(txn, ports, MDB_SET, &id, &entry->record);
-    return ms_txn_get(txn, db_of(entry->kind), id, &entry->record);
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
-static int decode(struct ms_txn *txn, MDB_cursor *ports, struct ms_blob key, struct ms_blob value,
+/* Ports that were made in one go often lie side by side: a step costs half of a search. */
+static int find_port(struct walk *walk, struct ms_blob id, struct ms_blob *ret_record)
+{
+    struct ms_blob next = {0}, record = {0};
+    if (walk->n_strays < MAX_STRAYS) {
+        int r = ms_txn_seek(walk->txn, walk->ports, MDB_NEXT, &next, &record);
+        if (!r && is_same(next, id)) {
+            *ret_record = record;
+            return 0;
+        }
+        if (r && r != EM_E_NOT_FOUND)
+            return r;
+        walk->n_strays++;
+    }
+    return ms_txn_seek(walk->txn, walk->ports, MDB_SET, &id, ret_record);
+}
+
+static int find_record(struct walk *walk, struct ms_feed_entry *entry)
+{
+    if (entry->kind == EM_OBJECT_PORT)
+        return find_port(walk, entry->id, &entry->record);
+    return ms_txn_get(walk->txn, db_of(entry->kind), entry->id, &entry->record);
+}
+
+static int decode(struct walk *walk, struct ms_blob key, struct ms_blob value,
                   struct ms_feed_entry *ret_entry)
 {
+    struct ms_txn *txn = walk->txn;
     if (key.size != 12 || value.size <= ENTRY_HEAD)
         return ms_txn_fail(txn, EM_E_STORAGE);
     *ret_entry = (struct ms_feed_entry){
@@ -66,7 +95,7 @@ static int decode(struct ms_txn *txn, MDB_cursor *ports, struct ms_blob key, str
         return ms_txn_fail(txn, EM_E_STORAGE);
     if (ret_entry->is_gone)
         return 0;
-    int r = find_record(txn, ports, ret_entry);
+    int r = find_record(walk, ret_entry);
     return r == EM_E_NOT_FOUND ? ms_txn_fail(txn, EM_E_STORAGE) : r;
 }
 
@@ -83,12 +112,6 @@ static int check(struct ms_reader *reader, uint32_t network_id, const struct ms_
     return network_id ? ms_reader_network(reader, network_id, &record) : 0;
 }
 
-struct walk {
-    struct ms_txn *txn;
-    MDB_cursor *feed, *ports;
-    size_t max_entries, max_bytes;
-};
-
 /* EM_E_NOT_FOUND: to the end of all feeds.  'ret_key' is where it stopped. */
 static int run(struct walk *walk, uint32_t network_id, struct ms_feed_cursor *cursor,
                struct ms_blob *ret_key, ms_feed_fn *visit, void *aux)
@@ -101,7 +124,7 @@ static int run(struct walk *walk, uint32_t network_id, struct ms_feed_cursor *cu
     while (!r && is_of_network(*ret_key, network_id) && n < walk->max_entries &&
            (n == 0 || bytes < walk->max_bytes)) {
         struct ms_feed_entry entry;
-        r = decode(walk->txn, walk->ports, *ret_key, value, &entry);
+        r = decode(walk, *ret_key, value, &entry);
         if (r)
             break;
         visit(aux, &entry);
@@ -121,8 +144,9 @@ int ms_feed_read(struct ms_reader *reader, uint32_t network_id, struct ms_feed_c
     int r = check(reader, network_id, cursor);
     if (r)
         return r;
-    struct walk walk = {txn, ms_txn_cursor(txn, MS_DB_FEED), ms_txn_cursor(txn, MS_DB_PORT),
-                        max_entries, max_bytes};
+    struct walk walk = {
+        txn, ms_txn_cursor(txn, MS_DB_FEED), ms_txn_cursor(txn, MS_DB_PORT), max_entries, max_bytes,
+        0};
     r = txn->err ? txn->err : run(&walk, network_id, cursor, &key, visit, aux);
     if (walk.feed)
         mdb_cursor_close(walk.feed);

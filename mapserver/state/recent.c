@@ -12,6 +12,7 @@
 #define KEY_MAX   21 /* network-id, kind, IPv6 address */
 #define PORT_MAX  85
 #define N_ENTRIES 131072u
+#define LINE      64u /* of the cache */
 
 struct entry {
     uint64_t hash;
@@ -22,7 +23,7 @@ struct entry {
     uint8_t port[PORT_MAX];
 };
 
-_Static_assert(sizeof(struct entry) == 128, "two cache lines");
+_Static_assert(sizeof(struct entry) == 2 * LINE, "two lines, when it is aligned");
 
 struct ms_recent {
     struct em_index index;
@@ -31,14 +32,14 @@ struct ms_recent {
     uint32_t hand; /* goes next, when there are N_ENTRIES */
 };
 
-static uint64_t hash_of(const struct ms_key *key)
+uint64_t ms_recent_hash(const struct ms_key *key)
 {
     return em_hash(key->bytes, key->size);
 }
 
 void ms_changed_note(struct ms_changed *changed, const struct ms_key *key, uint64_t revision)
 {
-    atomic_store_explicit(&changed->revisions[hash_of(key) % MS_CHANGED], revision,
+    atomic_store_explicit(&changed->revisions[ms_recent_hash(key) % MS_CHANGED], revision,
                           memory_order_release);
 }
 
@@ -76,10 +77,25 @@ static uint32_t find(const struct ms_recent *recent, uint64_t hash, const struct
     return em_index_find(&recent->index, hash, has_key, recent, key);
 }
 
-bool ms_recent_find(const struct ms_recent *recent, const struct ms_seen *seen,
-                    const struct ms_key *key, struct ms_blob *ret_port)
+void ms_recent_fetch(const struct ms_recent *recent, const struct ms_changed *changed,
+                     uint64_t hash)
 {
-    uint64_t hash = hash_of(key);
+    em_index_prefetch(&recent->index, hash);
+    __builtin_prefetch(&changed->revisions[hash % MS_CHANGED]);
+}
+
+void ms_recent_fetch_more(const struct ms_recent *recent, uint64_t hash)
+{
+    uint32_t slot = em_index_peek(&recent->index, hash);
+    if (slot == EM_INDEX_NONE)
+        return;
+    __builtin_prefetch(&recent->entries[slot]);
+    __builtin_prefetch((const char *)&recent->entries[slot] + LINE);
+}
+
+bool ms_recent_find(const struct ms_recent *recent, const struct ms_seen *seen,
+                    const struct ms_key *key, uint64_t hash, struct ms_blob *ret_port)
+{
     uint32_t slot = find(recent, hash, key);
     if (slot == EM_INDEX_NONE)
         return false;
@@ -91,6 +107,16 @@ bool ms_recent_find(const struct ms_recent *recent, const struct ms_seen *seen,
            entry->revision <= seen->revision;
 }
 
+static void grow(struct ms_recent *recent)
+{
+    recent->size = recent->size ? recent->size * 2 : 64;
+    struct entry *entries = em_aligned(LINE, recent->size * sizeof(struct entry));
+    if (recent->n)
+        memcpy(entries, recent->entries, recent->n * sizeof(struct entry));
+    free(recent->entries);
+    recent->entries = entries;
+}
+
 static uint32_t new_slot(struct ms_recent *recent)
 {
     if (recent->n == N_ENTRIES) {
@@ -98,19 +124,16 @@ static uint32_t new_slot(struct ms_recent *recent)
         em_index_remove(&recent->index, recent->entries[slot].hash, slot);
         return slot;
     }
-    if (recent->n == recent->size) {
-        recent->size = recent->size ? recent->size * 2 : 64;
-        recent->entries = em_realloc(recent->entries, recent->size * sizeof(struct entry));
-    }
+    if (recent->n == recent->size)
+        grow(recent);
     return recent->n++;
 }
 
 void ms_recent_put(struct ms_recent *recent, const struct ms_seen *seen, const struct ms_key *key,
-                   struct ms_blob port)
+                   uint64_t hash, struct ms_blob port)
 {
     if (key->size > KEY_MAX || port.size > PORT_MAX)
         return;
-    uint64_t hash = hash_of(key);
     uint32_t slot = find(recent, hash, key);
     bool is_new = slot == EM_INDEX_NONE;
     if (is_new)

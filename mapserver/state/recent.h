@@ -28,7 +28,16 @@ struct ms_recent;
 struct ms_recent *ms_recent_new(void);
 void ms_recent_free(struct ms_recent *recent);
 
-/* 'key' is one of MS_DB_EID.  The state that is seen: the environment's generation and revision. */
+/* Of a key of MS_DB_EID, for the calls below. */
+uint64_t ms_recent_hash(const struct ms_key *key);
+
+/* The key will be looked for soon: the memory for it is fetched meanwhile, in two steps, since
+ * where the second part is stands in the first. */
+void ms_recent_fetch(const struct ms_recent *recent, const struct ms_changed *changed,
+                     uint64_t hash);
+void ms_recent_fetch_more(const struct ms_recent *recent, uint64_t hash);
+
+/* The state that is seen: the environment's generation and revision. */
 struct ms_seen {
     const struct ms_changed *changed;
     uint64_t generation, revision;
@@ -36,10 +45,10 @@ struct ms_seen {
 
 /* True: as packed Port, lent until the next call.  It is the one of the map. */
 bool ms_recent_find(const struct ms_recent *recent, const struct ms_seen *seen,
-                    const struct ms_key *key, struct ms_blob *ret_port);
+                    const struct ms_key *key, uint64_t hash, struct ms_blob *ret_port);
 
 /* What the map has; large ports are passed over. */
 void ms_recent_put(struct ms_recent *recent, const struct ms_seen *seen, const struct ms_key *key,
-                   struct ms_blob port);
+                   uint64_t hash, struct ms_blob port);
 
 #endif

@@ -104,15 +104,21 @@ static int answer_port(struct lookup *l, struct ms_blob id, const struct em_eid 
     return 0;
 }
 
+static struct ms_seen seen_by(const struct ms_reader *reader)
+{
+    return (struct ms_seen){ms_store_changed(reader->txn.store), reader->txn.env->generation,
+                            reader->txn.meta.revision};
+}
+
 /* The port that has this EID itself, most often one that was asked for lately. */
 static int find_holder(struct lookup *l, enum ms_db db, const struct ms_key *key,
                        const struct em_eid *eid)
 {
     struct ms_reader *reader = l->reader;
-    const struct ms_seen seen = {ms_store_changed(reader->txn.store), reader->txn.env->generation,
-                                 reader->txn.meta.revision};
+    const struct ms_seen seen = seen_by(reader);
+    uint64_t hash = ms_recent_hash(key);
     struct ms_blob id, port;
-    if (ms_recent_find(reader->recent, &seen, key, &port)) {
+    if (ms_recent_find(reader->recent, &seen, key, hash, &port)) {
         answer_yes(l->answer, port, false, eid);
         return 0;
     }
@@ -120,7 +126,7 @@ static int find_holder(struct lookup *l, enum ms_db db, const struct ms_key *key
     if (!r)
         r = answer_port(l, id, eid);
     if (!r && db == MS_DB_EID && l->answer->port.data && !l->answer->has_view)
-        ms_recent_put(reader->recent, &seen, key, l->answer->port);
+        ms_recent_put(reader->recent, &seen, key, hash, l->answer->port);
     return r;
 }
 
@@ -400,4 +406,31 @@ int ms_resolve(struct ms_reader *reader, uint32_t network_id, const struct em_ei
     if (!r)
         *ret_answer = answer;
     return r;
+}
+
+void ms_resolve_prepare(struct ms_reader *reader, struct ms_question *questions, size_t n)
+{
+    const struct ms_changed *changed = ms_store_changed(reader->txn.store);
+    for (size_t i = 0; i < n; i++) {
+        struct ms_key key;
+        ms_key_eid(&key, questions[i].network_id, &questions[i].eid);
+        questions[i].hash = ms_recent_hash(&key);
+        ms_recent_fetch(reader->recent, changed, questions[i].hash);
+    }
+    for (size_t i = 0; i < n; i++)
+        ms_recent_fetch_more(reader->recent, questions[i].hash);
+}
+
+int ms_resolve_prepared(struct ms_reader *reader, const struct ms_question *question,
+                        struct ms_answer *ret_answer)
+{
+    const struct ms_seen seen = seen_by(reader);
+    struct ms_key key;
+    struct ms_blob port;
+    ms_key_eid(&key, question->network_id, &question->eid);
+    if (!ms_recent_find(reader->recent, &seen, &key, question->hash, &port))
+        return ms_resolve(reader, question->network_id, &question->eid, ret_answer);
+    ret_answer->covers = question->eid;
+    answer_yes(ret_answer, port, false, &question->eid);
+    return 0;
 }

@@ -31,4 +31,18 @@ struct ms_answer {
 int ms_resolve(struct ms_reader *reader, uint32_t network_id, const struct em_eid *eid,
                struct ms_answer *ret_answer);
 
+/* Questions that lie at hand together: the memory that their answers are in is fetched for all of
+ * them while the first is being answered.  'eid' is a MAC or an address. */
+struct ms_question {
+    uint64_t hash; /* set by ms_resolve_prepare() */
+    uint32_t network_id;
+    struct em_eid eid;
+};
+
+void ms_resolve_prepare(struct ms_reader *reader, struct ms_question *questions, size_t n);
+
+/* As ms_resolve(). */
+int ms_resolve_prepared(struct ms_reader *reader, const struct ms_question *question,
+                        struct ms_answer *ret_answer);
+
 #endif

@@ -154,13 +154,23 @@ static void run_redis(const struct bench *bench, const char *dir)
     redis_stop(&redis);
 }
 
+/* One front thread, as the echo has one. */
+static void start_server(const struct bench *bench, struct real_server *server)
+{
+    char yaml[256];
+    snprintf(yaml, sizeof(yaml), "%sworkers: 1\n", bench_yaml);
+    real_server_init(server, yaml);
+    server->program = bench->mapserver;
+    real_server_start(server);
+}
+
 int main(int argc, char **argv)
 {
     struct bench bench = bench_parse(argc, argv, "resolve", "questions a map server answers");
     struct real_server server;
     struct question question;
     char echo_url[128], echo_tls_url[48];
-    bench_server(&bench, &server);
+    start_server(&bench, &server);
     uint32_t network_id = caller_preload(server.unix_url, bench.n_ports);
     check_answer(server.unix_url, network_id);
     question_init(&question, network_id, bench.n_ports);

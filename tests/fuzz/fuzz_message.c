@@ -9,6 +9,7 @@
 #include "eidmap/error.h"
 #include "wire/convert.h"
 #include "wire/msg.h"
+#include "wire/unpack.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -81,11 +82,29 @@ static void walk(struct em_arena *arena, const ProtobufCMessage *message)
     }
 }
 
+/* What is taken for a plain question says just that to protobuf-c. */
+static void try_question(const Eidmap__Envelope *envelope, const uint8_t *data, size_t size)
+{
+    struct em_question question;
+    struct em_eid eid;
+    if (!em_question_unpack(data, size, &question))
+        return;
+    FUZZ_CHECK(envelope && envelope->body_case == EIDMAP__ENVELOPE__BODY_RESOLVE);
+    const Eidmap__Resolve *resolve = envelope->resolve;
+    FUZZ_CHECK(envelope->id == question.id && resolve->network_id == question.network_id);
+    FUZZ_CHECK(question.network_id && !resolve->network_name[0] && resolve->n_eids == 1);
+    FUZZ_CHECK(!resolve->watch && !resolve->with_nodes && !resolve->consistent &&
+               !resolve->min_revision);
+    FUZZ_CHECK(em_eid_from_msg(resolve->eids[0], &eid) == 0);
+    FUZZ_CHECK(em_eid_compare(&eid, &question.eid) == 0);
+}
+
 static void try_envelope(struct em_arena *arena, const uint8_t *data, size_t size)
 {
     struct em_buf out;
     em_arena_reset(arena);
     Eidmap__Envelope *envelope = em_msg_unpack(arena, data, size);
+    try_question(envelope, data, size);
     if (!envelope)
         return;
     walk(arena, &envelope->base);

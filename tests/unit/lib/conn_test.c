@@ -28,6 +28,8 @@ struct end {
     bool closes_on_frame;
     unsigned pauses_after; /* frames; 0: never */
     bool echoes;
+    unsigned takes; /* frames at once, until one of an id that this divides; 0: none */
+    unsigned n_many;
 };
 
 static struct ev_loop *loop;
@@ -100,7 +102,29 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
     snprintf(end->why, sizeof(end->why), "%s", why);
 }
 
-static const struct em_conn_events events = {on_open, on_frame, on_drain, on_close};
+static unsigned on_frames(struct em_conn *conn, void *aux, const uint8_t *data, size_t size,
+                          unsigned max, size_t *ret_size)
+{
+    struct end *end = aux;
+    unsigned n = 0;
+    ssize_t frame;
+    for (; end->takes && n < max && (frame = em_frame_size(data, size)) > 0; n++) {
+        em_arena_reset(&arena);
+        const Eidmap__Envelope *envelope =
+            em_msg_unpack(&arena, data + EM_FRAME_HEADER, (size_t)frame - EM_FRAME_HEADER);
+        cr_assert_eq(envelope->id, end->last_id + 1, "frames come in order");
+        if (envelope->id % end->takes == 0)
+            break;
+        end->last_id = envelope->id;
+        data += frame;
+        size -= (size_t)frame;
+        *ret_size += (size_t)frame;
+    }
+    end->n_many += n;
+    return n;
+}
+
+static const struct em_conn_events events = {on_open, on_frame, on_drain, on_close, on_frames};
 
 static void on_late(struct ev_loop *l, ev_timer *w, int revents)
 {
@@ -281,6 +305,19 @@ Test(conn, reading_goes_on_when_the_answers_are_taken)
     }
     RUN_UNTIL(a.n_frames == 20000);
     cr_assert_gt(a.n_drains, 0);
+}
+
+Test(conn, frames_may_be_taken_many_at_once)
+{
+    connect_plain();
+    b.takes = 10;
+    for (uint64_t id = 1; id <= 5000; id++) {
+        send_heartbeat(&a, id);
+        if (id % 177 == 0)
+            turn(1);
+    }
+    RUN_UNTIL(b.n_many + b.n_frames == 5000);
+    cr_assert_eq(b.n_frames, 500);
 }
 
 Test(conn, it_may_be_closed_from_its_own_callback)

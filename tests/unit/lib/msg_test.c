@@ -4,6 +4,7 @@
 #include "eidmap/error.h"
 #include "wire/convert.h"
 #include "wire/msg.h"
+#include "wire/unpack.h"
 #include "wire/writer.h"
 
 #include <criterion/criterion.h>
@@ -188,4 +189,87 @@ Test(msg, a_dropped_frame_leaves_what_was_before)
     em_put_uint(&buf, 100, 5);
     em_frame_drop(&buf, frame);
     cr_assert_eq(em_buf_size(&buf), before);
+}
+
+Test(msg, a_wrapped_record_is_read_as_a_change)
+{
+    static const size_t sizes[] = {1, 120, 121, 127, 128, 16000, 17000};
+    static char text[17000];
+    memset(text, 'x', sizeof(text));
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct em_buf port;
+        em_buf_init(&port);
+        em_put_bytes(&port, 9, text, sizes[i]); /* Port.allowed_nodes */
+        em_buf_take(&buf, em_buf_size(&buf));
+        em_put_wrapped(&buf, 3, 1, em_buf_head(&port), em_buf_size(&port));
+        em_put_wrapped(&buf, 3, 1, em_buf_head(&port), em_buf_size(&port));
+        const Eidmap__Changes *changes = em_msg_unpack_as(&arena, &eidmap__changes__descriptor,
+                                                          em_buf_head(&buf), em_buf_size(&buf));
+        cr_assert_not_null(changes);
+        cr_assert_eq(changes->n_changes, 2);
+        cr_assert_not_null(changes->changes[1]->port);
+        cr_assert_eq(changes->changes[1]->port->n_allowed_nodes, 1);
+        cr_assert_eq(strlen(changes->changes[1]->port->allowed_nodes[0]), sizes[i]);
+        em_buf_fini(&port);
+    }
+}
+
+/* ---- plain questions, without protobuf-c ----------------------------------------------- */
+
+static bool is_question(const Eidmap__Resolve *resolve, struct em_question *ret_question)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    envelope.id = 1ull << 40;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_RESOLVE;
+    envelope.resolve = (Eidmap__Resolve *)resolve;
+    em_buf_take(&buf, em_buf_size(&buf));
+    em_msg_pack(&buf, &envelope.base);
+    return em_question_unpack(em_buf_head(&buf), em_buf_size(&buf), ret_question);
+}
+
+Test(msg, a_plain_question_is_read_from_its_bytes)
+{
+    uint8_t ip[] = {10, 0, 0, 1};
+    Eidmap__Eid eid = EIDMAP__EID__INIT, *eids[] = {&eid, &eid};
+    Eidmap__Resolve resolve = EIDMAP__RESOLVE__INIT;
+    struct em_question question;
+    eid.kind = EIDMAP__EID_KIND__EID_IPV4;
+    eid.address = (ProtobufCBinaryData){4, ip};
+    resolve.network_id = 300;
+    resolve.eids = eids;
+    resolve.n_eids = 1;
+    cr_assert(is_question(&resolve, &question));
+    cr_assert_eq(question.id, 1ull << 40);
+    cr_assert_eq(question.network_id, 300);
+    cr_assert_eq(question.eid.kind, EM_EID_IPV4);
+    cr_assert_arr_eq(question.eid.addr, ip, 4);
+    for (size_t size = em_buf_size(&buf); size--;)
+        cr_assert_not(em_question_unpack(em_buf_head(&buf), size, &question), "cut to %zu", size);
+}
+
+Test(msg, a_question_with_more_to_it_is_left_to_protobuf)
+{
+    uint8_t ip[] = {10, 0, 0, 1};
+    Eidmap__Eid eid = EIDMAP__EID__INIT, prefix = EIDMAP__EID__INIT, *eids[] = {&eid, &eid};
+    Eidmap__Eid *prefixes[] = {&prefix};
+    struct em_question question;
+    eid.kind = EIDMAP__EID_KIND__EID_IPV4;
+    eid.address = (ProtobufCBinaryData){4, ip};
+    prefix.kind = EIDMAP__EID_KIND__EID_IPV4_PREFIX;
+    prefix.address = eid.address;
+    const Eidmap__Resolve plain = {.base = PROTOBUF_C_MESSAGE_INIT(&eidmap__resolve__descriptor),
+                                   .network_id = 3,
+                                   .network_name = (char *)"",
+                                   .n_eids = 1,
+                                   .eids = eids};
+    Eidmap__Resolve more[] = {plain, plain, plain, plain, plain, plain, plain, plain, plain};
+    more[1].watch = more[2].with_nodes = more[3].consistent = true;
+    more[4].min_revision = 1;
+    more[5].network_name = (char *)"blue";
+    more[6].n_eids = 2;
+    more[7].network_id = 0;
+    more[8].eids = prefixes;
+    cr_assert(is_question(&more[0], &question));
+    for (size_t i = 1; i < sizeof(more) / sizeof(more[0]); i++)
+        cr_assert_not(is_question(&more[i], &question), "case %zu", i);
 }

@@ -40,11 +40,19 @@ struct seen {
     size_t n;
 };
 
+/* Field 1 of a Port is its id, as long as the entry's. */
+static bool is_own_record(const struct ms_feed_entry *e)
+{
+    return e->is_gone || e->kind != EM_OBJECT_PORT ||
+           (e->record.size > 2 + e->id.size && !memcmp(e->record.data + 2, e->id.data, e->id.size));
+}
+
 static void note(void *aux, const struct ms_feed_entry *e)
 {
     struct seen *seen = aux;
     size_t n = strlen(seen->text);
     cr_assert_eq(e->is_gone, e->record.data == NULL);
+    cr_assert(is_own_record(e));
     if (e->kind == EM_OBJECT_NETWORK)
         snprintf(seen->text + n, sizeof(seen->text) - n, "%snet%u ", e->is_gone ? "-" : "+",
                  e->id.data[3]);
@@ -85,6 +93,25 @@ Test(feed, a_full_pass_shows_each_object_once_at_its_latest_revision)
     cr_assert_eq(cursor.revision, map_revision(&m));
     cr_assert_eq(read_feed(net, &cursor, 100, 1 << 20, &seen), 0);
     cr_assert_eq(seen.n, 0);
+}
+
+/* The order in which they came is another one than that of their ids, first now and then and
+ * then always. */
+Test(feed, ports_are_found_wherever_they_lie)
+{
+    struct ms_feed_cursor cursor;
+    struct seen seen;
+    char all[512] = "", id[8], ip[32];
+    for (unsigned i = 0; i < 80; i++) {
+        snprintf(id, sizeof(id), "p%02u", i < 20 ? i ^ (i % 10 > 7) : i * 37 % 60 + 20);
+        snprintf(ip, sizeof(ip), "10.0.1.%u", i);
+        REGISTER(&m, "a", id, net, {ip});
+        snprintf(all + strlen(all), sizeof(all) - strlen(all), "+%s ", id);
+    }
+    start(0, &cursor);
+    cr_assert_eq(read_feed(net, &cursor, 100, 1 << 20, &seen), 0);
+    cr_assert_eq(seen.n, 80);
+    cr_assert_str_eq(seen.text, all);
 }
 
 Test(feed, resuming_shows_only_what_changed)

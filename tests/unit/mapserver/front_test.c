@@ -15,6 +15,7 @@
 
 static struct scene *scene;
 static struct em_call *op, *hv1, *hv2;
+static uint32_t blue; /* the network's number */
 
 static void setup(void)
 {
@@ -24,6 +25,7 @@ static void setup(void)
     hv2 = scene_client(scene, "hv2", 1);
     struct scene_reply reply = scene_put_network(op, "blue", "10.0.0.0/16");
     cr_assert_eq(reply.err, 0, "%s", reply.message);
+    blue = reply.network_id;
 }
 
 static void teardown(void)
@@ -35,6 +37,12 @@ static void teardown(void)
 }
 
 TestSuite(front, .init = setup, .fini = teardown, .timeout = 60);
+
+static struct em_eid mac_of(unsigned n)
+{
+    return (struct em_eid){
+        .kind = EM_EID_MAC, .size = 6, .addr = {2, 1, 0, 0, (uint8_t)(n >> 8), (uint8_t)n}};
+}
 
 /* Ports p0, p1, ... with a MAC each, in batches. */
 static void register_many(struct em_call *call, unsigned n_ports)
@@ -48,8 +56,7 @@ static void register_many(struct em_call *call, unsigned n_ports)
             unsigned n = done + i;
             char id[32];
             snprintf(id, sizeof(id), "p%u", n);
-            eids[i] = (struct em_eid){
-                .kind = EM_EID_MAC, .size = 6, .addr = {2, 1, 0, 0, (uint8_t)(n >> 8), (uint8_t)n}};
+            eids[i] = mac_of(n);
             claims[i] = (struct em_claim){
                 .port = {.eids = &eids[i], .n_eids = 1, .locations = &location, .n_locations = 1}};
             cr_assert_eq(em_port_id_parse(id, &claims[i].port.id, NULL), 0);
@@ -75,6 +82,77 @@ Test(front, what_is_registered_is_resolved)
         cr_assert_str_eq(answer.node, "hv1");
         cr_assert_geq(answer.revision, reply.revision);
     }
+}
+
+/* ---- questions by the network's number, many at once ---- */
+
+enum { N_QUESTIONS = 300 };
+
+static struct quiz {
+    unsigned n_answered;
+    bool is_known[N_QUESTIONS];
+} quiz;
+
+static void on_quiz(void *aux, const struct em_reply *reply)
+{
+    unsigned i = (unsigned)(uintptr_t)aux;
+    struct em_eid mac = mac_of(i);
+    cr_assert_eq(reply->err, 0);
+    cr_assert_eq(i, quiz.n_answered++, "answers come in the order of the questions");
+    cr_assert_eq(reply->n_answers, 1);
+    cr_assert_eq(em_eid_compare(&reply->answers[0].eid, &mac), 0);
+    quiz.is_known[i] = reply->answers[0].port != NULL;
+    if (quiz.is_known[i])
+        cr_assert_eq(em_eid_compare(&reply->answers[0].port->eids[0], &mac), 0);
+}
+
+static void ask_all(uint32_t network_id)
+{
+    quiz = (struct quiz){0};
+    for (uintptr_t i = 0; i < N_QUESTIONS; i++) {
+        struct em_eid mac = mac_of((unsigned)i);
+        /* Some are not as the others are: more than a number and a MAC. */
+        bool is_plain = i % 67 != 66;
+        em_client_resolve(em_call_client(op), is_plain ? network_id : 0, is_plain ? NULL : "blue",
+                          &mac, 1, 0, on_quiz, (void *)i);
+    }
+    scene_resolve(op, "blue", MAC1); /* the last: all others are answered before it */
+    cr_assert_eq(quiz.n_answered, N_QUESTIONS);
+}
+
+Test(front, questions_that_come_together_are_each_answered)
+{
+    ask_all(blue);
+    for (unsigned i = 0; i < N_QUESTIONS; i++)
+        cr_assert_not(quiz.is_known[i]);
+    register_many(hv1, 500);
+    for (int round = 0; round < 2; round++) { /* what was remembered is the same */
+        ask_all(blue);
+        for (unsigned i = 0; i < N_QUESTIONS; i++)
+            cr_assert(quiz.is_known[i]);
+    }
+    ask_all(blue + 1);
+    cr_assert_not(quiz.is_known[0], "another network has it not");
+}
+
+static struct scene_reply ask(const char *ip)
+{
+    struct scene_wait wait = {op};
+    struct em_eid eid;
+    cr_assert_eq(em_eid_parse(ip, &eid, NULL, NULL), 0);
+    em_client_resolve(em_call_client(op), blue, NULL, &eid, 1, 0, scene_on_reply, &wait);
+    return scene_await(&wait);
+}
+
+Test(front, a_question_is_never_answered_as_before_a_change)
+{
+    for (int i = 0; i < 20; i++) {
+        struct em_call *hv = i % 2 ? hv2 : hv1;
+        cr_assert_eq(scene_claim(hv, "blue", "web", MAC1, "10.0.0.1", true, 0).err, 0);
+        cr_assert_str_eq(ask("10.0.0.1").node, i % 2 ? "hv2" : "hv1");
+    }
+    cr_assert_eq(scene_withdraw(hv2, "web").err, 0);
+    cr_assert_not(ask("10.0.0.1").is_positive);
 }
 
 /* "gw" with two locations, each in its own node's view; or one that is any-local. */
