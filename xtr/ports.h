@@ -18,8 +18,8 @@
 #ifndef XTR_PORTS_H
 #define XTR_PORTS_H
 
-#include "base/hash.h"
 #include "eidmap/model.h"
+#include "groups.h"
 
 #include <net/if.h>
 
@@ -62,6 +62,7 @@ struct xtr_wish {
 
 struct xtr_port {
     struct em_port_id id;
+    uint32_t slot;
     char *network;
     char device[IFNAMSIZ];
     struct em_eid *eids;
@@ -106,7 +107,10 @@ struct xtr_ports {
     struct xtr_port **items; /* NULL: a free slot */
     uint32_t n_items;
     uint32_t n_used;
+    uint32_t n_full; /* slots at the beginning, none of which is free */
     struct em_index by_id;
+    struct em_index by_eid;      /* in a network */
+    struct xtr_groups by_device; /* children, too */
 };
 
 void xtr_ports_init(struct xtr_ports *ports);
@@ -132,6 +136,13 @@ void xtr_port_restore(struct xtr_port *port, uint64_t epoch);
 /* NULL if there is none. */
 struct xtr_port *xtr_ports_find(const struct xtr_ports *ports, const struct em_port_id *id);
 void xtr_ports_remove(struct xtr_ports *ports, struct xtr_port *port);
+
+/* A port other than 'except' (or NULL) that has this EID in the network; NULL: there is none. */
+struct xtr_port *xtr_ports_holder(const struct xtr_ports *ports, const char *network,
+                                  const struct em_eid *eid, const struct xtr_port *except);
+/* The first on the device, and the next behind one of those; NULL: there is none. */
+struct xtr_port *xtr_ports_on(const struct xtr_ports *ports, const char *device);
+struct xtr_port *xtr_ports_next_on(const struct xtr_ports *ports, const struct xtr_port *port);
 
 /* The i-th slot, NULL if it is free. */
 static inline struct xtr_port *xtr_ports_at(const struct xtr_ports *ports, uint32_t i)

@@ -34,10 +34,9 @@ static bool is_of_device(const struct dp_op *op)
  * then fails makes a new one. */
 static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
 {
-    for (uint32_t i = 0; i < pump->ports->n_items; i++) {
-        struct xtr_port *port = xtr_ports_at(pump->ports, i);
-        if (!port || port->plane_network != op->network.id || port->vlan != op->vlan ||
-            strcmp(port->device, op->device))
+    for (struct xtr_port *port = xtr_ports_on(pump->ports, op->device); port;
+         port = xtr_ports_next_on(pump->ports, port)) {
+        if (port->plane_network != op->network.id || port->vlan != op->vlan)
             continue;
         if (op->err == -ENOENT && port->device_err)
             continue;
