@@ -85,6 +85,7 @@ static void port_free(struct xtr_port *port)
     free(port->network);
     free(port->eids);
     free(port->problem);
+    free(port->packed);
     free(port);
 }
 
@@ -277,6 +278,13 @@ static void take_wish(struct xtr_ports *ports, struct xtr_port *port, const stru
     enter(ports, port);
 }
 
+/* The file may say something else from now on, even if nobody waits for that. */
+static void forget_packed(struct xtr_port *port)
+{
+    free(port->packed);
+    port->packed = NULL;
+}
+
 struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish *wish,
                                   uint64_t now_us, bool *ret_is_changed)
 {
@@ -286,6 +294,7 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
     *ret_is_changed = !is_same || port->is_refused;
     if (!port)
         port = port_add(ports, &wish->id);
+    forget_packed(port);
     port->source = wish->source;
     if (!*ret_is_changed)
         return port;
@@ -389,6 +398,7 @@ void xtr_port_ask_again(struct xtr_port *port)
     if (!port->is_denied)
         return;
     port->is_denied = port->is_refused = port->is_attach = false;
+    forget_packed(port);
 }
 
 /* The map-cache takes it as a new version: the addresses are here from now on. */

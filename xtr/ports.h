@@ -99,6 +99,9 @@ struct xtr_port {
     uint32_t change;   /* grows with each change of what the state file says of it */
     uint32_t saving;   /* the change that is being written, and that has been */
     uint32_t saved;
+    uint8_t *packed; /* what the state file says of it, as of 'packed_change'; NULL: pack it */
+    size_t packed_size;
+    uint32_t packed_change;
     uint64_t attached_us;
     uint64_t attach_us; /* from attach to installed; 0: not yet */
 };
