@@ -1,3 +1,4 @@
+/* See groups.h. */
 #include "groups.h"
 
 #include "base/mem.h"

@@ -116,6 +116,8 @@ void xtr_mapcache_attach_child(struct xtr_mapcache *cache, const struct em_port_
  * of that network.  The second sets them, where there is no feed that shows the record. */
 const struct em_child *xtr_mapcache_children(const struct xtr_mapcache *cache, uint32_t network_id,
                                              const struct em_port_id *id, size_t *ret_n);
+/* Has any port of an open network? */
+bool xtr_mapcache_has_children(const struct xtr_mapcache *cache);
 void xtr_mapcache_set_children(struct xtr_mapcache *cache, uint32_t network_id,
                                const struct em_port *port);
 

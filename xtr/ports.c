@@ -76,12 +76,36 @@ void xtr_ports_init(struct xtr_ports *ports)
     em_index_init(&ports->by_id);
     em_index_init(&ports->by_eid);
     xtr_groups_init(&ports->by_device);
+    em_list_init(&ports->awake);
+}
+
+static void wake(struct xtr_port *port)
+{
+    port->is_looked_at = false;
+    if (em_list_is_empty(&port->awake))
+        em_list_append(&port->ports->awake, &port->awake);
+}
+
+void xtr_ports_wake(struct xtr_ports *ports)
+{
+    for (uint32_t i = 0; i < ports->n_items; i++)
+        if (ports->items[i])
+            wake(ports->items[i]);
+}
+
+/* What one that is being installed waits for are no facts of its own. */
+void xtr_ports_rest(struct xtr_ports *ports)
+{
+    XTR_FOREACH_AWAKE (port, ports)
+        if (port->is_looked_at && !port->is_due && port->phase != XTR_INSTALLING)
+            em_list_remove(&port->awake);
 }
 
 static void port_free(struct xtr_port *port)
 {
     if (!port)
         return;
+    em_list_remove(&port->awake);
     free(port->network);
     free(port->eids);
     free(port->problem);
@@ -141,6 +165,8 @@ static struct xtr_port *port_add(struct xtr_ports *ports, const struct em_port_i
 {
     struct xtr_port *port = em_calloc(1, sizeof *port);
     port->id = *id;
+    port->ports = ports;
+    em_list_init(&port->awake);
     port->phase = XTR_WAITING;
     port->problem = em_strdup("");
     port->slot = free_slot(ports);
@@ -231,6 +257,7 @@ void xtr_ports_remove(struct xtr_ports *ports, struct xtr_port *port)
     leave(ports, port);
     ports->items[slot] = NULL;
     ports->n_used--;
+    ports->n_children -= xtr_port_is_child(port);
     if (slot < ports->n_full)
         ports->n_full = slot;
     port_free(port);
@@ -295,9 +322,12 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
     if (!port)
         port = port_add(ports, &wish->id);
     forget_packed(port);
+    ports->n_children -= xtr_port_is_child(port);
     port->source = wish->source;
+    ports->n_children += xtr_port_is_child(port);
     if (!*ret_is_changed)
         return port;
+    wake(port);
     take_wish(ports, port, wish);
     port->is_attach = port->is_due = !xtr_port_is_child(port);
     port->is_acked = port->is_refused = port->is_denied = false;
@@ -314,6 +344,7 @@ void xtr_port_restore(struct xtr_port *port, uint64_t epoch)
     port->epoch = epoch;
     port->is_attach = !epoch;
     port->change++;
+    wake(port);
 }
 
 void xtr_ports_saving(struct xtr_ports *ports)
@@ -325,9 +356,13 @@ void xtr_ports_saving(struct xtr_ports *ports)
 
 void xtr_ports_saved(struct xtr_ports *ports)
 {
-    for (uint32_t i = 0; i < ports->n_items; i++)
-        if (ports->items[i])
-            ports->items[i]->saved = ports->items[i]->saving;
+    for (uint32_t i = 0; i < ports->n_items; i++) {
+        struct xtr_port *port = ports->items[i];
+        if (!port || port->saved == port->saving)
+            continue;
+        port->saved = port->saving;
+        wake(port);
+    }
 }
 
 /* Facts */
@@ -344,6 +379,7 @@ void xtr_port_network(struct xtr_port *port, uint32_t network_id, uint32_t segme
     if (port->network_id != network_id || port->segmentation_id != segmentation_id) {
         port->has_position = false;
         port->is_due = !xtr_port_is_child(port);
+        wake(port);
     }
     port->network_id = network_id;
     port->segmentation_id = segmentation_id;
@@ -354,6 +390,7 @@ void xtr_port_failed(struct xtr_port *port, int err)
     assert(err);
     port->device_err = err;
     port->has_position = false;
+    wake(port);
 }
 
 void xtr_port_plugged(struct xtr_port *port, int err)
@@ -362,12 +399,20 @@ void xtr_port_plugged(struct xtr_port *port, int err)
     if (err)
         xtr_port_failed(port, err);
     port->device_err = err;
+    wake(port);
 }
 
 void xtr_port_unplugged(struct xtr_port *port)
 {
     port->is_plugged = port->is_early = port->has_position = false;
     port->device_err = 0;
+    wake(port);
+}
+
+void xtr_port_due(struct xtr_port *port)
+{
+    port->is_due = !port->is_refused;
+    wake(port);
 }
 
 /* A re-registration that changes nothing asks for no new file. */
@@ -378,6 +423,7 @@ void xtr_port_acked(struct xtr_port *port, uint64_t epoch)
     port->epoch = epoch;
     port->is_acked = true;
     port->is_attach = port->is_due = false;
+    wake(port);
 }
 
 void xtr_port_refuse(struct xtr_port *port, const char *why)
@@ -385,6 +431,7 @@ void xtr_port_refuse(struct xtr_port *port, const char *why)
     port->is_refused = true;
     port->is_acked = port->is_due = port->has_position = false;
     set_problem(port, why);
+    wake(port);
 }
 
 void xtr_port_deny(struct xtr_port *port, const char *why)
@@ -399,6 +446,7 @@ void xtr_port_ask_again(struct xtr_port *port)
         return;
     port->is_denied = port->is_refused = port->is_attach = false;
     forget_packed(port);
+    wake(port);
 }
 
 /* The map-cache takes it as a new version: the addresses are here from now on. */
@@ -411,6 +459,7 @@ void xtr_port_arrive(struct xtr_port *port, uint64_t now_us)
     port->change++;
     port->attached_us = now_us;
     port->attach_us = 0;
+    wake(port);
 }
 
 bool xtr_port_activated(struct xtr_port *port, const struct em_port *seen, const char *own_id,
@@ -452,6 +501,7 @@ void xtr_port_child_seen(struct xtr_port *port, const struct em_port *seen, cons
 {
     assert(xtr_port_is_child(port));
     port->is_acked = false;
+    wake(port);
     for (size_t i = 0; i < seen->n_locations; i++) {
         const struct em_location *l = &seen->locations[i];
         if (l->is_pending || (strcmp(l->node_id, own_id) && !em_location_is_any_local(l)))

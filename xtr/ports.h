@@ -18,6 +18,7 @@
 #ifndef XTR_PORTS_H
 #define XTR_PORTS_H
 
+#include "base/list.h"
 #include "eidmap/model.h"
 #include "groups.h"
 
@@ -62,7 +63,10 @@ struct xtr_wish {
 
 struct xtr_port {
     struct em_port_id id;
-    uint32_t slot;
+    struct xtr_ports *ports; /* that it is one of, ... */
+    uint32_t slot;           /* ... here */
+    struct em_list awake;
+    bool is_looked_at; /* since it was woken last */
     char *network;
     char device[IFNAMSIZ];
     struct em_eid *eids;
@@ -114,6 +118,8 @@ struct xtr_ports {
     struct em_index by_id;
     struct em_index by_eid;      /* in a network */
     struct xtr_groups by_device; /* children, too */
+    struct em_list awake;        /* that have to be looked at: see xtr_ports_wake() */
+    uint32_t n_children;
 };
 
 void xtr_ports_init(struct xtr_ports *ports);
@@ -147,6 +153,14 @@ struct xtr_port *xtr_ports_holder(const struct xtr_ports *ports, const char *net
 struct xtr_port *xtr_ports_on(const struct xtr_ports *ports, const char *device);
 struct xtr_port *xtr_ports_next_on(const struct xtr_ports *ports, const struct xtr_port *port);
 
+/* A port is awake while there is something to be done for it or to be concluded: from the time when
+ * a fact of its own changes until a turn has looked at it ('is_looked_at') and nothing is under
+ * way.  Facts of all wake all.  So a turn looks at the few that are awake, and not at the many that
+ * are installed and stay so. */
+void xtr_ports_wake(struct xtr_ports *ports);
+void xtr_ports_rest(struct xtr_ports *ports);
+#define XTR_FOREACH_AWAKE(port, ports) EM_FOREACH (port, &(ports)->awake, struct xtr_port, awake)
+
 /* The i-th slot, NULL if it is free. */
 static inline struct xtr_port *xtr_ports_at(const struct xtr_ports *ports, uint32_t i)
 {
@@ -166,6 +180,8 @@ void xtr_port_failed(struct xtr_port *port, int err);
 void xtr_port_unplugged(struct xtr_port *port);
 /* That, and its device was plugged anew: it is installed when the data plane has seen so. */
 void xtr_port_replugged(struct xtr_port *port);
+/* It has to be registered, if it is not refused; and has been. */
+void xtr_port_due(struct xtr_port *port);
 void xtr_port_acked(struct xtr_port *port, uint64_t epoch);
 void xtr_port_refuse(struct xtr_port *port, const char *why);
 /* Refused for what an operator lets this node do; what he thinks by the next session is for

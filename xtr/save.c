@@ -19,6 +19,7 @@
 
 #define MAGIC     "EIDMAPX1"
 #define HEAD_SIZE 16
+#define A_PORT    160 /* bytes in the file, about */
 #define FILE_MAX  (256u << 20)
 
 /* FNV-1a: the file is no one's to forge but ours; this is against torn and rotten bytes. */
@@ -77,6 +78,7 @@ void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em
     struct em_arena arena;
     em_arena_init(&arena, 0);
     em_buf_init(out);
+    em_buf_reserve(out, ports->n_used * (size_t)A_PORT);
     xtr_put64(out, boot_epoch);
     xtr_put32(out, ports->n_used);
     for (uint32_t i = 0; i < ports->n_items; i++)
