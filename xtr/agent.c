@@ -37,6 +37,8 @@ void xtr_agent_save_soon(struct xtr_agent *agent)
 static void on_saved(void *aux, int err)
 {
     struct xtr_agent *agent = aux;
+    if (err != agent->save_err)
+        xtr_ports_wake(&agent->ports);
     if (err && err != agent->save_err)
         em_error("cannot save the ports in %s: %s; they would be lost with a restart",
                  agent->config->state_dir, em_strerror(err));
@@ -112,6 +114,7 @@ void xtr_agent_on_zero(void *aux, const struct em_feed *page)
     bool is_pass_over = xtr_agent_note_page(agent, &agent->zero_place, page);
     xtr_mapcache_feed(agent->cache, page);
     agent->is_trunk_due = true;
+    xtr_ports_wake(&agent->ports);
     if (is_pass_over)
         xtr_agent_tell_verdict(agent, 0);
     tell_stranded(agent, page);
@@ -270,11 +273,9 @@ static void look_at_networks(struct xtr_agent *agent)
 
 static void place_those(struct xtr_agent *agent, bool are_children)
 {
-    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
-        struct xtr_port *port = xtr_ports_at(&agent->ports, i);
-        if (port && xtr_port_is_child(port) == are_children)
+    XTR_FOREACH_AWAKE (port, &agent->ports)
+        if (xtr_port_is_child(port) == are_children)
             place_port(agent, port);
-    }
 }
 
 /* A device is plugged in by the parent of those behind it. */
@@ -318,10 +319,7 @@ static void update_ports(struct xtr_agent *agent)
         .save_err = agent->save_err,
         .now_us = em_now_us(),
     };
-    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
-        struct xtr_port *port = xtr_ports_at(&agent->ports, i);
-        if (!port)
-            continue;
+    XTR_FOREACH_AWAKE (port, &agent->ports) {
         facts.is_complete =
             port->plane_network && xtr_mapcache_is_complete(agent->cache, port->plane_network);
         if (!xtr_port_update(port, &facts))
@@ -437,6 +435,7 @@ static void on_up(void *aux, const struct em_welcome *welcome)
             (unsigned long long)welcome->revision);
     xtr_agent_meet(agent, welcome);
     xtr_registrar_up(&agent->registrar, &agent->ports);
+    xtr_ports_wake(&agent->ports);
     double lease = (welcome->lease_ms ? welcome->lease_ms : DEFAULT_LEASE) / 1e3;
     agent->heartbeat = 0;
     ev_timer_stop(agent->loop, &agent->beat);
@@ -465,6 +464,7 @@ static void on_down(void *aux, int err, const char *why)
     agent->request = agent->heartbeat = 0;
     ev_timer_stop(agent->loop, &agent->beat);
     xtr_registrar_down(&agent->registrar);
+    xtr_ports_wake(&agent->ports);
     xtr_agent_kick(agent);
 }
 
@@ -531,6 +531,7 @@ static void turn(struct xtr_agent *agent)
     (void)run_registrar(agent);
     update_ports(agent);
     xtr_arrivals_update(agent);
+    xtr_ports_rest(&agent->ports);
     sweep(agent);
     xtr_store_turn(agent);
 }
@@ -549,6 +550,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
     agent->is_trunk_due = true;
+    xtr_ports_wake(&agent->ports);
     if (!agent->zero)
         xtr_agent_subscribe_zero(agent);
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)

@@ -106,6 +106,7 @@ static void take_other(struct xtr_agent *agent, bool is_waived)
     guard->is_other_map = true;
     guard->is_waived = is_waived;
     xtr_mapcache_restart(agent->cache);
+    xtr_ports_wake(&agent->ports);
     agent->zero_place = (struct xtr_place){0};
     EM_FOREACH (sub, &agent->subs, struct xtr_sub, item)
         sub->place = (struct xtr_place){0};

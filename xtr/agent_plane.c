@@ -5,13 +5,15 @@
 #include "eidmap/error.h"
 #include "rloc.h"
 
-/* What it has to tell is looked at now, not with the next tick: after a restart of Open vSwitch
- * nothing is forwarded until then. */
+/* A disturbance is looked at now, not with the next tick: after a restart of Open vSwitch nothing
+ * is forwarded until then. */
 static void on_news(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct xtr_agent *agent = w->data;
-    dataplane_serve(agent->plane);
-    xtr_agent_reconcile_tick(agent);
+    if (dataplane_serve(agent->plane))
+        xtr_agent_reconcile_tick(agent);
+    else
+        xtr_agent_kick(agent);
 }
 
 static void watch_news(struct xtr_agent *agent)

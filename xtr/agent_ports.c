@@ -129,4 +129,5 @@ void xtr_agent_reload(struct xtr_agent *agent, const struct xtr_config *config)
             detach(agent, port);
     }
     xtr_agent_attach_configured(agent, config, NULL);
+    xtr_ports_wake(&agent->ports);
 }

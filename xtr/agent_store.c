@@ -20,6 +20,7 @@
 #define PAUSE_MS   5000 /* at least, between two writes, ... */
 #define SHARE      100  /* ... and so many times as long as the last one took */
 #define LATER_MS   (5 * 60000u)
+#define YIELD_MS   10000u /* at most, to the data plane, which has more to do */
 
 /* Reading */
 
@@ -215,6 +216,15 @@ static bool is_in_pass(const struct xtr_agent *agent)
     return agent->zero_place.is_in_pass;
 }
 
+/* What is on the map is first to be forwarded to, and then to be saved. */
+static bool yields(const struct xtr_agent *agent)
+{
+    const struct xtr_store *store = &agent->store;
+    uint64_t since_ms = store->has_news ? store->due_ms : store->later_ms;
+    return xtr_mapcache_done(agent->cache) != xtr_mapcache_tail(agent->cache) &&
+           em_now_ms() < since_ms + YIELD_MS;
+}
+
 void xtr_store_turn(struct xtr_agent *agent)
 {
     struct xtr_store *store = &agent->store;
@@ -222,7 +232,7 @@ void xtr_store_turn(struct xtr_agent *agent)
     if (store->saver.is_busy)
         return;
     if (!store->is_packing) {
-        if (!is_due(store, em_now_ms()) || is_in_pass(agent))
+        if (!is_due(store, em_now_ms()) || is_in_pass(agent) || yields(agent))
             return;
         pack_begin(agent);
     }

@@ -165,6 +165,8 @@ void xtr_agent_trunk_turn(struct xtr_agent *agent)
     if (!agent->is_trunk_due)
         return;
     agent->is_trunk_due = false;
+    if (!agent->ports.n_children && !xtr_mapcache_has_children(agent->cache))
+        return;
     for (uint32_t i = 0; i < agent->ports.n_items; i++) {
         struct xtr_port *port = xtr_ports_at(&agent->ports, i);
         if (is_parent(port) && port->network_id)

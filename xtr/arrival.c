@@ -128,8 +128,7 @@ void xtr_arrivals_update(struct xtr_agent *agent)
         if (!is_wanted(port) || port->version != arrival->version || arrival->is_deaf)
             arrival_free(arrival);
     }
-    for (uint32_t i = 0; i < agent->ports.n_items; i++) {
-        const struct xtr_port *port = xtr_ports_at(&agent->ports, i);
+    XTR_FOREACH_AWAKE (port, &agent->ports) {
         uint32_t ifindex = 0;
         if (is_wanted(port) && !is_heard(agent, port))
             ifindex = if_nametoindex(port->device);

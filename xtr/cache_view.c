@@ -44,6 +44,14 @@ static void show_port(const struct xtr_mapcache *cache, const struct xtr_net *ne
     ret_port->children = xtr_trunks_find(&net->trunks, &ret_port->id, &ret_port->n_children);
 }
 
+bool xtr_mapcache_has_children(const struct xtr_mapcache *cache)
+{
+    for (uint32_t i = 0; i < cache->n_nets; i++)
+        if (cache->nets[i] && !cache->nets[i]->is_closed && cache->nets[i]->trunks.n_used)
+            return true;
+    return false;
+}
+
 const struct em_child *xtr_mapcache_children(const struct xtr_mapcache *cache, uint32_t network_id,
                                              const struct em_port_id *id, size_t *ret_n)
 {

@@ -328,9 +328,19 @@ static uint32_t passed_marks(const struct xtr_mapcache *cache)
     return n;
 }
 
+uint64_t xtr_mapcache_taken(const struct xtr_mapcache *cache)
+{
+    return cache->queue.head;
+}
+
 void xtr_mapcache_applied(struct xtr_mapcache *cache)
 {
-    cache->done = cache->queue.head;
+    xtr_mapcache_applied_to(cache, cache->queue.head);
+}
+
+void xtr_mapcache_applied_to(struct xtr_mapcache *cache, uint64_t position)
+{
+    cache->done = position;
     uint32_t n = passed_marks(cache);
     if (!n)
         return;

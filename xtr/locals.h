@@ -2,8 +2,8 @@
 #ifndef XTR_LOCALS_H
 #define XTR_LOCALS_H
 
-#include "base/hash.h"
 #include "eidmap/model.h"
+#include "groups.h"
 
 #include <net/if.h>
 
@@ -23,8 +23,10 @@ struct xtr_locals {
     struct xtr_local **items;
     uint32_t n_items; /* slots, NULL where free */
     uint32_t n_used;
+    uint32_t n_full; /* slots at the beginning, none of which is free */
     struct em_index by_id;
     struct em_index by_eid;
+    struct xtr_groups by_device;
 };
 
 void xtr_locals_init(struct xtr_locals *locals);

@@ -116,6 +116,8 @@ void xtr_mapcache_attach_child(struct xtr_mapcache *cache, const struct em_port_
  * of that network.  The second sets them, where there is no feed that shows the record. */
 const struct em_child *xtr_mapcache_children(const struct xtr_mapcache *cache, uint32_t network_id,
                                              const struct em_port_id *id, size_t *ret_n);
+/* Has any port of an open network? */
+bool xtr_mapcache_has_children(const struct xtr_mapcache *cache);
 void xtr_mapcache_set_children(struct xtr_mapcache *cache, uint32_t network_id,
                                const struct em_port *port);
 
@@ -132,11 +134,14 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op);
 void xtr_mapcache_retry_all(struct xtr_mapcache *cache);
 
 /* The next operations, at most 'max' (>= XTR_OPS_MIN, <= XTR_OPS_MAX); what they point to
- * is lent until the next call.  xtr_mapcache_applied() after the data plane was told. */
+ * is lent until the next call.  xtr_mapcache_applied() after the data plane has done them all, or
+ * those up to a position that xtr_mapcache_taken() has told. */
 #define XTR_OPS_MIN 4
 #define XTR_OPS_MAX 128
 size_t xtr_mapcache_next_ops(struct xtr_mapcache *cache, struct dp_op *ops, size_t max);
+uint64_t xtr_mapcache_taken(const struct xtr_mapcache *cache);
 void xtr_mapcache_applied(struct xtr_mapcache *cache);
+void xtr_mapcache_applied_to(struct xtr_mapcache *cache, uint64_t position);
 
 uint64_t xtr_mapcache_tail(const struct xtr_mapcache *cache);
 uint64_t xtr_mapcache_done(const struct xtr_mapcache *cache); /* position that was applied */

@@ -74,15 +74,42 @@ void xtr_ports_init(struct xtr_ports *ports)
 {
     *ports = (struct xtr_ports){0};
     em_index_init(&ports->by_id);
+    em_index_init(&ports->by_eid);
+    xtr_groups_init(&ports->by_device);
+    em_list_init(&ports->awake);
+}
+
+static void wake(struct xtr_port *port)
+{
+    port->is_looked_at = false;
+    if (em_list_is_empty(&port->awake))
+        em_list_append(&port->ports->awake, &port->awake);
+}
+
+void xtr_ports_wake(struct xtr_ports *ports)
+{
+    for (uint32_t i = 0; i < ports->n_items; i++)
+        if (ports->items[i])
+            wake(ports->items[i]);
+}
+
+/* What one that is being installed waits for are no facts of its own. */
+void xtr_ports_rest(struct xtr_ports *ports)
+{
+    XTR_FOREACH_AWAKE (port, ports)
+        if (port->is_looked_at && !port->is_due && port->phase != XTR_INSTALLING)
+            em_list_remove(&port->awake);
 }
 
 static void port_free(struct xtr_port *port)
 {
     if (!port)
         return;
+    em_list_remove(&port->awake);
     free(port->network);
     free(port->eids);
     free(port->problem);
+    free(port->packed);
     free(port);
 }
 
@@ -92,6 +119,8 @@ void xtr_ports_fini(struct xtr_ports *ports)
         port_free(ports->items[i]);
     free(ports->items);
     em_index_fini(&ports->by_id);
+    em_index_fini(&ports->by_eid);
+    xtr_groups_fini(&ports->by_device);
 }
 
 static bool same_id(const struct em_port_id *a, const struct em_port_id *b)
@@ -109,18 +138,22 @@ static uint32_t find_slot(const struct xtr_ports *ports, const struct em_port_id
     return em_index_find(&ports->by_id, em_hash(id->bytes, id->size), has_id, ports, id);
 }
 
+static struct xtr_port *at_or_null(const struct xtr_ports *ports, uint32_t slot)
+{
+    return slot == EM_INDEX_NONE ? NULL : ports->items[slot];
+}
+
 struct xtr_port *xtr_ports_find(const struct xtr_ports *ports, const struct em_port_id *id)
 {
-    uint32_t slot = find_slot(ports, id);
-    return slot == EM_INDEX_NONE ? NULL : ports->items[slot];
+    return at_or_null(ports, find_slot(ports, id));
 }
 
 static uint32_t free_slot(struct xtr_ports *ports)
 {
-    if (ports->n_used < ports->n_items)
-        for (uint32_t i = 0; i < ports->n_items; i++)
-            if (!ports->items[i])
-                return i;
+    while (ports->n_full < ports->n_items && ports->items[ports->n_full])
+        ports->n_full++;
+    if (ports->n_full < ports->n_items)
+        return ports->n_full;
     uint32_t old = ports->n_items;
     ports->n_items = old ? old * 2 : 16;
     ports->items = em_realloc(ports->items, ports->n_items * sizeof(struct xtr_port *));
@@ -132,13 +165,88 @@ static struct xtr_port *port_add(struct xtr_ports *ports, const struct em_port_i
 {
     struct xtr_port *port = em_calloc(1, sizeof *port);
     port->id = *id;
+    port->ports = ports;
+    em_list_init(&port->awake);
     port->phase = XTR_WAITING;
     port->problem = em_strdup("");
-    uint32_t slot = free_slot(ports);
-    ports->items[slot] = port;
+    port->slot = free_slot(ports);
+    ports->items[port->slot] = port;
     ports->n_used++;
-    em_index_insert(&ports->by_id, em_hash(id->bytes, id->size), slot);
+    em_index_insert(&ports->by_id, em_hash(id->bytes, id->size), port->slot);
     return port;
+}
+
+/* What a port has, and who has it */
+
+struct held {
+    const char *network;
+    const struct em_eid *eid;
+    const struct xtr_port *except;
+};
+
+static uint64_t eid_hash(const struct held *held)
+{
+    uint64_t network = em_hash(held->network, strlen(held->network));
+    return em_hash_more(network ^ held->eid->kind, held->eid->addr, sizeof held->eid->addr);
+}
+
+static bool is_holder(const void *aux, uint32_t slot, const void *key)
+{
+    const struct xtr_port *port = ((const struct xtr_ports *)aux)->items[slot];
+    const struct held *held = key;
+    if (port == held->except || strcmp(port->network, held->network) != 0)
+        return false;
+    for (size_t i = 0; i < port->n_eids; i++)
+        if (!em_eid_compare(&port->eids[i], held->eid))
+            return true;
+    return false;
+}
+
+static bool is_on(const void *aux, uint32_t slot, const void *key)
+{
+    return !strcmp(((const struct xtr_ports *)aux)->items[slot]->device, key);
+}
+
+static void enter(struct xtr_ports *ports, const struct xtr_port *port)
+{
+    for (size_t i = 0; i < port->n_eids; i++)
+        em_index_insert(&ports->by_eid,
+                        eid_hash(&(struct held){port->network, &port->eids[i], NULL}), port->slot);
+    xtr_groups_add(&ports->by_device, em_hash(port->device, strlen(port->device)), is_on, ports,
+                   port->device, port->slot);
+}
+
+static void leave(struct xtr_ports *ports, const struct xtr_port *port)
+{
+    for (size_t i = 0; i < port->n_eids; i++)
+        em_index_remove(&ports->by_eid,
+                        eid_hash(&(struct held){port->network, &port->eids[i], NULL}), port->slot);
+    xtr_groups_remove(&ports->by_device, em_hash(port->device, strlen(port->device)), port->slot);
+}
+
+struct xtr_port *xtr_ports_holder(const struct xtr_ports *ports, const char *network,
+                                  const struct em_eid *eid, const struct xtr_port *except)
+{
+    struct held held = {network, eid, except};
+    return at_or_null(ports,
+                      em_index_find(&ports->by_eid, eid_hash(&held), is_holder, ports, &held));
+}
+
+static uint32_t first_on(const struct xtr_ports *ports, const char *device)
+{
+    return xtr_groups_find(&ports->by_device, em_hash(device, strlen(device)), is_on, ports,
+                           device);
+}
+
+struct xtr_port *xtr_ports_on(const struct xtr_ports *ports, const char *device)
+{
+    return at_or_null(ports, first_on(ports, device));
+}
+
+struct xtr_port *xtr_ports_next_on(const struct xtr_ports *ports, const struct xtr_port *port)
+{
+    return at_or_null(
+        ports, xtr_groups_next(&ports->by_device, port->slot, first_on(ports, port->device)));
 }
 
 void xtr_ports_remove(struct xtr_ports *ports, struct xtr_port *port)
@@ -146,103 +254,16 @@ void xtr_ports_remove(struct xtr_ports *ports, struct xtr_port *port)
     uint32_t slot = find_slot(ports, &port->id);
     assert(slot != EM_INDEX_NONE && ports->items[slot] == port);
     em_index_remove(&ports->by_id, em_hash(port->id.bytes, port->id.size), slot);
+    leave(ports, port);
     ports->items[slot] = NULL;
     ports->n_used--;
+    ports->n_children -= xtr_port_is_child(port);
+    if (slot < ports->n_full)
+        ports->n_full = slot;
     port_free(port);
 }
 
 /* Wishes */
-
-static int refuse(char *why, int err, const char *format, const char *a, const char *b)
-{
-    if (why)
-        snprintf(why, EM_ADDR_WHY, format, a, b);
-    return err;
-}
-
-static int check_eids(const struct xtr_wish *wish, char *why)
-{
-    bool has_mac = false;
-    if (wish->n_eids > XTR_PORT_EIDS)
-        return refuse(why, -EINVAL, "a port has at most 64 addresses%s%s", "", "");
-    for (size_t i = 0; i < wish->n_eids; i++) {
-        const struct em_eid *e = &wish->eids[i];
-        int r = em_eid_check(e, why);
-        if (r)
-            return r;
-        if (e->kind == EM_EID_NAME || e->kind == EM_EID_PORT_ID)
-            return refuse(why, -EINVAL, "names are for operators to register, with mapctl%s%s", "",
-                          "");
-        has_mac |= e->kind == EM_EID_MAC;
-    }
-    return has_mac ? 0 : refuse(why, -EINVAL, "a local port needs at least one MAC%s%s", "", "");
-}
-
-static const struct em_eid *shared_eid(const struct xtr_port *port, const struct xtr_wish *wish)
-{
-    for (size_t i = 0; i < port->n_eids; i++)
-        for (size_t k = 0; k < wish->n_eids; k++)
-            if (!em_eid_compare(&port->eids[i], &wish->eids[k]))
-                return &port->eids[i];
-    return NULL;
-}
-
-/* What the kernel takes, but for bytes that would garble a terminal or a log. */
-static bool is_device_name(const char *name)
-{
-    size_t size = strlen(name);
-    if (!size || size >= IFNAMSIZ || !strcmp(name, ".") || !strcmp(name, ".."))
-        return false;
-    for (size_t i = 0; i < size; i++)
-        if (name[i] <= ' ' || name[i] > '~' || name[i] == '/' || name[i] == ':')
-            return false;
-    return true;
-}
-
-/* Of a port that somebody else wishes than the map. */
-static int check_child(const struct xtr_ports *ports, const struct xtr_wish *wish, char *why)
-{
-    const struct xtr_port *port = xtr_ports_find(ports, &wish->id);
-    char id[EM_PORT_ID_TEXT];
-    if (!port || !xtr_port_is_child(port))
-        return 0;
-    return refuse(why, -EBUSY, "it is a child of port %s, and comes and goes with that%s",
-                  em_port_id_format(port->parent.bytes, port->parent.size, id), "");
-}
-
-int xtr_ports_check(const struct xtr_ports *ports, const struct xtr_wish *wish, char *why)
-{
-    char id[EM_PORT_ID_TEXT], text[EM_EID_TEXT];
-    int r = em_port_id_check(wish->id.bytes, wish->id.size, why);
-    if (!r)
-        r = em_ident_check(wish->network, why);
-    if (!r)
-        r = check_eids(wish, why);
-    if (!r)
-        r = check_child(ports, wish, why);
-    if (r)
-        return r;
-    if (!is_device_name(wish->device))
-        return refuse(why, -EINVAL,
-                      "the name of a device is 1 to 15 printable characters without '/', ':' and "
-                      "space%s%s",
-                      "", "");
-    for (uint32_t i = 0; i < ports->n_items; i++) {
-        const struct xtr_port *other = ports->items[i];
-        if (!other || same_id(&other->id, &wish->id))
-            continue;
-        bool is_same_net = !strcmp(other->network, wish->network);
-        if (!is_same_net && !other->vlan && !strcmp(other->device, wish->device))
-            return refuse(why, -EBUSY, "device %s belongs to port %s in another network",
-                          wish->device, em_port_id_format(other->id.bytes, other->id.size, id));
-        const struct em_eid *eid = is_same_net ? shared_eid(other, wish) : NULL;
-        if (eid)
-            return refuse(why, -EBUSY, "%s belongs to port %s of this host",
-                          em_eid_format(eid, text),
-                          em_port_id_format(other->id.bytes, other->id.size, id));
-    }
-    return 0;
-}
 
 bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *wish)
 {
@@ -258,12 +279,14 @@ bool xtr_port_is_as_wished(const struct xtr_port *port, const struct xtr_wish *w
     return true;
 }
 
-static void take_wish(struct xtr_port *port, const struct xtr_wish *wish)
+static void take_wish(struct xtr_ports *ports, struct xtr_port *port, const struct xtr_wish *wish)
 {
     char *network = em_strdup(wish->network); /* what is wished may be what is there */
     struct em_eid *eids = em_memdup(wish->eids, wish->n_eids * sizeof *wish->eids);
     if (port->network && strcmp(port->network, wish->network))
         port->network_id = 0;
+    if (port->network)
+        leave(ports, port);
     free(port->network);
     free(port->eids);
     port->network = network;
@@ -279,6 +302,14 @@ static void take_wish(struct xtr_port *port, const struct xtr_wish *wish)
     port->vlan = wish->vlan;
     port->has_record = false;
     port->version++;
+    enter(ports, port);
+}
+
+/* The file may say something else from now on, even if nobody waits for that. */
+static void forget_packed(struct xtr_port *port)
+{
+    free(port->packed);
+    port->packed = NULL;
 }
 
 struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish *wish,
@@ -290,10 +321,14 @@ struct xtr_port *xtr_ports_attach(struct xtr_ports *ports, const struct xtr_wish
     *ret_is_changed = !is_same || port->is_refused;
     if (!port)
         port = port_add(ports, &wish->id);
+    forget_packed(port);
+    ports->n_children -= xtr_port_is_child(port);
     port->source = wish->source;
+    ports->n_children += xtr_port_is_child(port);
     if (!*ret_is_changed)
         return port;
-    take_wish(port, wish);
+    wake(port);
+    take_wish(ports, port, wish);
     port->is_attach = port->is_due = !xtr_port_is_child(port);
     port->is_acked = port->is_refused = port->is_denied = false;
     port->change++;
@@ -309,6 +344,7 @@ void xtr_port_restore(struct xtr_port *port, uint64_t epoch)
     port->epoch = epoch;
     port->is_attach = !epoch;
     port->change++;
+    wake(port);
 }
 
 void xtr_ports_saving(struct xtr_ports *ports)
@@ -320,9 +356,13 @@ void xtr_ports_saving(struct xtr_ports *ports)
 
 void xtr_ports_saved(struct xtr_ports *ports)
 {
-    for (uint32_t i = 0; i < ports->n_items; i++)
-        if (ports->items[i])
-            ports->items[i]->saved = ports->items[i]->saving;
+    for (uint32_t i = 0; i < ports->n_items; i++) {
+        struct xtr_port *port = ports->items[i];
+        if (!port || port->saved == port->saving)
+            continue;
+        port->saved = port->saving;
+        wake(port);
+    }
 }
 
 /* Facts */
@@ -339,6 +379,7 @@ void xtr_port_network(struct xtr_port *port, uint32_t network_id, uint32_t segme
     if (port->network_id != network_id || port->segmentation_id != segmentation_id) {
         port->has_position = false;
         port->is_due = !xtr_port_is_child(port);
+        wake(port);
     }
     port->network_id = network_id;
     port->segmentation_id = segmentation_id;
@@ -349,6 +390,7 @@ void xtr_port_failed(struct xtr_port *port, int err)
     assert(err);
     port->device_err = err;
     port->has_position = false;
+    wake(port);
 }
 
 void xtr_port_plugged(struct xtr_port *port, int err)
@@ -357,12 +399,20 @@ void xtr_port_plugged(struct xtr_port *port, int err)
     if (err)
         xtr_port_failed(port, err);
     port->device_err = err;
+    wake(port);
 }
 
 void xtr_port_unplugged(struct xtr_port *port)
 {
     port->is_plugged = port->is_early = port->has_position = false;
     port->device_err = 0;
+    wake(port);
+}
+
+void xtr_port_due(struct xtr_port *port)
+{
+    port->is_due = !port->is_refused;
+    wake(port);
 }
 
 /* A re-registration that changes nothing asks for no new file. */
@@ -373,6 +423,7 @@ void xtr_port_acked(struct xtr_port *port, uint64_t epoch)
     port->epoch = epoch;
     port->is_acked = true;
     port->is_attach = port->is_due = false;
+    wake(port);
 }
 
 void xtr_port_refuse(struct xtr_port *port, const char *why)
@@ -380,6 +431,7 @@ void xtr_port_refuse(struct xtr_port *port, const char *why)
     port->is_refused = true;
     port->is_acked = port->is_due = port->has_position = false;
     set_problem(port, why);
+    wake(port);
 }
 
 void xtr_port_deny(struct xtr_port *port, const char *why)
@@ -393,6 +445,8 @@ void xtr_port_ask_again(struct xtr_port *port)
     if (!port->is_denied)
         return;
     port->is_denied = port->is_refused = port->is_attach = false;
+    forget_packed(port);
+    wake(port);
 }
 
 /* The map-cache takes it as a new version: the addresses are here from now on. */
@@ -405,6 +459,7 @@ void xtr_port_arrive(struct xtr_port *port, uint64_t now_us)
     port->change++;
     port->attached_us = now_us;
     port->attach_us = 0;
+    wake(port);
 }
 
 bool xtr_port_activated(struct xtr_port *port, const struct em_port *seen, const char *own_id,
@@ -446,6 +501,7 @@ void xtr_port_child_seen(struct xtr_port *port, const struct em_port *seen, cons
 {
     assert(xtr_port_is_child(port));
     port->is_acked = false;
+    wake(port);
     for (size_t i = 0; i < seen->n_locations; i++) {
         const struct em_location *l = &seen->locations[i];
         if (l->is_pending || (strcmp(l->node_id, own_id) && !em_location_is_any_local(l)))

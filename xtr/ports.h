@@ -18,8 +18,9 @@
 #ifndef XTR_PORTS_H
 #define XTR_PORTS_H
 
-#include "base/hash.h"
+#include "base/list.h"
 #include "eidmap/model.h"
+#include "groups.h"
 
 #include <net/if.h>
 
@@ -62,6 +63,10 @@ struct xtr_wish {
 
 struct xtr_port {
     struct em_port_id id;
+    struct xtr_ports *ports; /* that it is one of, ... */
+    uint32_t slot;           /* ... here */
+    struct em_list awake;
+    bool is_looked_at; /* since it was woken last */
     char *network;
     char device[IFNAMSIZ];
     struct em_eid *eids;
@@ -98,6 +103,9 @@ struct xtr_port {
     uint32_t change;   /* grows with each change of what the state file says of it */
     uint32_t saving;   /* the change that is being written, and that has been */
     uint32_t saved;
+    uint8_t *packed; /* what the state file says of it, as of 'packed_change'; NULL: pack it */
+    size_t packed_size;
+    uint32_t packed_change;
     uint64_t attached_us;
     uint64_t attach_us; /* from attach to installed; 0: not yet */
 };
@@ -106,7 +114,12 @@ struct xtr_ports {
     struct xtr_port **items; /* NULL: a free slot */
     uint32_t n_items;
     uint32_t n_used;
+    uint32_t n_full; /* slots at the beginning, none of which is free */
     struct em_index by_id;
+    struct em_index by_eid;      /* in a network */
+    struct xtr_groups by_device; /* children, too */
+    struct em_list awake;        /* that have to be looked at: see xtr_ports_wake() */
+    uint32_t n_children;
 };
 
 void xtr_ports_init(struct xtr_ports *ports);
@@ -133,6 +146,21 @@ void xtr_port_restore(struct xtr_port *port, uint64_t epoch);
 struct xtr_port *xtr_ports_find(const struct xtr_ports *ports, const struct em_port_id *id);
 void xtr_ports_remove(struct xtr_ports *ports, struct xtr_port *port);
 
+/* A port other than 'except' (or NULL) that has this EID in the network; NULL: there is none. */
+struct xtr_port *xtr_ports_holder(const struct xtr_ports *ports, const char *network,
+                                  const struct em_eid *eid, const struct xtr_port *except);
+/* The first on the device, and the next behind one of those; NULL: there is none. */
+struct xtr_port *xtr_ports_on(const struct xtr_ports *ports, const char *device);
+struct xtr_port *xtr_ports_next_on(const struct xtr_ports *ports, const struct xtr_port *port);
+
+/* A port is awake while there is something to be done for it or to be concluded: from the time when
+ * a fact of its own changes until a turn has looked at it ('is_looked_at') and nothing is under
+ * way.  Facts of all wake all.  So a turn looks at the few that are awake, and not at the many that
+ * are installed and stay so. */
+void xtr_ports_wake(struct xtr_ports *ports);
+void xtr_ports_rest(struct xtr_ports *ports);
+#define XTR_FOREACH_AWAKE(port, ports) EM_FOREACH (port, &(ports)->awake, struct xtr_port, awake)
+
 /* The i-th slot, NULL if it is free. */
 static inline struct xtr_port *xtr_ports_at(const struct xtr_ports *ports, uint32_t i)
 {
@@ -152,6 +180,8 @@ void xtr_port_failed(struct xtr_port *port, int err);
 void xtr_port_unplugged(struct xtr_port *port);
 /* That, and its device was plugged anew: it is installed when the data plane has seen so. */
 void xtr_port_replugged(struct xtr_port *port);
+/* It has to be registered, if it is not refused; and has been. */
+void xtr_port_due(struct xtr_port *port);
 void xtr_port_acked(struct xtr_port *port, uint64_t epoch);
 void xtr_port_refuse(struct xtr_port *port, const char *why);
 /* Refused for what an operator lets this node do; what he thinks by the next session is for

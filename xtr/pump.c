@@ -34,10 +34,9 @@ static bool is_of_device(const struct dp_op *op)
  * then fails makes a new one. */
 static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
 {
-    for (uint32_t i = 0; i < pump->ports->n_items; i++) {
-        struct xtr_port *port = xtr_ports_at(pump->ports, i);
-        if (!port || port->plane_network != op->network.id || port->vlan != op->vlan ||
-            strcmp(port->device, op->device))
+    for (struct xtr_port *port = xtr_ports_on(pump->ports, op->device); port;
+         port = xtr_ports_next_on(pump->ports, port)) {
+        if (port->plane_network != op->network.id || port->vlan != op->vlan)
             continue;
         if (op->err == -ENOENT && port->device_err)
             continue;
@@ -92,18 +91,39 @@ static void look_at(struct xtr_pump *pump, const struct dp_op *ops, size_t n)
     }
 }
 
+/* In the order in which they were started. */
+static void finish(struct xtr_pump *pump)
+{
+    while (pump->n_flights) {
+        struct xtr_pump_flight *flight = &pump->flights[pump->first];
+        if (!dataplane_finish(pump->plane, flight->start, flight->ops, flight->n))
+            return;
+        look_at(pump, flight->ops, flight->n);
+        xtr_mapcache_applied_to(pump->cache, flight->position);
+        pump->first = (pump->first + 1) % XTR_PUMP_FLIGHTS;
+        pump->n_flights--;
+    }
+}
+
+static void start(struct xtr_pump *pump)
+{
+    struct xtr_pump_flight *flight =
+        &pump->flights[(pump->first + pump->n_flights++) % XTR_PUMP_FLIGHTS];
+    flight->n = xtr_mapcache_next_ops(pump->cache, flight->ops, XTR_OPS_MAX);
+    flight->position = xtr_mapcache_taken(pump->cache);
+    flight->start = flight->n ? dataplane_start(pump->plane, flight->ops, flight->n) : 0;
+}
+
 bool xtr_pump_turn(struct xtr_pump *pump, uint64_t budget_us)
 {
-    struct dp_op ops[XTR_OPS_MAX];
     uint64_t begin = em_now_us();
+    finish(pump);
     do {
-        size_t n = xtr_mapcache_next_ops(pump->cache, ops, XTR_OPS_MAX);
-        if (n)
-            dataplane_apply(pump->plane, ops, n);
-        look_at(pump, ops, n);
-        xtr_mapcache_applied(pump->cache);
-        if (xtr_mapcache_done(pump->cache) == xtr_mapcache_tail(pump->cache))
+        if (xtr_mapcache_taken(pump->cache) == xtr_mapcache_tail(pump->cache) ||
+            pump->n_flights == XTR_PUMP_FLIGHTS)
             return false;
+        start(pump);
+        finish(pump);
     } while (em_now_us() - begin < budget_us);
     return true;
 }

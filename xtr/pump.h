@@ -8,11 +8,22 @@
 #include "ports.h"
 
 #define XTR_PUMP_RETRIES 256
+#define XTR_PUMP_FLIGHTS 8
+
+/* Operations that the data plane was told and has not done yet. */
+struct xtr_pump_flight {
+    struct dp_op ops[XTR_OPS_MAX];
+    size_t n;
+    uint64_t start;    /* of dataplane_start() */
+    uint64_t position; /* of the map-cache when they are done */
+};
 
 struct xtr_pump {
     struct dataplane *plane;
     struct xtr_mapcache *cache;
     struct xtr_ports *ports;
+    struct xtr_pump_flight flights[XTR_PUMP_FLIGHTS];
+    uint32_t first, n_flights;
     struct dp_op failed[XTR_PUMP_RETRIES];
     size_t n_failed;
     bool has_overflow;  /* more failed than could be remembered */
@@ -24,7 +35,8 @@ void xtr_pump_init(struct xtr_pump *pump, struct dataplane *plane, struct xtr_ma
                    struct xtr_ports *ports);
 
 /* Some batches, for about 'budget_us'.  What it learns of devices goes to the ports.  True
- * if more is queued. */
+ * if more is queued and can be told at once; else the data plane's descriptor says when there is
+ * more to do here, if there is. */
 bool xtr_pump_turn(struct xtr_pump *pump, uint64_t budget_us);
 
 /* Queues again what failed and the ports whose device was missing; call it each second. */

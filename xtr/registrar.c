@@ -36,7 +36,10 @@ void xtr_registrar_up(struct xtr_registrar *registrar, struct xtr_ports *ports)
         if (!port)
             continue;
         xtr_port_ask_again(port);
-        port->is_due = !port->is_refused && !port->is_pending && !xtr_port_is_child(port);
+        if (!port->is_pending && !xtr_port_is_child(port))
+            xtr_port_due(port);
+        else
+            port->is_due = false;
     }
 }
 
@@ -95,9 +98,10 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
                          struct em_claim *claims, struct em_location *locations)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < ports->n_items && n < XTR_BATCH; i++) {
-        struct xtr_port *port = ports->items[i];
-        if (!port || !port->is_due || !may_register(port) || !has_device(port))
+    XTR_FOREACH_AWAKE (port, ports) {
+        if (n == XTR_BATCH)
+            break;
+        if (!port->is_due || !may_register(port) || !has_device(port))
             continue;
         claims[n] = claim_of(port, &locations[n]);
         registrar->sent[n++] =
@@ -196,7 +200,7 @@ void xtr_registrar_registered(struct xtr_registrar *registrar, struct xtr_ports 
         else if (reply->err && !is_later && i == reply->record)
             refuse(port, reply);
         else
-            port->is_due = !port->is_refused;
+            xtr_port_due(port);
     }
     /* A record that nobody has would be tried for ever. */
     if (is_later || (reply->err && reply->record >= registrar->n))

@@ -19,6 +19,7 @@
 
 #define MAGIC     "EIDMAPX1"
 #define HEAD_SIZE 16
+#define A_PORT    160 /* bytes in the file, about */
 #define FILE_MAX  (256u << 20)
 
 /* FNV-1a: the file is no one's to forge but ours; this is against torn and rotten bytes. */
@@ -32,7 +33,7 @@ static uint64_t checksum(const uint8_t *data, size_t size)
 
 /* Writing */
 
-static void put_port(struct em_buf *out, struct em_arena *arena, const struct xtr_port *port)
+static void pack_port(struct em_buf *out, struct em_arena *arena, const struct xtr_port *port)
 {
     Eidmap__Eid *eids[XTR_PORT_EIDS];
     Eidmap__LocalPort msg = EIDMAP__LOCAL_PORT__INIT;
@@ -56,22 +57,44 @@ static void put_port(struct em_buf *out, struct em_arena *arena, const struct xt
     em_arena_reset(arena);
 }
 
+/* Most ports are as they were when the file was written last. */
+static void put_port(struct em_buf *out, struct em_arena *arena, struct xtr_port *port)
+{
+    if (!port->packed || port->packed_change != port->change) {
+        size_t before = em_buf_size(out);
+        pack_port(out, arena, port);
+        free(port->packed);
+        port->packed_size = em_buf_size(out) - before;
+        port->packed = em_memdup(em_buf_head(out) + before, port->packed_size);
+        port->packed_change = port->change;
+        return;
+    }
+    em_buf_append(out, port->packed, port->packed_size);
+}
+
 void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em_buf *ret_bytes)
 {
     struct em_buf *out = ret_bytes;
     struct em_arena arena;
     em_arena_init(&arena, 0);
     em_buf_init(out);
-    em_buf_append(out, MAGIC, 8);
-    xtr_put64(out, 0);
+    em_buf_reserve(out, ports->n_used * (size_t)A_PORT);
     xtr_put64(out, boot_epoch);
     xtr_put32(out, ports->n_used);
     for (uint32_t i = 0; i < ports->n_items; i++)
         if (ports->items[i])
             put_port(out, &arena, ports->items[i]);
-    uint64_t sum = htobe64(checksum(em_buf_head(out) + HEAD_SIZE, em_buf_size(out) - HEAD_SIZE));
-    memcpy(out->data + out->head + 8, &sum, sizeof sum);
     em_arena_fini(&arena);
+}
+
+static int put_file(int fd, const struct em_buf *bytes)
+{
+    uint8_t head[HEAD_SIZE];
+    uint64_t sum_be = htobe64(checksum(em_buf_head(bytes), em_buf_size(bytes)));
+    memcpy(head, MAGIC, 8);
+    memcpy(head + 8, &sum_be, sizeof sum_be);
+    int r = xtr_statefile_append(fd, head, sizeof head);
+    return r ? r : xtr_statefile_append(fd, em_buf_head(bytes), em_buf_size(bytes));
 }
 
 int xtr_save_put(void *to, const struct em_buf *bytes)
@@ -80,7 +103,7 @@ int xtr_save_put(void *to, const struct em_buf *bytes)
     int fd = xtr_statefile_create(dir, "ports");
     if (fd < 0)
         return fd;
-    int r = xtr_statefile_append(fd, em_buf_head(bytes), em_buf_size(bytes));
+    int r = put_file(fd, bytes);
     if (!r)
         return xtr_statefile_commit(fd, dir, "ports");
     xtr_statefile_discard(fd, dir, "ports");

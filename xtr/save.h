@@ -26,10 +26,11 @@ struct xtr_saved {
 int xtr_save_read(const char *dir, struct xtr_saved *ret_saved);
 void xtr_saved_free(struct xtr_saved *saved);
 
-/* The file's bytes; refused ports are kept too.  em_buf_fini() them. */
+/* What goes into the file; refused ports are kept too.  em_buf_fini() the bytes. */
 void xtr_save_pack(const struct xtr_ports *ports, uint64_t boot_epoch, struct em_buf *ret_bytes);
 
-/* Replaces DIR/ports and syncs it; 'to' is DIR (em_saver_write_fn).  0 or -errno.  Any thread. */
+/* Replaces DIR/ports, with a checksum, and syncs it; 'to' is DIR (em_saver_write_fn).  0 or -errno.
+ * Any thread. */
 int xtr_save_put(void *to, const struct em_buf *bytes);
 
 /* Both at once. */

@@ -1,4 +1,8 @@
-/* Pages of a segment that nothing was written to yet are not resident. */
+/* Pages of a segment that nothing was written to yet are not resident.
+ *
+ * Some segments that were freed last are kept for the next that is needed: an index that grows
+ * moves its buckets from size to size, and for each segment that goes there another one comes.
+ * They are the process's, and so only one thread may have such arrays. */
 #include "segments.h"
 
 #include "base/mem.h"
@@ -9,6 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#define SPARE_MAX 8u
+
+static struct {
+    void *segments[SPARE_MAX];
+    uint32_t n;
+} spare;
 
 void xtr_segments_init(struct xtr_segments *array, size_t item_size)
 {
@@ -37,12 +48,30 @@ static void *map_pages(size_t size)
 
 void *xtr_segment_map(void)
 {
-    return map_pages(XTR_SEGMENT_BYTES);
+    return spare.n ? spare.segments[--spare.n] : map_pages(XTR_SEGMENT_BYTES);
 }
 
 void xtr_segment_unmap(void *segment)
 {
-    munmap(segment, XTR_SEGMENT_BYTES);
+    if (spare.n < SPARE_MAX)
+        spare.segments[spare.n++] = segment;
+    else
+        munmap(segment, XTR_SEGMENT_BYTES);
+}
+
+static void *map_items(const struct xtr_segments *array)
+{
+    size_t size = segment_bytes(array);
+    return size == XTR_SEGMENT_BYTES ? xtr_segment_map() : map_pages(size);
+}
+
+static void unmap_items(const struct xtr_segments *array, void *items)
+{
+    size_t size = segment_bytes(array);
+    if (size == XTR_SEGMENT_BYTES)
+        xtr_segment_unmap(items);
+    else
+        munmap(items, size);
 }
 
 static bool is_mapped(const struct xtr_segments *array, uint32_t i)
@@ -53,7 +82,7 @@ static bool is_mapped(const struct xtr_segments *array, uint32_t i)
 static void drop_segment(struct xtr_segments *array, uint32_t i)
 {
     if (is_mapped(array, i))
-        munmap(array->segments[i], segment_bytes(array));
+        unmap_items(array, array->segments[i]);
     else
         free(array->segments[i]);
 }
@@ -76,7 +105,7 @@ static void grow_first(struct xtr_segments *array)
         array->first_size = size;
         return;
     }
-    array->segments[0] = map_pages(segment_bytes(array));
+    array->segments[0] = map_items(array);
     if (array->len)
         memcpy(array->segments[0], old, (size_t)array->len * array->item_size);
     free(old);
@@ -88,7 +117,7 @@ static void add_segment(struct xtr_segments *array)
     uint32_t n = array->n_segments++;
     if (!(n & (n - 1)))
         array->segments = em_realloc(array->segments, (n ? n * 2 : 1) * sizeof(uint8_t *));
-    array->segments[n] = n ? map_pages(segment_bytes(array)) : NULL;
+    array->segments[n] = n ? map_items(array) : NULL;
 }
 
 void *xtr_segments_push(struct xtr_segments *array)

@@ -1,8 +1,8 @@
 /* An array that grows without copying: items of one size in segments of 16 KiB.
  *
- * Segments come from the system page by page and go back to it, so that what is freed here
- * is really free: in a heap the holes would add up.  Only the first segment, while it is the
- * only one and not full, lies in the heap and grows by doubling, so that a small array is
+ * Segments come from the system page by page and, but for a few, go back to it, so that what is
+ * freed here is really free: in a heap the holes would add up.  Only the first segment, while it is
+ * the only one and not full, lies in the heap and grows by doubling, so that a small array is
  * small.  A pointer to an item is good until the next push or pop. */
 #ifndef XTR_SEGMENTS_H
 #define XTR_SEGMENTS_H
@@ -29,7 +29,7 @@ void *xtr_segments_push(struct xtr_segments *array);
  * about to be full. */
 void xtr_segments_pop(struct xtr_segments *array);
 
-/* A segment by itself, for what is no array. */
+/* A segment by itself, for what is no array; not cleared. */
 #define XTR_SEGMENT_BYTES 16384u
 void *xtr_segment_map(void);
 void xtr_segment_unmap(void *segment);

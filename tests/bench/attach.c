@@ -7,6 +7,7 @@
 #include "wire/convert.h"
 
 #include <ev.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,8 +37,9 @@ static void on_attached(void *aux, int err, const Eidmap__Envelope *reply)
     ev_break(em_call_loop(attacher->call), EVBREAK_ALL);
 }
 
-static void ask(struct attacher *attacher, const struct numbered_port *numbered)
+static void ask(struct attacher *attacher, uint32_t number, const struct numbered_port *numbered)
 {
+    char own_device[16];
     struct em_arena arena;
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__XtrAttach body = EIDMAP__XTR_ATTACH__INIT;
@@ -50,7 +52,8 @@ static void ask(struct attacher *attacher, const struct numbered_port *numbered)
     port.network_name = (char *)attacher->network;
     port.eids = eids;
     port.n_eids = 2;
-    port.device = (char *)attacher->device;
+    snprintf(own_device, sizeof(own_device), "d%u", number);
+    port.device = attacher->device ? (char *)attacher->device : own_device;
     body.port = &port;
     body.wait = attacher->is_waiting;
     envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_ATTACH;
@@ -66,9 +69,9 @@ static void attach_next(struct attacher *attacher)
 {
     while (attacher->n_under_way < AT_A_TIME && attacher->next < attacher->end) {
         struct numbered_port port;
-        numbered_port_init(&port, 0, attacher->next++, NULL);
+        numbered_port_init(&port, 0, attacher->next, NULL);
         attacher->n_under_way++;
-        ask(attacher, &port);
+        ask(attacher, attacher->next++, &port);
     }
 }
 

@@ -24,15 +24,17 @@ struct bare {
 
 void bare_mac(uint32_t i, uint8_t mac[6])
 {
-    uint32_t i_be = htonl(i);
-    mac[0] = 2;
-    mac[1] = 0xbe;
-    memcpy(mac + 2, &i_be, 4);
+    struct numbered_port port;
+    numbered_port_init(&port, 0, i + 1, NULL);
+    memcpy(mac, port.eids[0].addr, EM_MAC_SIZE);
 }
 
 uint32_t bare_ip_be(uint32_t i)
 {
-    return htonl((10u << 24) + 256 + i);
+    uint32_t ip_be;
+    struct em_eid ip = numbered_ip(i + 1);
+    memcpy(&ip_be, ip.addr, sizeof(ip_be));
+    return ip_be;
 }
 
 uint32_t bare_rloc_be(uint32_t k)

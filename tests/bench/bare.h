@@ -17,7 +17,8 @@ void bare_devices(void);
  * numbered port on 'device', and its neighbour on the bridge.  When the first was sent. */
 uint64_t bare_learn(unsigned device, unsigned bridge, uint32_t first, uint32_t n);
 
-/* Endpoint i and group k, as both installers number them; addresses in network order. */
+/* Endpoint i, which is the numbered port i + 1, and group k, as both installers number them;
+ * addresses in network order. */
 void bare_mac(uint32_t i, uint8_t mac[6]);
 uint32_t bare_ip_be(uint32_t i);
 uint32_t bare_rloc_be(uint32_t k);

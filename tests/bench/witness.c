@@ -19,6 +19,8 @@
 #endif
 
 #define BUFFER    (512 << 20) /* of the socket: 50,000 ports come faster than they are read */
+#define A_TIME    64
+#define DATAGRAM  4096
 #define FDB       1
 #define NEIGHBOUR 2
 
@@ -82,18 +84,29 @@ static void on_entry(struct witness *witness, const struct nlmsghdr *header)
         see(witness, by_ip, NEIGHBOUR);
 }
 
+static void take(struct witness *witness, char *bytes, unsigned left)
+{
+    for (struct nlmsghdr *header = (struct nlmsghdr *)bytes; NLMSG_OK(header, left);
+         header = NLMSG_NEXT(header, left))
+        if (header->nlmsg_type == (witness->is_removal ? RTM_DELNEIGH : RTM_NEWNEIGH))
+            on_entry(witness, header);
+}
+
+/* Each message is a datagram: read one by one they would come faster than they are read. */
 static void on_netlink(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct witness *witness = w->data;
-    _Alignas(struct nlmsghdr) char bytes[65536];
-    ssize_t n;
-    while ((n = recv(w->fd, bytes, sizeof(bytes), 0)) > 0) {
-        unsigned left = (unsigned)n;
-        for (struct nlmsghdr *header = (struct nlmsghdr *)bytes; NLMSG_OK(header, left);
-             header = NLMSG_NEXT(header, left))
-            if (header->nlmsg_type == (witness->is_removal ? RTM_DELNEIGH : RTM_NEWNEIGH))
-                on_entry(witness, header);
+    static _Alignas(struct nlmsghdr) char bytes[A_TIME][DATAGRAM];
+    struct iovec parts[A_TIME];
+    struct mmsghdr messages[A_TIME] = {0};
+    int n;
+    for (int i = 0; i < A_TIME; i++) {
+        parts[i] = (struct iovec){bytes[i], DATAGRAM};
+        messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
     }
+    while ((n = recvmmsg(w->fd, messages, A_TIME, 0, NULL)) > 0)
+        for (int i = 0; i < n; i++)
+            take(witness, bytes[i], messages[i].msg_len);
     if (errno == ENOBUFS)
         real_fail("the witness has lost messages of the kernel");
 }

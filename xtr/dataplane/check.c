@@ -187,6 +187,7 @@ bool dp_check_step(struct dp_check *check, uint64_t budget_us)
 {
     uint64_t begin = em_now_us();
 
+    dp_flush(check->dp);
     while (find_work(check)) {
         phases[check->phase].look(check);
         if (em_now_us() - begin >= budget_us)

@@ -165,13 +165,10 @@ static void log_failure(struct dataplane *plane, const struct dp_op *op)
                     dataplane_describe(op, text), em_errname(op->err), advice(op));
 }
 
-size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n)
+static size_t note_results(struct dataplane *plane, const struct dp_op *ops, size_t n)
 {
     size_t n_failed = 0;
-    uint64_t start = em_now_us();
 
-    plane->class->apply(plane->dp, ops, n);
-    plane->apply_us += em_now_us() - start;
     for (size_t i = 0; i < n; i++) {
         if (ops[i].err == 0)
             continue;
@@ -181,6 +178,35 @@ size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n)
     plane->n_ops += n;
     plane->n_failed += n_failed;
     return n_failed;
+}
+
+size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n)
+{
+    uint64_t start = em_now_us();
+
+    plane->class->apply(plane->dp, ops, n);
+    plane->apply_us += em_now_us() - start;
+    return note_results(plane, ops, n);
+}
+
+uint64_t dataplane_start(struct dataplane *plane, struct dp_op *ops, size_t n)
+{
+    uint64_t start = em_now_us(), reached = 0;
+
+    if (plane->class->start)
+        reached = plane->class->start(plane->dp, ops, n);
+    else
+        plane->class->apply(plane->dp, ops, n);
+    plane->apply_us += em_now_us() - start;
+    return reached;
+}
+
+bool dataplane_finish(struct dataplane *plane, uint64_t start, const struct dp_op *ops, size_t n)
+{
+    if (plane->class->start && plane->class->reached(plane->dp) < start)
+        return false;
+    (void)note_results(plane, ops, n);
+    return true;
 }
 
 int dataplane_sweep(struct dataplane *plane, uint32_t network_id)
@@ -260,9 +286,9 @@ int dataplane_fd(const struct dataplane *plane)
     return plane->class->fd ? plane->class->fd(plane->dp) : -1;
 }
 
-void dataplane_serve(struct dataplane *plane)
+bool dataplane_serve(struct dataplane *plane)
 {
-    plane->class->serve(plane->dp);
+    return plane->class->serve(plane->dp);
 }
 
 void dataplane_limits(struct dataplane *plane, dp_limit_fn *visit, void *aux)

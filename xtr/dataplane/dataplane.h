@@ -12,7 +12,7 @@ struct dataplane_stats {
     uint64_t n_ops;     /* applied */
     uint64_t n_failed;  /* of these, refused */
     uint64_t n_entries; /* that stand, by the shadow */
-    uint64_t apply_us;  /* spent in apply, all calls */
+    uint64_t apply_us;  /* the caller has spent in apply and start */
 };
 
 /* As dp_class.open: 0 or -errno with a sentence in *ret_why (free() it). */
@@ -23,6 +23,11 @@ void dataplane_close(struct dataplane *plane);
 /* Applies the ops, sets each op's 'err' and logs what failed, rate-limited.  Returns the
  * number of ops that failed. */
 size_t dataplane_apply(struct dataplane *plane, struct dp_op *ops, size_t n);
+
+/* The same, but the ops may be done later: they are lent until dataplane_finish() is true for what
+ * this returns, and what failed is logged then. */
+uint64_t dataplane_start(struct dataplane *plane, struct dp_op *ops, size_t n);
+bool dataplane_finish(struct dataplane *plane, uint64_t start, const struct dp_op *ops, size_t n);
 
 /* As in dp_class.  A check is of one plane and ends before that is closed. */
 int dataplane_sweep(struct dataplane *plane, uint32_t network_id);
@@ -42,7 +47,7 @@ bool dataplane_check_step(struct dataplane *plane, struct dp_check *check, uint6
 struct dp_check_result dataplane_check_end(struct dataplane *plane, struct dp_check *check);
 bool dataplane_is_disturbed(struct dataplane *plane);
 int dataplane_fd(const struct dataplane *plane); /* -1: there is nothing to watch */
-void dataplane_serve(struct dataplane *plane);
+bool dataplane_serve(struct dataplane *plane);
 void dataplane_limits(struct dataplane *plane, dp_limit_fn *visit, void *aux);
 
 struct dataplane_stats dataplane_stats(const struct dataplane *plane);

@@ -144,7 +144,7 @@ struct dp_check_result {
  * visit that it is the same one; 'text' is a sentence with the remedy.  Both are lent. */
 typedef void dp_limit_fn(void *aux, const char *object, const char *text);
 
-/* One per forwarding plane.  Calls block, none logs. */
+/* One per forwarding plane.  Calls block but for 'start', none logs. */
 struct dp_class {
     const char *name; /* "kernel", "null" */
 
@@ -164,6 +164,13 @@ struct dp_class {
      * what is absent succeeds, an op that changes nothing sends nothing: any batch may
      * be sent again. */
     void (*apply)(struct dp *dp, struct dp_op *ops, size_t n);
+
+    /* As apply(), but it may return before the ops are done; those behind, of any call, are done
+     * after them.  'ops', but not what they point to, are lent until reached() has come to the
+     * number that this returns, how far the data plane is; only then each has its 'err'.  'fd'
+     * says when reached() has more to tell.  NULL: there is apply() alone. */
+    uint64_t (*start)(struct dp *dp, struct dp_op *ops, size_t n);
+    uint64_t (*reached)(struct dp *dp);
 
     /* After adoption: everything that was adopted and has not been put again since open
      * is removed, and only that ("the snapshot is complete").  'network_id' 0: sets and
@@ -201,10 +208,10 @@ struct dp_class {
      * 'repair' is due.  Cheap. */
     bool (*is_disturbed)(struct dp *dp);
 
-    /* To be watched for reading; serve() is called then, and what it finds may be a disturbance.
-     * NULL: there is nothing to watch. */
+    /* To be watched for reading; serve() is called then, true: what it has found may be a
+     * disturbance.  NULL: there is nothing to watch. */
     int (*fd)(const struct dp *dp);
-    void (*serve)(struct dp *dp);
+    bool (*serve)(struct dp *dp);
 
     /* Visits what the kernel's limits make of the entries that stand, sorted by nothing. */
     void (*limits)(struct dp *dp, dp_limit_fn *visit, void *aux);

@@ -1,7 +1,8 @@
 /* The Linux kernel as a data plane: bridge, vxlan device, FDB nexthop groups.
  *
  *   dataplane.c   the way in: counts and logs
- *   kernel.c      the class: open, the batch and its completion
+ *   kernel.c      the class: open, ops
+ *   flight.c      batches on their way    writer.c   a thread that sends them
  *   network.c     bridges, vxlan devices, ports       link.c     devices as messages
  *   set.c         nexthops and groups                 entry.c    entries as messages
  *   endpoint.c    ops on entries, to each kind's      netlink.c  batches and dumps
@@ -39,22 +40,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-void dp_flush(struct dp *dp)
-{
-    int errs[DP_NL_BATCH];
-
-    (void)dp_nl_send(dp->nl, errs);
-    size_t n = dp->n_queued;
-    dp->n_queued = 0;
-    for (size_t i = 0; i < n; i++) {
-        struct dp_queued *queued = &dp->queue[i];
-        int err = 0;
-        for (unsigned k = queued->first; k < (unsigned)queued->first + queued->n; k++)
-            err = err ? err : errs[k];
-        queued->op->err = dp_endpoint_done(dp, queued->op, err);
-    }
-}
-
 static size_t most_messages(enum dp_verb verb)
 {
     bool is_mac = verb == DP_MAC_PUT || verb == DP_MAC_DELETE || verb == DP_LOCAL_PUT ||
@@ -64,17 +49,20 @@ static size_t most_messages(enum dp_verb verb)
 
 static void queue_op(struct dp *dp, struct dp_op *op)
 {
-    if (!dp_nl_has_room(dp->nl, most_messages(op->verb)) || dp_endpoint_is_pending(dp, op))
+    if (dp_endpoint_is_pending(dp, op))
         dp_flush(dp);
+    if (!dp_nl_has_room(dp->nl, most_messages(op->verb)))
+        dp_take_off(dp);
     op->err = dp_endpoint_queue(dp, op);
 
     /* Queueing may have flushed, so the place is asked for only now. */
-    const struct dp_queued *last = dp->n_queued ? &dp->queue[dp->n_queued - 1] : NULL;
+    struct dp_flight *flight = dp_flight(dp);
+    const struct dp_queued *last = flight->n_queued ? &flight->queue[flight->n_queued - 1] : NULL;
     size_t first = last ? (size_t)last->first + last->n : 0;
     size_t n = dp_nl_len(dp->nl) - first;
     assert(n <= most_messages(op->verb) && (n == 0 || op->err == 0));
     if (n > 0)
-        dp->queue[dp->n_queued++] =
+        flight->queue[flight->n_queued++] =
             (struct dp_queued){.op = op, .first = (uint8_t)first, .n = (uint8_t)n};
 }
 
@@ -87,7 +75,7 @@ static int refuse_tagged(const struct dp_op *op)
 
 static void apply_op(struct dp *dp, struct dp_op *op)
 {
-    assert(dp->n_queued > 0 || dp_nl_len(dp->nl) == 0);
+    assert(dp_flight(dp)->n_queued > 0 || dp_nl_len(dp->nl) == 0);
     if (op->vlan) {
         op->err = refuse_tagged(op);
         return;
@@ -148,13 +136,20 @@ static void prefetch(struct dp *dp, const struct dp_op *ops, size_t n)
             dp_shadow_prefetch_neigh(&dp->shadow, ops[i].network.id, &ops[i].ip);
 }
 
-static void kernel_apply(struct dp *dp, struct dp_op *ops, size_t n)
+static uint64_t kernel_start(struct dp *dp, struct dp_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (i % DP_NL_BATCH == 0)
             prefetch(dp, ops + i, n - i < DP_NL_BATCH ? n - i : DP_NL_BATCH);
         apply_op(dp, &ops[i]);
     }
+    dp_take_off(dp);
+    return dp->n_put;
+}
+
+static void kernel_apply(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    (void)kernel_start(dp, ops, n);
     dp_flush(dp);
 }
 
@@ -235,6 +230,7 @@ static void kernel_close(struct dp *dp)
 {
     if (!dp)
         return;
+    dp_flights_close(dp);
     dp_nl_close(dp->nl);
     for (uint32_t i = 0; i < dp->shadow.networks.len; i++)
         dp_miss_close(dp_table_at(&dp->shadow.networks, i));
@@ -282,6 +278,8 @@ static int kernel_open(const struct dp_config *config, struct dp **ret_dp, char 
         goto out;
     r = dp_nl_listen(dp->nl);
     if (r == 0)
+        r = dp_flights_open(dp);
+    if (r == 0)
         r = dp_adopt(dp);
     if (r)
         goto out;
@@ -292,6 +290,49 @@ out:
     *ret_why = why ? why : em_asprintf("the kernel's tables cannot be read: %s", strerror(-r));
     kernel_close(dp);
     return r;
+}
+
+/* What looks at the shadow, or changes what stands, comes after all that is on its way. */
+
+static int kernel_sweep(struct dp *dp, uint32_t network_id)
+{
+    dp_flush(dp);
+    return dp_sweep(dp, network_id);
+}
+
+static int kernel_set_rloc(struct dp *dp, const struct em_ip *rloc)
+{
+    dp_flush(dp);
+    return dp_network_set_rloc(dp, rloc);
+}
+
+static void kernel_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux)
+{
+    dp_flush(dp);
+    dp_look(dp, path, visit, aux);
+}
+
+static int kernel_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms)
+{
+    dp_flush(dp);
+    return dp_mac_idle(dp, network_id, mac, ret_ms);
+}
+
+static void kernel_adopted(struct dp *dp, uint32_t network_id, dp_eid_fn *visit, void *aux)
+{
+    dp_flush(dp);
+    dp_adopted(dp, network_id, visit, aux);
+}
+
+static int kernel_fd(const struct dp *dp)
+{
+    return dp_writer_fd(dp->writer);
+}
+
+static bool kernel_serve(struct dp *dp)
+{
+    dp_writer_serve(dp->writer);
+    return false;
 }
 
 static void kernel_miss_close(struct dp *dp, uint32_t network_id)
@@ -311,17 +352,21 @@ const struct dp_class dp_kernel = {
     .open = kernel_open,
     .close = kernel_close,
     .apply = kernel_apply,
-    .sweep = dp_sweep,
-    .set_rloc = dp_network_set_rloc,
-    .look = dp_look,
+    .start = kernel_start,
+    .reached = dp_flights_reached,
+    .sweep = kernel_sweep,
+    .set_rloc = kernel_set_rloc,
+    .look = kernel_look,
     .check_start = dp_check_start,
     .check_step = dp_check_step,
     .check_end = dp_check_end,
     .is_disturbed = dp_is_disturbed,
+    .fd = kernel_fd,
+    .serve = kernel_serve,
     .limits = dp_limits,
     .miss_open = dp_miss_open,
     .miss_close = kernel_miss_close,
-    .idle = dp_mac_idle,
-    .adopted = dp_adopted,
+    .idle = kernel_idle,
+    .adopted = kernel_adopted,
     .count = kernel_count,
 };

@@ -8,6 +8,7 @@
 #include "link.h"
 #include "netlink.h"
 #include "shadow.h"
+#include "writer.h"
 
 #include "dp.h"
 
@@ -17,8 +18,18 @@ struct dp_queued {
     uint8_t first, n; /* messages */
 };
 
+#define DP_FLIGHTS 10 /* batches: one that is built, others that are being sent */
+
+/* A batch on its way to the kernel. */
+struct dp_flight {
+    struct dp_queued queue[DP_NL_BATCH];
+    size_t n_queued;
+    struct dp_sending sending; /* its batch: one that is free while this one is built */
+};
+
 struct dp {
     struct dp_nl *nl;
+    struct dp_writer *writer;
     struct dp_shadow shadow;
     struct em_ip rloc;
     uint16_t udp_port;
@@ -29,8 +40,8 @@ struct dp {
     uint32_t next_nexthop_id;  /* where the search for a free one begins */
     bool is_swept;             /* sets have been: groups left over then go with their network */
     bool is_torn;              /* a large network waits for a check to send its entries again */
-    struct dp_queued queue[DP_NL_BATCH];
-    size_t n_queued;
+    struct dp_flight flights[DP_FLIGHTS];
+    uint64_t n_put, n_done; /* flights that were given to the writer, and completed since */
 };
 
 /* Ids of our nexthops: a range of our own, so that people can tell and daemons that count
@@ -57,10 +68,20 @@ static inline uint32_t dp_overhead(const struct em_ip *rloc)
  * two of the loop. */
 #define DP_SMALL 1000
 
-/* kernel.c */
+/* flight.c */
 
-/* Sends the batch and completes the ops in it.  Records may move. */
+int dp_flights_open(struct dp *dp);
+void dp_flights_close(struct dp *dp);
+
+/* The one that is being built. */
+struct dp_flight *dp_flight(struct dp *dp);
+/* Begins a new batch.  The one so far is sent and its ops are completed, soon or at once;
+ * earlier ones may be completed, too.  Records may move. */
+void dp_take_off(struct dp *dp);
+/* The same, and every op so far is completed. */
 void dp_flush(struct dp *dp);
+/* Completes what has been sent; as dp_class.reached. */
+uint64_t dp_flights_reached(struct dp *dp);
 
 static inline struct dp_network_rec *dp_network_of(const struct dp *dp, const struct dp_op *op)
 {

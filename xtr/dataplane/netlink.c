@@ -21,16 +21,30 @@
 #define RECEIVE_BUFFER (1 << 20)
 #define DUMP_BUFFER    65536 /* above the 32 KiB of the kernel's largest dump message */
 
+struct dp_nl_batch {
+    size_t n;
+    struct nlmsghdr *messages[DP_NL_BATCH];
+    _Alignas(NLMSG_ALIGNTO) uint8_t out[DP_NL_BATCH * DP_NL_MESSAGE];
+};
+
 struct dp_nl {
     struct mnl_socket *socket;
     struct mnl_socket *events; /* NULL: nobody listens */
     uint32_t seq;              /* of the last message */
     uint64_t n_sent;
-    size_t n;
-    struct nlmsghdr *messages[DP_NL_BATCH];
-    _Alignas(NLMSG_ALIGNTO) uint8_t out[DP_NL_BATCH * DP_NL_MESSAGE];
+    struct dp_nl_batch *batch; /* that messages are appended to */
     _Alignas(NLMSG_ALIGNTO) uint8_t in[DUMP_BUFFER];
 };
+
+struct dp_nl_batch *dp_nl_batch_new(void)
+{
+    return em_calloc(1, sizeof(struct dp_nl_batch));
+}
+
+void dp_nl_batch_free(struct dp_nl_batch *batch)
+{
+    free(batch);
+}
 
 static void set_option(struct dp_nl *nl, int level, int option, int value)
 {
@@ -53,6 +67,7 @@ int dp_nl_open(struct dp_nl **ret_nl)
 {
     struct dp_nl *nl = em_calloc(1, sizeof(*nl));
 
+    nl->batch = dp_nl_batch_new();
     int r = open_socket(nl);
     if (r)
         dp_nl_close(nl);
@@ -69,6 +84,7 @@ void dp_nl_close(struct dp_nl *nl)
         mnl_socket_close(nl->socket);
     if (nl->events)
         mnl_socket_close(nl->events);
+    dp_nl_batch_free(nl->batch);
     free(nl);
 }
 
@@ -102,36 +118,37 @@ bool dp_nl_events(struct dp_nl *nl, dp_nl_fn *on_message, void *aux)
     return is_whole;
 }
 
-static size_t batch_size(const struct dp_nl *nl)
+static size_t batch_size(const struct dp_nl_batch *batch)
 {
-    if (nl->n == 0)
+    if (batch->n == 0)
         return 0;
-    const struct nlmsghdr *last = nl->messages[nl->n - 1];
+    const struct nlmsghdr *last = batch->messages[batch->n - 1];
     assert(last->nlmsg_len <= DP_NL_MESSAGE);
-    return (size_t)((const uint8_t *)last - nl->out) + NLMSG_ALIGN(last->nlmsg_len);
+    return (size_t)((const uint8_t *)last - batch->out) + NLMSG_ALIGN(last->nlmsg_len);
 }
 
 struct nlmsghdr *dp_nl_begin(struct dp_nl *nl, uint16_t type, uint16_t flags, size_t extra)
 {
-    assert(nl->n < DP_NL_BATCH);
-    struct nlmsghdr *message = mnl_nlmsg_put_header(nl->out + batch_size(nl));
+    struct dp_nl_batch *batch = nl->batch;
+    assert(batch->n < DP_NL_BATCH);
+    struct nlmsghdr *message = mnl_nlmsg_put_header(batch->out + batch_size(batch));
 
     message->nlmsg_type = type;
     message->nlmsg_flags = NLM_F_REQUEST | flags;
     message->nlmsg_seq = ++nl->seq;
     mnl_nlmsg_put_extra_header(message, extra);
-    nl->messages[nl->n++] = message;
+    batch->messages[batch->n++] = message;
     return message;
 }
 
 size_t dp_nl_len(const struct dp_nl *nl)
 {
-    return nl->n;
+    return nl->batch->n;
 }
 
 bool dp_nl_has_room(const struct dp_nl *nl, size_t n)
 {
-    return nl->n + n <= DP_NL_BATCH;
+    return nl->batch->n + n <= DP_NL_BATCH;
 }
 
 uint64_t dp_nl_n_sent(const struct dp_nl *nl)
@@ -139,12 +156,22 @@ uint64_t dp_nl_n_sent(const struct dp_nl *nl)
     return nl->n_sent;
 }
 
-static ssize_t transmit(struct dp_nl *nl)
+struct dp_nl_batch *dp_nl_swap_take(struct dp_nl *nl, struct dp_nl_batch *empty_take)
+{
+    struct dp_nl_batch *batch = nl->batch;
+
+    assert(empty_take->n == 0);
+    nl->batch = empty_take;
+    nl->n_sent += batch->n;
+    return batch;
+}
+
+static ssize_t transmit(struct dp_nl *nl, const struct dp_nl_batch *batch)
 {
     ssize_t sent;
 
     do
-        sent = mnl_socket_sendto(nl->socket, nl->out, batch_size(nl));
+        sent = mnl_socket_sendto(nl->socket, batch->out, batch_size(batch));
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
 }
@@ -169,17 +196,17 @@ static bool is_done(const struct nlmsghdr *message, int err)
 }
 
 /* Notes the answers in one datagram; true if the last message's is among them. */
-static bool take_answers(struct dp_nl *nl, size_t size, int *errs, dp_nl_answer_fn *on_answer,
-                         void *aux)
+static bool take_answers(struct dp_nl *nl, const struct dp_nl_batch *batch, size_t size, int *errs,
+                         dp_nl_answer_fn *on_answer, void *aux)
 {
-    uint32_t first = nl->messages[0]->nlmsg_seq;
+    uint32_t first = batch->messages[0]->nlmsg_seq;
     bool is_last = false;
     int left = (int)size;
 
     for (const struct nlmsghdr *answer = (const void *)nl->in; mnl_nlmsg_ok(answer, left);
          answer = mnl_nlmsg_next(answer, &left)) {
         size_t i = answer->nlmsg_seq - first;
-        if (i >= nl->n)
+        if (i >= batch->n)
             continue; /* an answer to an earlier batch that was given up */
         if (answer->nlmsg_type != NLMSG_ERROR) {
             if (on_answer)
@@ -187,8 +214,8 @@ static bool take_answers(struct dp_nl *nl, size_t size, int *errs, dp_nl_answer_
             continue;
         }
         int err = ((const struct nlmsgerr *)mnl_nlmsg_get_payload(answer))->error;
-        errs[i] = is_done(nl->messages[i], err) ? 0 : err;
-        is_last = is_last || i == nl->n - 1;
+        errs[i] = is_done(batch->messages[i], err) ? 0 : err;
+        is_last = is_last || i == batch->n - 1;
     }
     return is_last;
 }
@@ -201,20 +228,21 @@ static void fill(int *errs, size_t n, int from, int to)
 }
 
 /* 'on_answer' may be NULL. */
-static int exchange(struct dp_nl *nl, int *errs, dp_nl_answer_fn *on_answer, void *aux)
+static int exchange(struct dp_nl *nl, struct dp_nl_batch *batch, int *errs,
+                    dp_nl_answer_fn *on_answer, void *aux)
 {
     const int open = 1; /* no answer yet; errors are negative */
-    size_t n = nl->n;
+    size_t n = batch->n;
     bool is_complete = false;
     int unknown = -ENOBUFS;
 
     if (n == 0)
         return 0;
-    nl->messages[n - 1]->nlmsg_flags |= NLM_F_ACK;
+    batch->messages[n - 1]->nlmsg_flags |= NLM_F_ACK;
     for (size_t i = 0; i < n; i++)
         errs[i] = open;
 
-    ssize_t r = transmit(nl);
+    ssize_t r = transmit(nl, batch);
     if (r < 0)
         unknown = (int)r;
     bool is_lossy = false;
@@ -225,11 +253,11 @@ static int exchange(struct dp_nl *nl, int *errs, dp_nl_answer_fn *on_answer, voi
         else if (got < 0)
             break;
         else
-            is_complete = take_answers(nl, (size_t)got, errs, on_answer, aux);
+            is_complete = take_answers(nl, batch, (size_t)got, errs, on_answer, aux);
     }
     fill(errs, n, open, is_complete && !is_lossy ? 0 : unknown);
 
-    nl->n = 0;
+    batch->n = 0;
     for (size_t i = 0; i < n; i++)
         if (errs[i])
             return errs[i];
@@ -238,13 +266,18 @@ static int exchange(struct dp_nl *nl, int *errs, dp_nl_answer_fn *on_answer, voi
 
 int dp_nl_send(struct dp_nl *nl, int *errs)
 {
-    nl->n_sent += nl->n;
-    return exchange(nl, errs, NULL, NULL);
+    nl->n_sent += nl->batch->n;
+    return exchange(nl, nl->batch, errs, NULL, NULL);
+}
+
+int dp_nl_send_batch(struct dp_nl *nl, struct dp_nl_batch *batch, int *errs)
+{
+    return exchange(nl, batch, errs, NULL, NULL);
 }
 
 int dp_nl_ask(struct dp_nl *nl, int *errs, dp_nl_answer_fn *on_answer, void *aux)
 {
-    return exchange(nl, errs, on_answer, aux);
+    return exchange(nl, nl->batch, errs, on_answer, aux);
 }
 
 int dp_nl_commit(struct dp_nl *nl)
@@ -294,13 +327,14 @@ int dp_nl_read_most(struct dp_nl *nl, size_t most, dp_nl_fn *on_message, void *a
 {
     struct reading reading = {.on_message = on_message, .aux = aux};
 
-    assert(nl->n == 1);
+    struct nlmsghdr *request = nl->batch->messages[0];
+    assert(nl->batch->n == 1);
     /* A read of one entry is followed by an acknowledgement, so that both end alike. */
-    if (!(nl->messages[0]->nlmsg_flags & NLM_F_DUMP))
-        nl->messages[0]->nlmsg_flags |= NLM_F_ACK;
-    reading.seq = nl->messages[0]->nlmsg_seq;
-    ssize_t r = transmit(nl);
-    nl->n = 0;
+    if (!(request->nlmsg_flags & NLM_F_DUMP))
+        request->nlmsg_flags |= NLM_F_ACK;
+    reading.seq = request->nlmsg_seq;
+    ssize_t r = transmit(nl, nl->batch);
+    nl->batch->n = 0;
     while (r >= 0) {
         r = receive(nl, 0);
         if (r >= 0)

@@ -1,8 +1,9 @@
 /* Route netlink: batches of messages in, one result for each out; dumps and single reads.
  *
- * One socket, one thread.  Messages are appended to a batch and go to the kernel in one
- * sendmsg, with an acknowledgement asked for the last one only: the kernel reports errors
- * in any case (notes in netlink.c).  libmnl stays behind this header and link.h, entry.h. */
+ * One socket, one thread; a batch can be built for a socket that is another thread's.  Messages are
+ * appended to a batch and go to the kernel in one sendmsg, with an acknowledgement asked for the
+ * last one only: the kernel reports errors in any case (notes in netlink.c).  libmnl stays behind
+ * this header and link.h, entry.h. */
 #ifndef DP_NETLINK_H
 #define DP_NETLINK_H
 
@@ -12,6 +13,7 @@
 
 struct nlmsghdr;
 struct dp_nl;
+struct dp_nl_batch;
 
 #define DP_NL_BATCH   128  /* messages in one sendmsg; the kernel lets others in after each */
 #define DP_NL_MESSAGE 1024 /* most bytes of one message */
@@ -38,6 +40,17 @@ int dp_nl_send(struct dp_nl *nl, int *errs);
 
 /* Sends the batch when only its first error matters. */
 int dp_nl_commit(struct dp_nl *nl);
+
+/* An empty batch, with memory of its own. */
+struct dp_nl_batch *dp_nl_batch_new(void);
+void dp_nl_batch_free(struct dp_nl_batch *batch);
+
+/* Takes the batch out, for dp_nl_send_batch(); messages are appended to 'empty_take' from now on.
+ */
+struct dp_nl_batch *dp_nl_swap_take(struct dp_nl *nl, struct dp_nl_batch *empty_take);
+
+/* As dp_nl_send(), over this socket, with a batch that any has built. */
+int dp_nl_send_batch(struct dp_nl *nl, struct dp_nl_batch *batch, int *errs);
 
 /* Shown in the order of the requests; 'i' is the request's place in the batch. */
 typedef void dp_nl_answer_fn(void *aux, size_t i, const struct nlmsghdr *message);

@@ -341,7 +341,7 @@ static int ovs_fd(const struct dp *dp)
     return dp->epoll;
 }
 
-static void ovs_serve(struct dp *dp)
+static bool ovs_serve(struct dp *dp)
 {
     struct epoll_event events[16];
     uint64_t n_expired;
@@ -359,6 +359,7 @@ static void ovs_serve(struct dp *dp)
     (void)ovs_reconnect(dp);
     if (dp->conn)
         (void)of_send(dp->conn);
+    return true;
 }
 
 static void ovs_limits(struct dp *dp, dp_limit_fn *visit, void *aux)

@@ -205,25 +205,6 @@ static void name_guest(const struct xtr_watch *watch, struct guest *guest)
 
 /* What others have */
 
-static bool has_eid(const struct xtr_port *port, const struct em_eid *eid)
-{
-    for (size_t i = 0; i < port->n_eids; i++)
-        if (!em_eid_compare(&port->eids[i], eid))
-            return true;
-    return false;
-}
-
-static const struct xtr_port *holder_of(const struct xtr_ports *ports, const char *network,
-                                        const struct em_eid *eid)
-{
-    for (uint32_t i = 0; i < ports->n_items; i++) {
-        const struct xtr_port *port = xtr_ports_at(ports, i);
-        if (port && !strcmp(port->network, network) && has_eid(port, eid))
-            return port;
-    }
-    return NULL;
-}
-
 static struct em_eid mac_eid(const uint8_t *mac)
 {
     struct em_eid eid = {.kind = EM_EID_MAC, .size = EM_MAC_SIZE};
@@ -244,11 +225,10 @@ bool xtr_watch_is_open(const struct xtr_watch *watch, const struct xtr_ports *po
     const struct xtr_config_watch *rule = xtr_watch_rule(watch, network);
     if (!rule || fnmatch(rule->devices, device, 0))
         return false;
-    for (uint32_t i = 0; i < ports->n_items; i++) {
-        const struct xtr_port *port = xtr_ports_at(ports, i);
-        if (port && port->source != XTR_SOURCE_WATCH && !strcmp(port->device, device))
+    for (const struct xtr_port *port = xtr_ports_on(ports, device); port;
+         port = xtr_ports_next_on(ports, port))
+        if (port->source != XTR_SOURCE_WATCH)
             return false;
-    }
     return true;
 }
 
@@ -312,7 +292,7 @@ void xtr_watch_mac(struct xtr_watch *watch, const struct xtr_ports *ports, const
         see_again(guest, device, now_ms);
         return;
     }
-    const struct xtr_port *holder = holder_of(ports, network, &eid);
+    const struct xtr_port *holder = xtr_ports_holder(ports, network, &eid, NULL);
     if (holder && holder->source != XTR_SOURCE_WATCH)
         return;
     guest = add_guest(watch, rule, mac);
@@ -372,7 +352,7 @@ void xtr_watch_claim(struct xtr_watch *watch, const struct xtr_ports *ports, con
     if (!address)
         return;
     *address = (struct address){.ip = *ip, .claimed_ms = now_ms};
-    const struct xtr_port *holder = holder_of(ports, network, &eid);
+    const struct xtr_port *holder = xtr_ports_holder(ports, network, &eid, NULL);
     if (holder && !is_same_id(&holder->id, &guest->id))
         bar_address(watch, guest, address, now_ms);
     else if (guest->state == THERE)

@@ -326,6 +326,104 @@ Test(kernel, failure_of_one_op_does_not_stop_the_rest)
     cr_assert(netns_has_line("bridge fdb show dev emx1", M3, "nhid"));
 }
 
+/* MACs of network 1 by number, each a put to set 1. */
+static void fill_macs(struct dp_op *ops, uint32_t first, uint32_t n)
+{
+    char mac[EM_MAC_TEXT];
+
+    for (uint32_t i = first; i < first + n; i++) {
+        snprintf(mac, sizeof(mac), "02:00:00:01:%02x:%02x", i >> 8, i & 255);
+        *ops++ = op_mac(1, mac, 1);
+    }
+}
+
+static void await(uint64_t start)
+{
+    struct pollfd descriptor = {.fd = dp_kernel.fd(dp), .events = POLLIN};
+
+    while (dp_kernel.reached(dp) < start) {
+        cr_assert_eq(poll(&descriptor, 1, 10000), 1, "nothing tells that more is done");
+        cr_assert_not(dp_kernel.serve(dp));
+    }
+}
+
+static void count_macs(const char *expected)
+{
+    char *n = netns_run("bridge fdb show dev emx1 | grep -c '02:00:00:01.*nhid'");
+    cr_assert_str_eq(n, expected);
+    free(n);
+}
+
+Test(kernel, what_is_started_is_done_in_order)
+{
+    enum { CALLS = 20, N = 128 };
+    static struct dp_op ops[CALLS][N], last[2];
+    uint64_t start = 0;
+
+    put_basics();
+    for (uint32_t i = 0; i < CALLS; i++) {
+        fill_macs(ops[i], i * N, N);
+        start = dp_kernel.start(dp, ops[i], N);
+    }
+    await(start);
+    for (uint32_t i = 0; i < CALLS * N; i++)
+        cr_assert_eq(ops[i / N][i % N].err, 0);
+    count_macs("2560\n");
+
+    /* An op on an entry that is on its way waits for that. */
+    static struct dp_op more[N];
+    fill_macs(more, CALLS * N, N);
+    (void)dp_kernel.start(dp, more, N);
+    last[0] = more[N - 1];
+    last[0].verb = DP_MAC_DELETE;
+    last[1] = op_network(2, 200);
+    await(dp_kernel.start(dp, last, 2));
+    cr_assert(last[0].err == 0 && last[1].err == 0);
+    count_macs("2687\n");
+}
+
+static void allow_no_difference(void *aux, const struct dp_difference *difference)
+{
+    cr_assert_fail("%s %s: %s", difference->table, difference->kind, difference->entry);
+}
+
+Test(kernel, a_check_comes_after_what_was_started)
+{
+    enum { N = 128 };
+    static struct dp_op ops[4][N];
+
+    put_basics();
+    for (uint32_t i = 0; i < 4; i++) {
+        fill_macs(ops[i], i * N, N);
+        (void)dp_kernel.start(dp, ops[i], N);
+    }
+    struct dp_check_result result = check_all(&dp_kernel, dp, false, allow_no_difference, NULL);
+    cr_assert_eq(result.err, 0);
+    cr_assert_geq(result.n_compared, 4 * N);
+    for (uint32_t i = 0; i < 4 * N; i++)
+        cr_assert_eq(ops[i / N][i % N].err, 0);
+}
+
+Test(kernel, a_strangers_entry_among_many_is_told_of_by_its_op)
+{
+    enum { N = 128 };
+    static struct dp_op ops[4][N];
+    uint64_t start = 0;
+
+    put_basics();
+    cr_assert(netns_ok("bridge fdb add 02:00:00:01:00:05 dev emx1 self dst 198.51.100.1"));
+    cr_assert(netns_ok("bridge fdb add 02:00:00:01:01:7f dev emx1 self dst 198.51.100.1"));
+    for (uint32_t i = 0; i < 4; i++) {
+        fill_macs(ops[i], i * N, N);
+        start = dp_kernel.start(dp, ops[i], N);
+    }
+    await(start);
+    for (uint32_t i = 0; i < 4 * N; i++)
+        cr_assert_eq(ops[i / N][i % N].err, i == 5 || i == 0x17f ? -EEXIST : 0, "op %u: %d", i,
+                     ops[i / N][i % N].err);
+    count_macs("510\n");
+}
+
 Test(kernel, more_ops_than_a_batch_holds_all_arrive)
 {
     enum { N = 500 };

@@ -530,3 +530,90 @@ Test(ports, a_port_whose_network_the_map_does_not_show_waits_but_what_is_install
     xtr_port_update(port, &facts);
     cr_assert(eq(int, port->phase, XTR_INSTALLED));
 }
+
+/* A turn that looks at all who are awake; how many those were. */
+static uint32_t look(void)
+{
+    uint32_t n = 0;
+    XTR_FOREACH_AWAKE (port, &ports) {
+        n++;
+        port->is_looked_at = true;
+        xtr_port_update(port, &facts);
+    }
+    xtr_ports_rest(&ports);
+    return n;
+}
+
+Test(ports, what_is_installed_sleeps_until_something_happens_to_it)
+{
+    struct xtr_port *port = installed(), *other = attach("p2", "blue", "tap1", 2);
+    (void)look();
+    cr_assert(eq(uint, look(), 1), "the other waits to be registered");
+    xtr_ports_remove(&ports, other);
+    cr_assert(eq(uint, look(), 0));
+    xtr_port_plugged(port, -ENODEV);
+    cr_assert(eq(uint, look(), 1));
+    cr_assert(eq(int, port->phase, XTR_WAITING));
+    cr_assert(eq(uint, look(), 0));
+    xtr_port_refuse(port, "moved");
+    cr_assert(eq(uint, look(), 1));
+    cr_assert(eq(uint, look(), 0));
+    xtr_ports_wake(&ports);
+    cr_assert(eq(uint, look(), 1), "a fact of all");
+}
+
+Test(ports, what_is_being_installed_stays_awake)
+{
+    struct xtr_port *port = installed();
+    (void)look();
+    facts.tail = 9;
+    xtr_port_replugged(port);
+    for (int i = 0; i < 3; i++)
+        cr_assert(eq(uint, look(), 1), "the data plane has not got there");
+    facts.done = 9;
+    (void)look();
+    cr_assert(eq(int, port->phase, XTR_INSTALLED));
+    cr_assert(eq(uint, look(), 0));
+}
+
+Test(ports, one_that_something_happens_to_in_a_turn_is_looked_at_in_the_next)
+{
+    struct xtr_port *port = installed();
+    (void)look();
+    xtr_ports_wake(&ports);
+    port->is_looked_at = true;
+    xtr_port_plugged(port, -ENODEV); /* behind the look */
+    xtr_ports_rest(&ports);
+    cr_assert(eq(uint, look(), 1));
+    cr_assert(eq(int, port->phase, XTR_WAITING));
+}
+
+Test(ports, holders_and_devices_are_found_whatever_came_and_went)
+{
+    static char names[64][8], devices[4][8];
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < 64; i++) {
+            snprintf(names[i], sizeof names[i], "q%u", i);
+            snprintf(devices[i % 4], sizeof devices[0], "dev%u", (i + round) % 4);
+            if (round && i % 3 == 0) {
+                struct xtr_wish w = wish(names[i], "blue", "dev0", (uint8_t)i);
+                xtr_ports_remove(&ports, xtr_ports_find(&ports, &w.id));
+            }
+            attach(names[i], "blue", devices[i % 4], (uint8_t)(i + round % 2 * 100));
+        }
+    unsigned n_on = 0;
+    for (unsigned i = 0; i < 4; i++)
+        for (struct xtr_port *port = xtr_ports_on(&ports, devices[i]); port;
+             port = xtr_ports_next_on(&ports, port), n_on++)
+            cr_assert(eq(str, port->device, devices[i]));
+    cr_assert(eq(uint, n_on, 64));
+    for (unsigned i = 0; i < 64; i++) {
+        struct xtr_wish w = wish(names[i], "blue", "dev0", (uint8_t)i);
+        struct xtr_port *port = xtr_ports_find(&ports, &w.id);
+        cr_assert(eq(ptr, xtr_ports_holder(&ports, "blue", &w.eids[0], NULL), port));
+        cr_assert(eq(ptr, xtr_ports_holder(&ports, "blue", &w.eids[1], port), NULL));
+        cr_assert(eq(ptr, xtr_ports_holder(&ports, "red", &w.eids[0], NULL), NULL));
+        w = wish(names[i], "blue", "dev0", (uint8_t)(i + 100));
+        cr_assert(eq(ptr, xtr_ports_holder(&ports, "blue", &w.eids[0], NULL), NULL), "an old one");
+    }
+}

@@ -106,6 +106,101 @@ static void attach(void)
 
 TestSuite(pump, .init = setup, .fini = teardown);
 
+/* A data plane that does what it is told when the test says so. */
+static uint64_t n_started, n_reached;
+static struct dp_op *lent[XTR_PUMP_FLIGHTS + 1]; /* of each start, its first op */
+
+static uint64_t start_later(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    cr_assert(lt(u64, n_started, XTR_PUMP_FLIGHTS + 1));
+    lent[n_started] = ops;
+    return ++n_started;
+}
+
+static uint64_t reach(struct dp *dp)
+{
+    return n_reached;
+}
+
+static const struct dp_class later = {.name = "later",
+                                      .open = open_nothing,
+                                      .close = close_nothing,
+                                      .start = start_later,
+                                      .reached = reach,
+                                      .count = count_nothing};
+
+static void open_later(void)
+{
+    struct dp_config config = {0};
+    char *why;
+    n_started = n_reached = 0;
+    cr_assert(eq(int, dataplane_open(&later, &config, &pump.plane, &why), 0));
+}
+
+static void feed_ports(uint32_t first, uint32_t n)
+{
+    for (uint32_t i = first; i < first + n; i++) {
+        struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 1, i >> 8, i & 255}};
+        struct em_location l = {.node_id = "h1", .segmentation_id = 100};
+        struct em_port port = {.id.size = 16,
+                               .network_id = 1,
+                               .eids = &mac,
+                               .n_eids = 1,
+                               .locations = &l,
+                               .n_locations = 1};
+        memcpy(port.id.bytes, &i, sizeof i);
+        feed(1, &(struct em_change){.object = EM_OBJECT_PORT, .port = &port});
+    }
+}
+
+Test(pump, what_is_under_way_is_not_done)
+{
+    open_network();
+    open_later();
+    cr_assert(not(xtr_pump_turn(&pump, 1000000)));
+    uint64_t network = xtr_mapcache_tail(cache);
+    feed_port();
+    cr_assert(not(xtr_pump_turn(&pump, 1000000)), "all has been told");
+    cr_assert(eq(u64, n_started, 2));
+    cr_assert(eq(u64, xtr_mapcache_taken(cache), xtr_mapcache_tail(cache)));
+    cr_assert(eq(u64, xtr_mapcache_done(cache), 0));
+    n_reached = 1;
+    (void)xtr_pump_turn(&pump, 1000000);
+    cr_assert(eq(u64, xtr_mapcache_done(cache), network), "the port is still on its way");
+    n_reached = 2;
+    (void)xtr_pump_turn(&pump, 1000000);
+    cr_assert(eq(u64, xtr_mapcache_done(cache), xtr_mapcache_tail(cache)));
+    dataplane_close(pump.plane);
+}
+
+Test(pump, only_so_much_is_under_way_and_more_when_there_is_room)
+{
+    open_network();
+    open_later();
+    feed_ports(0, (XTR_PUMP_FLIGHTS + 3) * XTR_OPS_MAX);
+    cr_assert(not(xtr_pump_turn(&pump, 1000000)), "it has to wait for the data plane");
+    cr_assert(eq(u64, n_started, XTR_PUMP_FLIGHTS));
+    n_reached = 1;
+    cr_assert(not(xtr_pump_turn(&pump, 1000000)));
+    cr_assert(eq(u64, n_started, XTR_PUMP_FLIGHTS + 1));
+    dataplane_close(pump.plane);
+}
+
+Test(pump, what_fails_later_is_tried_again_all_the_same)
+{
+    open_network();
+    open_later();
+    (void)xtr_pump_turn(&pump, 1000000);
+    feed_port();
+    (void)xtr_pump_turn(&pump, 1000000);
+    cr_assert(eq(sz, pump.n_failed, 0));
+    lent[1][0].err = -ENOBUFS;
+    n_reached = 2;
+    (void)xtr_pump_turn(&pump, 1000000);
+    cr_assert(eq(sz, pump.n_failed, 1));
+    dataplane_close(pump.plane);
+}
+
 Test(pump, a_kernel_without_our_devices_asks_for_a_repair)
 {
     open_network();

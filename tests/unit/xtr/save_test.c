@@ -93,6 +93,32 @@ Test(save, what_is_written_is_read)
     xtr_saved_free(&saved);
 }
 
+static uint64_t saved_epoch(enum xtr_source *ret_source)
+{
+    struct xtr_saved saved;
+    cr_assert(eq(int, xtr_save_write(dir, &ports, 1), 0));
+    cr_assert(eq(int, xtr_save_read(dir, &saved), 0));
+    cr_assert(eq(sz, saved.n_ports, 1));
+    uint64_t epoch = saved.ports[0].epoch;
+    *ret_source = saved.ports[0].wish.source;
+    xtr_saved_free(&saved);
+    return epoch;
+}
+
+Test(save, each_file_has_the_ports_as_they_are_then)
+{
+    enum xtr_source source;
+    struct xtr_port *port = add("p1", XTR_SOURCE_SOCKET);
+    cr_assert(eq(u64, saved_epoch(&source), 0));
+    xtr_port_acked(port, 42);
+    cr_assert(eq(u64, saved_epoch(&source), 42));
+    cr_assert(eq(u64, saved_epoch(&source), 42));
+    cr_assert(source == XTR_SOURCE_SOCKET);
+    add("p1", XTR_SOURCE_CONFIG); /* nothing changes but who asks for it */
+    cr_assert(eq(u64, saved_epoch(&source), 42));
+    cr_assert(source == XTR_SOURCE_CONFIG);
+}
+
 Test(save, every_source_is_read_as_it_was)
 {
     struct xtr_saved saved;
