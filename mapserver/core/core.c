@@ -398,7 +398,7 @@ static void run_reads(struct ms_core *core, uint64_t now_ms)
     };
     core->is_awaited = true; /* before the map is looked at: what it reaches later wakes us */
     ms_reads_run(core->reads, &now);
-    core->is_awaited = !ms_reads_is_idle(core->reads);
+    core->is_awaited = !ms_reads_is_idle(core->reads) || !core->has_caught_up;
 }
 
 /* ---- the turn ---------------------------------------------------------------------------------
@@ -505,6 +505,19 @@ static void compact(struct ms_core *core, uint64_t now_ms)
     free(mark);
 }
 
+/* A part of the log may not hold: a leader says what does.  When it sends its whole map, that
+ * takes a while. */
+static void note_caught_up(struct ms_core *core)
+{
+    uint64_t last = ms_engine_last_index(core->engine);
+    if (core->has_caught_up || !ms_engine_leader(core->engine))
+        return;
+    bool knows = !core->is_leader || ms_engine_is_ready(core->engine);
+    bool has_all = core->applied >= ms_engine_commit_index(core->engine) &&
+                   (core->applied >= core->first_last || core->applied >= last);
+    core->has_caught_up = (knows && has_all) || ms_fetch_is_busy(core->fetch);
+}
+
 /* The map may lag when nobody waits for it: neither a client, nor a command of this server,
  * nor a read. */
 static void pace_applier(struct ms_core *core)
@@ -536,6 +549,7 @@ static void run_turn(struct ms_core *core)
             break;
     }
     ms_fetch_run(core->fetch);
+    note_caught_up(core);
     compact(core, now_ms);
     if (!core->is_broken) /* a round of reads, an install */
         is_well(core, ms_engine_flush(core->engine, now_ms));
@@ -618,6 +632,11 @@ void ms_core_set_tls(struct ms_core *core, struct em_tls *tls)
     core->new_tls = em_tls_ref(tls);
     pthread_mutex_unlock(&core->lock);
     em_tls_free(old);
+}
+
+bool ms_core_has_caught_up(const struct ms_core *core)
+{
+    return core->has_caught_up || core->is_broken;
 }
 
 void ms_core_set_serving(struct ms_core *core, bool is_serving)
@@ -817,6 +836,8 @@ static int start_parts(struct ms_core *core, const struct ms_log_state *state, c
     if (r)
         return r;
     core->applied = core->sync_from = point.index;
+    core->first_last = state->n_entries ? state->first + state->n_entries - 1 : point.index;
+    core->has_caught_up = core->applied >= core->first_last;
     core->revision = stats.revision;
     core->fetch = ms_fetch_new(core);
     core->changes = ms_changes_new(core);

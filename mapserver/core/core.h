@@ -102,6 +102,10 @@ void ms_core_heard(struct ms_core *core, const char *node_id, uint32_t lease_ms)
  * reference is taken. */
 void ms_core_set_tls(struct ms_core *core, struct em_tls *tls);
 
+/* Any thread: is all in the map that was in the log at the start, as far as it holds?  After a
+ * crash it is not at once, and without a majority nobody knows how far. */
+bool ms_core_has_caught_up(const struct ms_core *core);
+
 /* Any thread: clients are served here, and wait for the map; else it may lag some milliseconds
  * behind the log, which costs the disk less. */
 void ms_core_set_serving(struct ms_core *core, bool is_serving);

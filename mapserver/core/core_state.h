@@ -35,6 +35,7 @@ struct ms_core {
     atomic_bool has_no_room, leader_has_no_room;
     atomic_bool is_serving; /* clients are here */
     atomic_bool is_awaited; /* somebody waits for the map to reach an index */
+    atomic_bool has_caught_up;
     _Atomic uint64_t applied, revision, room_checked_ms;
     _Atomic uint64_t no_leader_since_ms; /* 0: there is one */
     uint64_t n_done_seen;                /* the watchdog's */
@@ -60,6 +61,7 @@ struct ms_core {
     struct ms_fetch *fetch;
     uint64_t sent_leader, sent_term; /* whom proposals were sent to */
     uint64_t n_ticks;
+    uint64_t first_last;           /* index of the log's last entry when all began */
     uint64_t sync_from, synced_ms; /* index at which the last sync was asked for, and when */
     bool is_lazy;                  /* the applier was told so */
     bool is_holding;               /* nothing new is proposed: a member is about to be promoted */

@@ -5,7 +5,6 @@
 #include "front/front.h"
 
 #include <ev.h>
-#include <semaphore.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -43,7 +42,6 @@ struct ms_front {
     atomic_bool is_leaderless; /* for some time already */
     struct ms_copies *copies;
     struct ms_keeper *keeper; /* leases and tombstones: keeper.c */
-    sem_t caught_up;          /* posted when the map has what was committed before the start */
 };
 
 /* Any thread: a handshake (or a whole connection) is over. */

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define TICK_S           0.25
-#define CATCH_UP_S       4    /* more than the core takes to find that there is no leader */
+#define CATCH_UP_MS      3000 /* some elections */
 #define REFRESHES        10   /* of a quiet feed's position while deletions are kept */
 #define LEADERLESS_MS    3000 /* an agent's session without a leader ends */
 #define CLUSTER_PROBLEMS 8
@@ -221,34 +221,12 @@ static int start_core(struct ms_front *front, char **ret_why)
     return r;
 }
 
-static void on_caught_up(void *aux, int err, const char *message)
-{
-    struct ms_front *front = aux;
-    sem_post(&front->caught_up);
-}
-
-static bool is_behind(struct ms_front *front)
-{
-    struct ms_core_status status;
-    ms_core_status(front->core, &status);
-    bool is_behind = status.applied < status.last_index;
-    ms_core_status_fini(&status);
-    return is_behind;
-}
-
 /* After a crash the map is at its last checkpoint, and the log has the rest.  Nobody shall see
- * less than was seen before.  Without a majority it is not known how much of the log holds,
- * and the core says so soon: what is there has to do then. */
+ * less than was seen before; but without a majority what is there has to do. */
 static void catch_up(struct ms_front *front)
 {
-    struct timespec until;
-    if (!is_behind(front))
-        return;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += CATCH_UP_S;
-    ms_core_read(front->core, on_caught_up, front);
-    while (sem_clockwait(&front->caught_up, CLOCK_MONOTONIC, &until) && errno == EINTR)
-        ;
+    for (int ms = 0; ms < CATCH_UP_MS && !ms_core_has_caught_up(front->core); ms++)
+        usleep(1000);
 }
 
 static int start_listeners(struct ms_front *front, char **ret_why)
@@ -291,7 +269,6 @@ int ms_front_start(struct ev_loop *loop, const struct ms_front_config *config, s
     front->started_ms = em_wall_ms();
     front->registry = ms_registry_new();
     ms_front_set_tls(front, tls);
-    sem_init(&front->caught_up, 0, 0);
     ev_async_init(&front->wake, on_wake);
     front->wake.data = front;
     ev_async_start(loop, &front->wake);
@@ -332,7 +309,6 @@ void ms_front_stop(struct ms_front *front)
     ms_keeper_free(front->keeper);
     ms_registry_free(front->registry);
     em_tls_free(front->tls);
-    sem_destroy(&front->caught_up);
     free(front->listeners);
     free(front->workers);
     free(front);
