@@ -212,8 +212,8 @@ static void on_sync_done(void *aux, int err)
                                  identity->members, identity->members_size};
     if (err)
         applier->events.on_fatal(applier->aux, err,
-                                 "the map cannot be made durable: look at the "
-                                 "disk's health in the kernel's log");
+                                 "the map cannot be made durable: free disk space if the disk is "
+                                 "full, else look at its health in the kernel's log");
     else if (mark.members_size > 0)
         applier->events.on_synced(applier->aux, &mark);
     ms_identity_fini(&sync->identity);

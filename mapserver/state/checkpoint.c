@@ -277,6 +277,14 @@ int ms_checkpoint_now(struct ms_checkpoint *checkpoint)
     return r;
 }
 
+bool ms_checkpoint_is_busy(struct ms_checkpoint *checkpoint)
+{
+    pthread_mutex_lock(&checkpoint->lock);
+    bool is_busy = checkpoint->is_busy;
+    pthread_mutex_unlock(&checkpoint->lock);
+    return is_busy;
+}
+
 void ms_checkpoint_wait(struct ms_checkpoint *checkpoint)
 {
     pthread_mutex_lock(&checkpoint->lock);

@@ -52,6 +52,9 @@ int ms_checkpoint_begin(struct ms_checkpoint *checkpoint, ms_sync_fn *done, void
 /* The same thread; returns when it is durable.  Waits for one that is under way, too. */
 int ms_checkpoint_now(struct ms_checkpoint *checkpoint);
 
+/* Is one under way?  Any thread. */
+bool ms_checkpoint_is_busy(struct ms_checkpoint *checkpoint);
+
 /* Until none is under way and its 'done' has returned.  Any thread. */
 void ms_checkpoint_wait(struct ms_checkpoint *checkpoint);
 

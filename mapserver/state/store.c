@@ -241,7 +241,8 @@ static uint64_t kept_max(const struct ms_store *store)
 
 bool ms_store_wants_sync(struct ms_store *store)
 {
-    return ms_checkpoint_kept(ms_store_env(store)->checkpoint) > kept_max(store);
+    struct ms_checkpoint *checkpoint = ms_store_env(store)->checkpoint;
+    return !ms_checkpoint_is_busy(checkpoint) && ms_checkpoint_kept(checkpoint) > kept_max(store);
 }
 
 int ms_store_before_write(struct ms_store *store)

@@ -61,7 +61,8 @@ int ms_store_sync_begin(struct ms_store *store, ms_sync_fn *done, void *aux);
 /* Until none is under way and its 'done' has returned. */
 void ms_store_sync_wait(struct ms_store *store);
 
-/* Is one due, by what is kept for the last?  Otherwise a write waits for it in the end. */
+/* Is one due, by what is kept for the last, and none under way?  Otherwise a write waits for it
+ * in the end. */
 bool ms_store_wants_sync(struct ms_store *store);
 
 /* Makes "state-<generation>" (state/snapshot.h) the current map.  Readers that have begun go
