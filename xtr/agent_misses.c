@@ -64,7 +64,7 @@ static void put_port(struct xtr_agent *agent, uint32_t network_id, const struct 
 static struct own *find_own(const struct xtr_miss_net *net, const struct em_port_id *id)
 {
     EM_FOREACH (own, &net->owns, struct own, item)
-        if (own->id.size == id->size && !memcmp(own->id.bytes, id->bytes, id->size))
+        if (em_port_id_equal(&own->id, id))
             return own;
     return NULL;
 }

@@ -55,11 +55,9 @@ int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id)
 
 static uint64_t saved_epoch(const struct xtr_saved *saved, const struct em_port_id *id)
 {
-    for (size_t i = 0; saved && i < saved->n_ports; i++) {
-        const struct em_port_id *other = &saved->ports[i].wish.id;
-        if (other->size == id->size && !memcmp(other->bytes, id->bytes, id->size))
+    for (size_t i = 0; saved && i < saved->n_ports; i++)
+        if (em_port_id_equal(&saved->ports[i].wish.id, id))
             return saved->ports[i].epoch;
-    }
     return 0;
 }
 
@@ -67,8 +65,7 @@ static bool is_configured(const struct xtr_config *config, const struct em_port_
 {
     for (size_t i = 0; i < config->n_ports; i++) {
         struct em_port_id other;
-        if (!em_port_id_parse(config->ports[i].id, &other, NULL) && other.size == id->size &&
-            !memcmp(other.bytes, id->bytes, id->size))
+        if (!em_port_id_parse(config->ports[i].id, &other, NULL) && em_port_id_equal(&other, id))
             return true;
     }
     return false;

@@ -1,11 +1,12 @@
-/* What the agent keeps.  For its own files: agent.c has the session, the feeds and the turns,
- * agent_ports.c what comes and goes by request, agent_feeds.c which feeds are asked for,
- * agent_misses.c and agent_adopt.c networks that are resolved, agent_store.c the map-cache on disk,
- * agent_guard.c servers that are doubted, arrival.c listens for guests that migrate, agent_probe.c
- * which nodes answer, agent_trunk.c children of ports, agent_underlay.c the host's own addresses,
- * agent_check.c checks and repairs, agent_ask.c asks the map, agent_view.c what is shown.  And in
- * sources/, which nothing here includes: agent_watch.c what guests do on watched bridges,
- * agent_ovs.c what is plugged into Open vSwitch. */
+/* What the agent keeps.  For its own files: agent.c has its life, the turns and the state file,
+ * agent_session.c the session and what the registrar asks, agent_feeds.c the feeds and their
+ * networks, agent_place.c ports in the data plane and their conclusions, agent_ports.c what comes
+ * and goes by request, agent_misses.c and agent_adopt.c networks that are resolved, agent_store.c
+ * the map-cache on disk, agent_guard.c servers that are doubted, arrival.c listens for guests that
+ * migrate, agent_probe.c which nodes answer, agent_trunk.c children of ports, agent_underlay.c the
+ * host's own addresses, agent_check.c checks and repairs, agent_ask.c asks the map, agent_view.c
+ * what is shown.  And in sources/, which nothing here includes: agent_watch.c what guests do on
+ * watched bridges, agent_ovs.c what is plugged into Open vSwitch. */
 #ifndef XTR_AGENT_STATE_H
 #define XTR_AGENT_STATE_H
 
@@ -146,30 +147,29 @@ struct xtr_agent {
     struct xtr_agent_status status;
 };
 
-/* agent.c: look at everything once before the loop sleeps; the state file is behind; the port
- * leaves the map-cache. */
+/* agent.c: look at everything once before the loop sleeps; the state file is behind. */
 void xtr_agent_kick(struct xtr_agent *agent);
 void xtr_agent_save_soon(struct xtr_agent *agent);
-void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port);
-/* Follows the network's feed and has it made in the data plane, if that is not so already. */
-void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id);
 
-/* agent.c: something happened to a port, see xtr_agent_port_fn. */
+/* agent_session.c: begins to connect; 'ret_why' as xtr_agent_new().  The end, also where that has
+ * failed or was not tried.  Sends what is due, true if there was anything. */
+int xtr_agent_connect(struct xtr_agent *agent, char **ret_why);
+void xtr_agent_disconnect(struct xtr_agent *agent);
+bool xtr_agent_run_registrar(struct xtr_agent *agent);
+
+/* agent_place.c: puts every port that is awake where it belongs; concludes how far it is.  It
+ * leaves the map-cache.  Something happened to it, see xtr_agent_port_fn. */
+void xtr_agent_place_ports(struct xtr_agent *agent);
+void xtr_agent_update_ports(struct xtr_agent *agent);
+void xtr_agent_leave_plane(struct xtr_agent *agent, struct xtr_port *port);
 void xtr_agent_tell(struct xtr_agent *agent, const struct em_port_id *id,
                     const struct xtr_port *port);
-/* agent.c: the map's record of a port; of one that is attached here it may say that it has moved
- * away, or arrived. */
-void xtr_agent_port_seen(struct xtr_agent *agent, const struct em_port *seen);
 
 /* agent_ports.c: 'saved' may be NULL, then this is a reload and every port that is new is an
  * attach. */
 void xtr_agent_attach_configured(struct xtr_agent *agent, const struct xtr_config *config,
                                  const struct xtr_saved *saved);
 void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved *saved);
-
-/* agent.c: pages of the feeds; 'aux' is the agent, or the struct xtr_sub. */
-void xtr_agent_on_zero(void *aux, const struct em_feed *page);
-void xtr_agent_on_feed(void *aux, const struct em_feed *page);
 
 /* agent_feeds.c: asks for a feed, for that of network 0, for all of them, from their places on;
  * for one from its beginning; takes that back.  What cannot be asked for has no request. */
@@ -179,6 +179,13 @@ void xtr_agent_subscribe_all(struct xtr_agent *agent);
 void xtr_agent_subscribe_again(struct xtr_agent *agent, uint32_t network_id);
 void xtr_agent_unsubscribe(struct xtr_agent *agent, int64_t *request);
 void xtr_agent_unsubscribe_all(struct xtr_agent *agent);
+/* Follows the network's feed and has it made in the data plane, if that is not so already; lets go
+ * of those that nobody here is in any more. */
+void xtr_agent_open_network(struct xtr_agent *agent, uint32_t network_id, uint32_t segmentation_id);
+void xtr_agent_mind_networks(struct xtr_agent *agent);
+/* The map's record of a port; of one that is attached here it may say that it has moved away, or
+ * arrived. */
+void xtr_agent_port_seen(struct xtr_agent *agent, const struct em_port *seen);
 
 /* agent_plane.c: the data plane as configured, and the map-cache for what it can do; the own RLOCs.
  */

@@ -115,8 +115,7 @@ static bool is_wanted(const struct xtr_port *port)
 static bool is_heard(const struct xtr_agent *agent, const struct xtr_port *port)
 {
     EM_FOREACH (arrival, &agent->arrivals, struct xtr_arrival, item)
-        if (arrival->port.size == port->id.size &&
-            !memcmp(arrival->port.bytes, port->id.bytes, port->id.size))
+        if (em_port_id_equal(&arrival->port, &port->id))
             return true;
     return false;
 }

@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-static bool is_same_id(const struct em_port_id *a, const struct em_port_id *b)
-{
-    return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size);
-}
-
 static bool has_eid(const struct em_port *port, const struct em_eid *eid)
 {
     for (size_t i = 0; i < port->n_eids; i++)
@@ -69,7 +64,7 @@ enum xtr_asked_verdict xtr_asked_compare(const struct xtr_asked *asked,
         return XTR_ASKED_NOTHING;
     if (!asked->port)
         return found->is_kept ? XTR_ASKED_KEPT : XTR_ASKED_GONE;
-    if (!is_same_id(&found->id, &asked->port->id))
+    if (!em_port_id_equal(&found->id, &asked->port->id))
         return XTR_ASKED_OTHER;
     if (found->is_local)
         return is_at(asked->port, node_id) ? XTR_ASKED_SAME : XTR_ASKED_ELSEWHERE;

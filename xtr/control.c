@@ -296,15 +296,10 @@ static void detach(struct peer *peer, uint64_t id, const Eidmap__XtrDetach *requ
     answer(peer, &envelope, id);
 }
 
-static bool same_id(const struct em_port_id *a, const struct em_port_id *b)
-{
-    return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size);
-}
-
 static struct wait *find_wait(const struct peer *peer, const struct em_port_id *id)
 {
     EM_FOREACH (wait, &peer->waits, struct wait, item)
-        if (same_id(&wait->port, id))
+        if (em_port_id_equal(&wait->port, id))
             return wait;
     return NULL;
 }

@@ -100,7 +100,7 @@ static bool has_id(const void *aux, uint32_t slot, const void *key)
     if (!(r->flags & XTR_RECORD_TEXT_ID))
         return is_uuid(wanted) && !memcmp(r->id, wanted->bytes + 1, sizeof r->id);
     struct em_port_id id = xtr_table_id(aux, slot);
-    return id.size == wanted->size && !memcmp(id.bytes, wanted->bytes, id.size);
+    return em_port_id_equal(&id, wanted);
 }
 
 uint32_t xtr_table_find(const struct xtr_table *table, const struct em_port_id *id)

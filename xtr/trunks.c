@@ -98,5 +98,5 @@ bool xtr_trunks_lists(const struct em_child *children, size_t n, const struct em
 {
     const struct em_child key = {.tag = tag};
     const struct em_child *found = n ? bsearch(&key, children, n, sizeof key, compare_tags) : NULL;
-    return found && found->id.size == id->size && !memcmp(found->id.bytes, id->bytes, id->size);
+    return found && em_port_id_equal(&found->id, id);
 }

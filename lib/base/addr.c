@@ -213,6 +213,11 @@ int em_endpoint_parse(const char *text, uint16_t default_port, struct em_ip *ret
     return 0;
 }
 
+bool em_port_id_equal(const struct em_port_id *a, const struct em_port_id *b)
+{
+    return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
 bool em_ip_equal(const struct em_ip *a, const struct em_ip *b)
 {
     return a->size == b->size && memcmp(a->addr, b->addr, a->size) == 0;

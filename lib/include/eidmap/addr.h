@@ -98,6 +98,8 @@ int em_eid_check(const struct em_eid *eid, char *why);
 /* Is 'bytes' a port-id as em_port_id_parse() makes it?  0 or -EINVAL with 'why'. */
 int em_port_id_check(const uint8_t *bytes, size_t size, char *why);
 
+bool em_port_id_equal(const struct em_port_id *a, const struct em_port_id *b);
+
 bool em_ip_equal(const struct em_ip *a, const struct em_ip *b);
 
 /* May this be an underlay address: unicast, not unspecified, not loopback, not multicast? */
