@@ -1,7 +1,9 @@
 /* The map server as its clients see it: real sockets, a real store, two worker threads. */
 #include "mapserver/scene.h"
 
+#include "base/buf.h"
 #include "net/socket.h"
+#include "server/raw.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -133,6 +135,50 @@ Test(front, questions_that_come_together_are_each_answered)
     }
     ask_all(blue + 1);
     cr_assert_not(quiz.is_known[0], "another network has it not");
+}
+
+/* Numbers with gaps, in one write: what a client of ours would not do. */
+static uint64_t number_of(unsigned i)
+{
+    return 7 + 1000u * i;
+}
+
+static bool put_question(struct em_buf *buf, unsigned i)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Resolve resolve = EIDMAP__RESOLVE__INIT;
+    Eidmap__Eid eid = EIDMAP__EID__INIT, *eids[] = {&eid};
+    struct em_eid mac = mac_of(i);
+    eid.kind = EIDMAP__EID_KIND__EID_MAC;
+    eid.address = (ProtobufCBinaryData){mac.size, mac.addr};
+    resolve.network_id = blue;
+    resolve.eids = eids;
+    resolve.n_eids = 1;
+    envelope.id = number_of(i);
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_RESOLVE;
+    envelope.resolve = &resolve;
+    return em_msg_append(buf, &envelope) == 0;
+}
+
+Test(front, each_answer_has_the_number_of_its_question)
+{
+    struct raw raw;
+    struct em_buf buf;
+    raw_open(&raw, scene_address(scene));
+    cr_assert(raw_hello(&raw, NULL));
+    em_buf_init(&buf);
+    for (unsigned i = 0; i < N_QUESTIONS; i++)
+        cr_assert(put_question(&buf, i));
+    cr_assert(raw_send_bytes(&raw, em_buf_head(&buf), em_buf_size(&buf)));
+    for (unsigned i = 0; i < N_QUESTIONS; i++) {
+        const Eidmap__Envelope *answer = raw_read(&raw);
+        cr_assert(answer && answer->body_case == EIDMAP__ENVELOPE__BODY_RESOLVE_REPLY);
+        cr_assert_eq(answer->id, number_of(i));
+        cr_assert_eq(answer->resolve_reply->n_answers, 1);
+        cr_assert_eq(answer->resolve_reply->answers[0]->eid->address.data[5], (uint8_t)i);
+    }
+    em_buf_fini(&buf);
+    raw_close(&raw);
 }
 
 static struct scene_reply ask(const char *ip)
