@@ -144,15 +144,10 @@ static struct guest *find_guest(const struct xtr_watch *watch, uint32_t rule, co
     return slot == EM_INDEX_NONE ? NULL : &watch->guests[slot];
 }
 
-static bool is_same_id(const struct em_port_id *a, const struct em_port_id *b)
-{
-    return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size);
-}
-
 static struct guest *find_id(const struct xtr_watch *watch, const struct em_port_id *id)
 {
     for (uint32_t i = 0; i < watch->n_guests; i++)
-        if (is_same_id(&watch->guests[i].id, id))
+        if (em_port_id_equal(&watch->guests[i].id, id))
             return &watch->guests[i];
     return NULL;
 }
@@ -353,7 +348,7 @@ void xtr_watch_claim(struct xtr_watch *watch, const struct xtr_ports *ports, con
         return;
     *address = (struct address){.ip = *ip, .claimed_ms = now_ms};
     const struct xtr_port *holder = xtr_ports_holder(ports, network, &eid, NULL);
-    if (holder && !is_same_id(&holder->id, &guest->id))
+    if (holder && !em_port_id_equal(&holder->id, &guest->id))
         bar_address(watch, guest, address, now_ms);
     else if (guest->state == THERE)
         guest->state = NEW;
@@ -448,7 +443,7 @@ bool xtr_watch_conflict(struct xtr_watch *watch, const struct em_port_id *id,
         }
         return false;
     }
-    if (holder && !is_same_id(&holder->id, id) && may_take(watch, guest, holder)) {
+    if (holder && !em_port_id_equal(&holder->id, id) && may_take(watch, guest, holder)) {
         guest->id = holder->id;
         take_addresses(guest, holder, now_ms);
         guest->state = NEW;
