@@ -96,7 +96,8 @@ int ms_txn_begin(struct ms_store *store, struct ms_txn *parent, struct ms_touche
                  struct ms_txn *ret_txn)
 {
     struct ms_env *env = parent ? parent->env : ms_store_env(store);
-    *ret_txn = (struct ms_txn){.store = store, .env = env, .parent = parent, .touched = touched};
+    *ret_txn = (struct ms_txn){
+        .store = store, .env = env, .parent = parent, .is_writing = true, .touched = touched};
     int r = parent ? 0 : ms_store_before_write(store);
     if (r)
         return r;
@@ -157,14 +158,34 @@ static struct ms_blob from_val(MDB_val val)
     return (struct ms_blob){val.mv_data, val.mv_size};
 }
 
+/* Only for writing; NULL after a failure. */
+static MDB_cursor *kept_cursor(struct ms_txn *txn, enum ms_db db, struct ms_blob key)
+{
+    size_t i = db;
+    if (db == MS_DB_EID && key.size >= MS_KEY_EID_HEAD)
+        i = MS_N_DBS + key.data[MS_KEY_EID_HEAD - 1] % MS_N_EID_CURSORS;
+    if (!txn->cursors[i])
+        txn->cursors[i] = ms_txn_cursor(txn, db);
+    return txn->cursors[i];
+}
+
+static int get(struct ms_txn *txn, enum ms_db db, struct ms_blob key, MDB_val *ret_value)
+{
+    MDB_val k = to_val(key);
+    if (!txn->is_writing)
+        return mdb_get(txn->mdb, txn->env->dbis[db], &k, ret_value);
+    MDB_cursor *cursor = kept_cursor(txn, db, key);
+    return cursor ? mdb_cursor_get(cursor, &k, ret_value, MDB_SET) : ENOMEM;
+}
+
 int ms_txn_get(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms_blob *ret_value)
 {
     if (txn->err)
         return txn->err;
     if (key.size == 0 || key.size > MS_KEY_SIZE)
         return EM_E_NOT_FOUND; /* to LMDB it would be an error */
-    MDB_val k = to_val(key), v;
-    int r = mdb_get(txn->mdb, txn->env->dbis[db], &k, &v);
+    MDB_val v;
+    int r = get(txn, db, key, &v);
     if (r == MDB_NOTFOUND)
         return EM_E_NOT_FOUND;
     if (r)
@@ -178,7 +199,8 @@ void ms_txn_put(struct ms_txn *txn, enum ms_db db, struct ms_blob key, struct ms
     if (txn->err)
         return;
     MDB_val k = to_val(key), v = to_val(value);
-    int r = mdb_put(txn->mdb, txn->env->dbis[db], &k, &v, 0);
+    MDB_cursor *cursor = kept_cursor(txn, db, key);
+    int r = cursor ? mdb_cursor_put(cursor, &k, &v, 0) : ENOMEM;
     if (r)
         ms_txn_fail(txn, ms_txn_error(r));
     txn->is_dirty = true;
@@ -189,7 +211,8 @@ uint8_t *ms_txn_reserve(struct ms_txn *txn, enum ms_db db, struct ms_blob key, s
     if (txn->err)
         return NULL;
     MDB_val k = to_val(key), v = {size, NULL};
-    int r = mdb_put(txn->mdb, txn->env->dbis[db], &k, &v, MDB_RESERVE);
+    MDB_cursor *cursor = kept_cursor(txn, db, key);
+    int r = cursor ? mdb_cursor_put(cursor, &k, &v, MDB_RESERVE) : ENOMEM;
     txn->is_dirty = true;
     if (!r)
         return v.mv_data;
@@ -214,12 +237,13 @@ size_t ms_txn_count(struct ms_txn *txn, enum ms_db db, struct ms_blob key)
 {
     size_t n = 0;
     struct ms_blob value;
-    MDB_cursor *cursor = ms_txn_cursor(txn, db);
+    MDB_cursor *cursor = txn->is_writing ? kept_cursor(txn, db, key) : ms_txn_cursor(txn, db);
     if (!cursor)
         return 0;
     if (ms_txn_seek(txn, cursor, MDB_SET, &key, &value) == 0)
         mdb_cursor_count(cursor, &n);
-    mdb_cursor_close(cursor);
+    if (!txn->is_writing)
+        mdb_cursor_close(cursor);
     return n;
 }
 

@@ -29,15 +29,20 @@ struct ms_touched {
     size_t n, room;
 };
 
+#define MS_N_EID_CURSORS 4
+
 struct ms_txn {
     struct ms_store *store;
     struct ms_env *env;
     struct ms_txn *parent; /* of a nested one */
     MDB_txn *mdb;
     int err; /* the first EM_E_STORAGE, EM_E_NO_SPACE...; nothing is written after it */
-    bool is_dirty;
+    bool is_writing, is_dirty;
     struct ms_meta meta;
     struct ms_touched *touched; /* NULL: nobody wants to know */
+    /* Of a write: where it was last in each database, and in the EIDs of each kind.  What lies
+     * beside that is found without a search from the root.  LMDB closes them at the end. */
+    MDB_cursor *cursors[MS_N_DBS + MS_N_EID_CURSORS];
 };
 
 struct ms_reader {
