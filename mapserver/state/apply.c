@@ -23,6 +23,8 @@ struct ms_apply {
     struct ms_point point;
     struct em_arena keep, command, scratch;
     struct ms_touched touched;
+    struct ms_proposers proposers;
+    struct ms_network_memo memo;
 };
 
 void ms_apply_restart(struct ms_apply *apply)
@@ -42,6 +44,7 @@ struct ms_apply *ms_apply_new(struct ms_store *store)
     em_arena_init(&apply->keep, KEEP_LIMIT);
     em_arena_init(&apply->command, COMMAND_LIMIT);
     em_arena_init(&apply->scratch, 0);
+    em_arena_init(&apply->memo.arena, 0);
     return apply;
 }
 
@@ -52,6 +55,7 @@ void ms_apply_free(struct ms_apply *apply)
     em_arena_fini(&apply->keep);
     em_arena_fini(&apply->command);
     em_arena_fini(&apply->scratch);
+    em_arena_fini(&apply->memo.arena);
     free(apply->touched.ids);
     free(apply);
 }
@@ -227,7 +231,8 @@ static void set_error(struct ms_result *result, int err, const char *message, co
     result->field = field ? field : "";
 }
 
-static bool is_new(struct ms_txn *txn, const Eidmap__Command *command, struct ms_result *result)
+static bool is_new(struct ms_apply *apply, struct ms_txn *txn, const Eidmap__Command *command,
+                   struct ms_result *result)
 {
     const Eidmap__Proposer *proposer = command->proposer;
     if (!proposer || proposer->replica == 0)
@@ -235,7 +240,7 @@ static bool is_new(struct ms_txn *txn, const Eidmap__Command *command, struct ms
     result->replica = proposer->replica;
     result->incarnation = proposer->incarnation;
     result->seq = proposer->seq;
-    return ms_proposer_is_new(txn, proposer);
+    return ms_proposer_is_new(txn, &apply->proposers, proposer);
 }
 
 /* Runs one command; whatever becomes of it, the result can be sent. */
@@ -249,10 +254,13 @@ static void run(struct ms_apply *apply, struct ms_txn *txn, const Eidmap__Comman
         .max_node_ports = command->max_node_ports ? command->max_node_ports : MS_NODE_PORTS_MAX,
         .keep = &apply->keep,
         .scratch = &apply->scratch,
+        .memo = &apply->memo,
         .fault.arena = &apply->keep,
         .result = result,
     };
     result->is_given_up = command->body_case == EIDMAP__COMMAND__BODY__NOT_SET;
+    if (command->body_case != EIDMAP__COMMAND__BODY_REGISTER)
+        ms_network_memo_reset(&apply->memo); /* it may change networks */
     int r = result->is_given_up ? 0 : check_origin(&c, command);
     if (!r && !result->is_given_up)
         r = dispatch(&c, command);
@@ -270,16 +278,18 @@ static int run_all(struct ms_apply *apply, struct ms_txn *txn, const struct ms_b
                    size_t n, struct ms_result *results, const char **ret_why)
 {
     int r = 0;
+    apply->proposers.n = 0;
     for (size_t i = 0; i < n && !txn->err; i++) {
         const Eidmap__Command *command = unpack(apply, commands[i], &r, ret_why);
         if (!command)
             return r;
         results[i].revision = txn->meta.revision;
-        if (is_new(txn, command, &results[i]))
+        if (is_new(apply, txn, command, &results[i]))
             run(apply, txn, command, &results[i]);
         else
             results[i].is_repeated = true;
     }
+    ms_proposers_store(txn, &apply->proposers);
     return 0;
 }
 
@@ -338,6 +348,7 @@ int ms_apply_batch(struct ms_apply *apply, const struct ms_blob *commands, size_
     struct ms_txn txn;
     em_arena_reset(&apply->keep);
     apply->touched.n = 0;
+    ms_network_memo_reset(&apply->memo);
     struct ms_result *results = em_arena_alloc(&apply->keep, n * sizeof(*results));
     assert(results || n * sizeof(*results) > KEEP_LIMIT);
     if (!results) {
@@ -393,18 +404,22 @@ bool ms_apply_is_noop(struct ms_reader *reader, const Eidmap__Origin *origin,
 {
     struct ms_result result = {.revision = ms_reader_revision(reader)};
     struct em_arena scratch;
+    struct ms_network_memo memo = {.network = NULL};
     struct ms_command c = {
         .txn = &reader->txn,
         .origin = origin,
         .max_node_ports = UINT32_MAX, /* what is here already does not count again */
         .keep = arena,
         .scratch = &scratch,
+        .memo = &memo,
         .fault.arena = arena,
         .result = &result,
     };
     em_arena_init(&scratch, 0);
+    em_arena_init(&memo.arena, 0);
     bool is_noop = ms_register_is_noop(&c, reg);
     em_arena_fini(&scratch);
+    em_arena_fini(&memo.arena);
     if (is_noop)
         *ret_result = result;
     return is_noop;

@@ -6,9 +6,23 @@
 #ifndef MS_COMMAND_H
 #define MS_COMMAND_H
 
+#include "base/mem.h"
 #include "state/apply.h"
 #include "state/fault.h"
 #include "state/record.h"
+
+/* The network of the last claim: nearly always the next one's too, also in the next command.  To be
+ * reset when a network may have changed. */
+struct ms_network_memo {
+    struct em_arena arena;
+    const Eidmap__Network *network; /* NULL: none */
+};
+
+static inline void ms_network_memo_reset(struct ms_network_memo *memo)
+{
+    memo->network = NULL;
+    em_arena_reset(&memo->arena);
+}
 
 struct ms_command {
     struct ms_txn *txn;
@@ -17,6 +31,7 @@ struct ms_command {
     uint32_t max_node_ports;
     struct em_arena *keep;    /* lives as long as the result */
     struct em_arena *scratch; /* reset at each record */
+    struct ms_network_memo *memo;
     struct ms_fault fault;
     struct ms_result *result;
 };
@@ -61,7 +76,24 @@ void ms_session_start(struct ms_command *c);
  * command.  True: more are left. */
 bool ms_session_trim(struct ms_command *c, uint32_t max);
 
-/* proposer.c: is this the next command of its map server?  Notes it if so. */
-bool ms_proposer_is_new(struct ms_txn *txn, const Eidmap__Proposer *proposer);
+/* proposer.c: how far the commands of some map servers have come, while a transaction lasts. */
+#define MS_PROPOSERS 8
+
+struct ms_progress {
+    uint64_t replica, incarnation, seq;
+    bool is_changed;
+};
+
+struct ms_proposers {
+    struct ms_progress rows[MS_PROPOSERS];
+    size_t n; /* 0 when the transaction begins */
+};
+
+/* Is this the next command of its map server?  Notes it if so. */
+bool ms_proposer_is_new(struct ms_txn *txn, struct ms_proposers *proposers,
+                        const Eidmap__Proposer *proposer);
+
+/* Writes them, and forgets them. */
+void ms_proposers_store(struct ms_txn *txn, struct ms_proposers *proposers);
 
 #endif

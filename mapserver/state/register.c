@@ -18,8 +18,6 @@ struct walk {
     struct ms_command *c;
     struct ms_txn *txn; /* nested where there are several claims */
     const Eidmap__Register *body;
-    const Eidmap__Network *network; /* of the last claim: nearly always the next one's too */
-    struct em_arena network_arena;
     uint32_t named_network; /* id of body->network_name; 0: not looked up yet */
     struct ms_fault fault;  /* its field is relative to the claim */
 };
@@ -49,6 +47,7 @@ static int find_named_network(struct walk *w)
 
 static int find_network(struct walk *w, const Eidmap__Port *port)
 {
+    struct ms_network_memo *memo = w->c->memo;
     Eidmap__Network *network;
     uint32_t id = port->network_id;
     if (id == 0) {
@@ -57,15 +56,14 @@ static int find_network(struct walk *w, const Eidmap__Port *port)
             return r;
         id = w->named_network;
     }
-    if (w->network && w->network->id == id)
+    if (memo->network && memo->network->id == id)
         return 0;
-    w->network = NULL;
-    em_arena_reset(&w->network_arena);
-    int r = ms_network_get(w->txn, id, &w->network_arena, &network);
+    ms_network_memo_reset(memo);
+    int r = ms_network_get(w->txn, id, &memo->arena, &network);
     if (r == EM_E_NOT_FOUND)
         return ms_refuse(&w->fault, r, "port.network_id", "there is no network %u", id);
     if (!r)
-        w->network = network;
+        memo->network = network;
     return r;
 }
 
@@ -160,7 +158,7 @@ static int decide(struct walk *w, size_t i, Eidmap__Port **ret_old, struct ms_ve
         .old = *ret_old,
         .claim = claim,
         .origin = w->c->origin,
-        .network = w->network,
+        .network = w->c->memo->network,
         .parent = parent,
         .revision = ms_next_revision(w->txn),
         .time_ms = w->c->time_ms,
@@ -309,12 +307,7 @@ int ms_register(struct ms_command *c, const Eidmap__Register *body)
 {
     struct walk w = {.c = c, .txn = c->txn, .body = body, .fault.arena = c->keep};
     int r = check_request(c, body);
-    if (r)
-        return r;
-    em_arena_init(&w.network_arena, 0);
-    r = register_claims(&w);
-    em_arena_fini(&w.network_arena);
-    return r;
+    return r ? r : register_claims(&w);
 }
 
 static bool is_noop(struct walk *w)
@@ -336,10 +329,6 @@ static bool is_noop(struct walk *w)
 bool ms_register_is_noop(struct ms_command *c, const Eidmap__Register *body)
 {
     struct walk w = {.c = c, .txn = c->txn, .body = body, .fault.arena = c->keep};
-    if (!ms_command_is_by(c, EIDMAP__ROLE__ROLE_NODE) || check_request(c, body))
-        return false;
-    em_arena_init(&w.network_arena, 0);
-    bool answer = is_noop(&w);
-    em_arena_fini(&w.network_arena);
-    return answer;
+    return ms_command_is_by(c, EIDMAP__ROLE__ROLE_NODE) && check_request(c, body) == 0 &&
+           is_noop(&w);
 }
