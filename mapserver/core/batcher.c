@@ -1,6 +1,5 @@
 #include "core/batcher.h"
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "wire/writer.h"
 
@@ -19,6 +18,7 @@ void ms_batcher_fini(struct ms_batcher *batcher)
 {
     ms_batcher_clear(batcher);
     free(batcher->commands);
+    em_buf_fini(&batcher->out);
 }
 
 void ms_batcher_add_take(struct ms_batcher *batcher, struct ms_payload *command_take)
@@ -42,24 +42,24 @@ void ms_batcher_add_take(struct ms_batcher *batcher, struct ms_payload *command_
 
 struct ms_payload *ms_batcher_next(struct ms_batcher *batcher)
 {
-    struct em_buf out;
+    struct em_buf *out = &batcher->out;
     size_t n = 0;
     assert(batcher->n > 0);
-    em_buf_init(&out);
     while (n < batcher->n && n < MS_BATCH_LEN) {
         struct ms_payload *command = batcher->commands[batcher->head + n];
-        if (n > 0 && em_buf_size(&out) + command->size > MS_BATCH_SIZE)
+        if (n > 0 && em_buf_size(out) + command->size > MS_BATCH_SIZE)
             break;
-        em_put_bytes(&out, 1, command->data, command->size); /* Batch.commands */
+        em_put_bytes(out, 1, command->data, command->size); /* Batch.commands */
         batcher->size -= command->size;
         ms_payload_unref(command);
         n++;
     }
+    batcher->n_last = n;
     batcher->head += n;
     batcher->n -= n;
     if (batcher->n == 0)
         batcher->head = 0;
-    struct ms_payload *payload = ms_payload_new(em_buf_head(&out), em_buf_size(&out));
-    em_buf_fini(&out);
+    struct ms_payload *payload = ms_payload_new(em_buf_head(out), em_buf_size(out));
+    em_buf_take(out, em_buf_size(out));
     return payload;
 }

@@ -2,7 +2,10 @@
 #ifndef MS_BATCHER_H
 #define MS_BATCHER_H
 
+#include "base/buf.h"
 #include "core/entry.h"
+
+#include <stdbool.h>
 
 #define MS_BATCH_LEN  512         /* commands in one entry */
 #define MS_BATCH_SIZE (64u << 10) /* bytes in one entry, but for a single larger command */
@@ -10,7 +13,9 @@
 struct ms_batcher {
     struct ms_payload **commands; /* [head, head + n) */
     size_t head, n, room;
-    size_t size; /* bytes */
+    size_t size;   /* bytes */
+    size_t n_last; /* commands of the last entry */
+    struct em_buf out;
 };
 
 void ms_batcher_fini(struct ms_batcher *batcher);
@@ -21,6 +26,12 @@ void ms_batcher_add_take(struct ms_batcher *batcher, struct ms_payload *command_
 static inline bool ms_batcher_is_full(const struct ms_batcher *batcher)
 {
     return batcher->n >= MS_BATCH_LEN || batcher->size >= MS_BATCH_SIZE;
+}
+
+/* Would the next entry hold fewer commands than the last one? */
+static inline bool ms_batcher_is_small(const struct ms_batcher *batcher)
+{
+    return batcher->n < batcher->n_last && !ms_batcher_is_full(batcher);
 }
 
 /* The next entry's payload, a Batch; there must be a command. */

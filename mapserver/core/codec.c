@@ -62,8 +62,14 @@ static int type_of(Eidmap__EntryKind kind, enum raft_entry_type *ret_type)
     return EM_E_MALFORMED;
 }
 
+#define ENTRY_HEAD 64 /* more than what stands before an entry's bytes, or a message's entries */
+
 static void put_append(struct em_buf *out, const struct raft_append_entries *msg)
 {
+    size_t size = 2 * ENTRY_HEAD;
+    for (unsigned i = 0; i < msg->n_entries; i++)
+        size += ENTRY_HEAD + msg->entries[i].buf.len;
+    em_buf_reserve(out, size); /* at once, rather than in steps that copy it */
     em_put_uint(out, VERSION, msg->version);
     em_put_uint(out, TERM, msg->term);
     em_put_uint(out, PREV_INDEX, msg->prev_log_index);

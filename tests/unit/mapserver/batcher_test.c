@@ -59,6 +59,23 @@ Test(batcher, all_that_waits_is_one_entry_in_order)
     cr_assert_eq(batcher.size, 0);
 }
 
+Test(batcher, entry_is_small_beside_a_larger_one_before_it)
+{
+    uint32_t number = 0;
+    size_t size;
+    add(0, 8);
+    cr_assert_not(ms_batcher_is_small(&batcher), "nothing was before it");
+    add(1, 8);
+    take(&number, &size);
+    add(2, 8);
+    cr_assert(ms_batcher_is_small(&batcher));
+    add(3, 8);
+    cr_assert_not(ms_batcher_is_small(&batcher));
+    take(&number, &size);
+    add(4, MS_BATCH_SIZE);
+    cr_assert_not(ms_batcher_is_small(&batcher), "it is full");
+}
+
 Test(batcher, entry_has_no_more_than_so_many_commands)
 {
     uint32_t number = 0;
