@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+
+#define HEAP_KEPT (1 << 20) /* bytes, of each thread */
 
 struct server {
     struct ev_loop *loop;
@@ -312,11 +315,20 @@ static int serve(struct server *server)
     return server->is_broken ? 1 : 0;
 }
 
+/* A batch takes some buffers and gives them back.  The kernel would take them away, and each page
+ * of the next batch would be a fault; so a little is kept. */
+static void keep_heap(void)
+{
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    mallopt(M_MMAP_THRESHOLD, HEAP_KEPT);
+}
+
 int ms_server_run(const char *file)
 {
     struct server server = {.file = file};
     char *why = NULL;
     int status = 1;
+    keep_heap();
     if (ms_config_load(file, &server.started, &why)) {
         em_error("%s", why);
         free(why);
