@@ -263,10 +263,10 @@ static void apply_all(struct ms_applier *applier, struct item *items)
         size_t n = 0;
         item = apply_some(applier, item, &n);
         count(applier, n);
-        if (!applier->is_broken && ms_store_wants_sync(applier->store))
-            sync_map(applier);
         if (!applier->is_broken)
             applier->events.on_applied(applier->aux, ms_apply_point(applier->apply));
+        if (!applier->is_broken && ms_store_wants_sync(applier->store))
+            sync_map(applier);
     }
     for (; item; item = item->next)
         n_left++;

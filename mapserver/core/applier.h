@@ -16,7 +16,7 @@ struct ms_applier_events {
     void (*on_commit)(void *aux, uint64_t revision, const uint32_t *networks, size_t n);
     /* Of every command; lent. */
     void (*on_result)(void *aux, const struct ms_result *result);
-    /* All up to this point of the log is in the map. */
+    /* All up to this point of the log is in the map, and has been told. */
     void (*on_applied)(void *aux, struct ms_point point);
     /* The map is durable up to here; lent.  Any thread, one at a time. */
     void (*on_synced)(void *aux, const struct ms_mark *mark);

@@ -165,8 +165,10 @@ static void on_applied(void *aux, struct ms_point point)
 {
     struct ms_core *core = aux;
     core->applied = point.index;
-    if (core->is_awaited)
-        ev_async_send(core->loop, &core->wake);
+    if (core->events.on_settled)
+        core->events.on_settled(core->aux);
+    if (core->is_awaited || core->is_gathering)
+        ms_core_wake(core);
 }
 
 static void on_synced(void *aux, const struct ms_mark *mark)
@@ -404,6 +406,18 @@ static void run_reads(struct ms_core *core, uint64_t now_ms)
 /* ---- the turn ---------------------------------------------------------------------------------
  */
 
+/* Before the last entry is in the map, its proposers have no answers, and nothing new to say: what
+ * waits meanwhile is what came too late for it.  To send that on at once makes entries smaller and
+ * smaller, down to the cost of a sync for each.  When nobody waits for the map, it takes its time.
+ */
+static bool is_early(struct ms_core *core)
+{
+    core->is_gathering = true; /* before the map is looked at: what it reaches later wakes us */
+    core->is_gathering = !core->is_lazy && ms_batcher_is_small(&core->batcher) &&
+                         core->applied < ms_engine_last_index(core->engine);
+    return core->is_gathering;
+}
+
 static void lead(struct ms_core *core, uint64_t now_ms)
 {
     struct ms_payload *command;
@@ -413,7 +427,7 @@ static void lead(struct ms_core *core, uint64_t now_ms)
         uint64_t index,
             n_open = ms_engine_last_index(core->engine) - ms_engine_commit_index(core->engine);
         if (ms_engine_is_transferring(core->engine) || n_open >= PIPELINE ||
-            (n_open > 0 && !ms_batcher_is_full(&core->batcher)))
+            (n_open > 0 && !ms_batcher_is_full(&core->batcher)) || is_early(core))
             return;
         struct ms_payload *entry = ms_batcher_next(&core->batcher);
         is_well(core, ms_engine_propose(core->engine, now_ms, entry, &index));
@@ -595,8 +609,13 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 /* ---- any thread ---------------------------------------------------------------------------------
  */
 
-int ms_core_propose(struct ms_core *core, uint8_t *bytes_take, size_t size, bool is_growing,
-                    ms_core_done_fn *done, void *aux, const char **ret_why)
+void ms_core_wake(struct ms_core *core)
+{
+    ev_async_send(core->loop, &core->wake);
+}
+
+int ms_core_submit(struct ms_core *core, uint8_t *bytes_take, size_t size, bool is_growing,
+                   ms_core_done_fn *done, void *aux, const char **ret_why)
 {
     int r = 0;
     *ret_why = NULL;
@@ -614,8 +633,15 @@ int ms_core_propose(struct ms_core *core, uint8_t *bytes_take, size_t size, bool
         free(bytes_take);
     if (r == EM_E_LIMIT)
         *ret_why = "the request is too large; send it in parts";
+    return r;
+}
+
+int ms_core_propose(struct ms_core *core, uint8_t *bytes_take, size_t size, bool is_growing,
+                    ms_core_done_fn *done, void *aux, const char **ret_why)
+{
+    int r = ms_core_submit(core, bytes_take, size, is_growing, done, aux, ret_why);
     if (r == 0)
-        ev_async_send(core->loop, &core->wake);
+        ms_core_wake(core);
     return r;
 }
 

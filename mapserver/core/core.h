@@ -32,7 +32,10 @@ struct ms_core_events {
     /* The map has changed and readers see it.  Before the done calls of the same batch.
      * 'networks': whose feeds have grown, 0 too. */
     void (*on_commit)(void *aux, uint64_t revision, const uint32_t *networks, size_t n);
-    /* The map was replaced by a later one: anything may have changed. */
+    /* After the done calls of the same batch.  NULL: nobody wants to know. */
+    void (*on_settled)(void *aux);
+    /* The map was replaced by a later one: anything may have changed.  After the done calls of
+     * what will never be answered otherwise. */
     void (*on_replaced)(void *aux);
     /* This server has become the leader, or is it no longer. */
     void (*on_lead)(void *aux, bool is_leader);
@@ -77,6 +80,11 @@ void ms_core_stop(struct ms_core *core);
  * EM_E_NO_SPACE, with a sentence in static storage.  'done' may be NULL. */
 int ms_core_propose(struct ms_core *core, uint8_t *bytes_take, size_t size, bool is_growing,
                     ms_core_done_fn *done, void *aux, const char **ret_why);
+
+/* The same, for many at once: the core looks at them when it is woken after the last. */
+int ms_core_submit(struct ms_core *core, uint8_t *bytes_take, size_t size, bool is_growing,
+                   ms_core_done_fn *done, void *aux, const char **ret_why);
+void ms_core_wake(struct ms_core *core);
 
 /* Any thread.  Answered when the map of this server holds everything that was committed
  * anywhere before the call: what is read then is linearisable.  Costs a round among the

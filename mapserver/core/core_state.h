@@ -33,8 +33,9 @@ struct ms_core {
     /* Any thread. */
     atomic_bool is_leader, is_stopping, is_broken, is_probed;
     atomic_bool has_no_room, leader_has_no_room;
-    atomic_bool is_serving; /* clients are here */
-    atomic_bool is_awaited; /* somebody waits for the map to reach an index */
+    atomic_bool is_serving;   /* clients are here */
+    atomic_bool is_awaited;   /* somebody waits for the map to reach an index */
+    atomic_bool is_gathering; /* the next entry waits until the last one is in the map */
     atomic_bool has_caught_up;
     _Atomic uint64_t applied, revision, room_checked_ms;
     _Atomic uint64_t no_leader_since_ms; /* 0: there is one */
