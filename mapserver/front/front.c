@@ -132,6 +132,13 @@ static void on_commit(void *aux, uint64_t revision, const uint32_t *networks, si
     }
 }
 
+static void on_settled(void *aux)
+{
+    struct ms_front *front = aux;
+    for (unsigned i = 0; i < front->n_workers; i++)
+        ms_worker_wake(front->workers[i]);
+}
+
 static void on_replaced(void *aux)
 {
     struct ms_front *front = aux;
@@ -206,8 +213,8 @@ static int start_workers(struct ms_front *front, char **ret_why)
 
 static int start_core(struct ms_front *front, char **ret_why)
 {
-    static const struct ms_core_events events = {on_commit, on_replaced, on_lead, on_heard,
-                                                 on_fatal};
+    static const struct ms_core_events events = {on_commit, on_settled, on_replaced,
+                                                 on_lead,   on_heard,   on_fatal};
     struct ms_stats stats;
     int r = ms_store_stats(front->store, &stats);
     if (r == 0) {

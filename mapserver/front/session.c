@@ -140,7 +140,7 @@ static void on_result(void *aux, const struct ms_result *result)
     pending->n_withdrawn = result->n_withdrawn;
     if (pending->keep)
         pending->keep(pending, result);
-    ms_worker_post(pending->session->worker, &pending->mail);
+    ms_worker_post_result(pending->session->worker, &pending->mail);
 }
 
 static bool has_too_many(const struct ms_session *session, unsigned share)
@@ -152,6 +152,8 @@ static bool has_too_many(const struct ms_session *session, unsigned share)
 static void free_pending(struct ms_pending *pending)
 {
     em_buf_fini(&pending->reply);
+    if (pending->epochs != &pending->epoch)
+        free(pending->epochs);
     free(pending);
 }
 
@@ -181,8 +183,8 @@ int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
     session->n_proposals++;
     session->proposals_size += size;
     const char *why;
-    int r = ms_core_propose(session->worker->front->core, bytes, size, ms_apply_is_growing(command),
-                            on_result, pending, &why);
+    int r = ms_core_submit(session->worker->front->core, bytes, size, ms_apply_is_growing(command),
+                           on_result, pending, &why);
     if (r) {
         log_storage(r, why);
         session->n_proposals--;
@@ -192,6 +194,7 @@ int ms_session_propose(struct ms_session *session, uint64_t id, bool is_part,
         ms_session_unref(session);
         return r;
     }
+    ms_worker_submitted(session->worker);
     if (has_too_many(session, 1) && !session->is_paused && session->conn) {
         session->is_paused = true;
         em_conn_pause(session->conn);

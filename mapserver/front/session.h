@@ -59,6 +59,9 @@ struct ms_pending {
     bool is_refused;
     uint64_t revision;
     uint32_t n_withdrawn;
+    uint64_t *epochs; /* of a Register: 'epoch', or allocated */
+    size_t n_epochs;
+    uint64_t epoch;
 };
 
 /* Takes an accepted socket; 'tls' NULL: a unix or loopback socket. */

@@ -1,6 +1,7 @@
 #include "front/worker.h"
 
 #include "base/log.h"
+#include "core/core.h"
 #include "eidmap/error.h"
 #include "front/deferred.h"
 #include "front/context.h"
@@ -15,14 +16,44 @@
 #include <string.h>
 #include <unistd.h>
 
+static void add_mail(struct ms_worker *worker, struct ms_mail *mail)
+{
+    mail->next = NULL;
+    pthread_mutex_lock(&worker->lock);
+    *worker->last = mail;
+    worker->last = &mail->next;
+    pthread_mutex_unlock(&worker->lock);
+}
+
 void ms_worker_post(struct ms_worker *worker, struct ms_mail *mail_take)
 {
-    mail_take->next = NULL;
-    pthread_mutex_lock(&worker->lock);
-    *worker->last = mail_take;
-    worker->last = &mail_take->next;
-    pthread_mutex_unlock(&worker->lock);
+    add_mail(worker, mail_take);
     ev_async_send(worker->loop, &worker->wake);
+}
+
+void ms_worker_post_result(struct ms_worker *worker, struct ms_mail *mail_take)
+{
+    add_mail(worker, mail_take);
+    worker->has_results = true;
+}
+
+void ms_worker_wake(struct ms_worker *worker)
+{
+    if (atomic_exchange(&worker->has_results, false))
+        ev_async_send(worker->loop, &worker->wake);
+}
+
+void ms_worker_submitted(struct ms_worker *worker)
+{
+    if (!ev_is_active(&worker->submit))
+        ev_prepare_start(worker->loop, &worker->submit);
+}
+
+static void on_submit(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+    struct ms_worker *worker = w->data;
+    ev_prepare_stop(loop, w);
+    ms_core_wake(worker->front->core);
 }
 
 static struct ms_mail *take_all(struct ms_worker *worker)
@@ -168,6 +199,8 @@ int ms_worker_start(struct ms_front *front, struct ms_worker **ret_worker, char 
     ev_async_init(&worker->wake, on_wake);
     worker->wake.data = worker;
     ev_async_start(worker->loop, &worker->wake);
+    ev_prepare_init(&worker->submit, on_submit);
+    worker->submit.data = worker;
     ev_idle_init(&worker->pump, on_pump);
     ev_set_priority(&worker->pump, EV_MAXPRI); /* else it waits for a turn without any event */
     worker->pump.data = worker;
@@ -196,6 +229,7 @@ void ms_worker_free(struct ms_worker *worker)
         return;
     read_mail(worker); /* results and sockets that came after the stop */
     ev_async_stop(worker->loop, &worker->wake);
+    ev_prepare_stop(worker->loop, &worker->submit);
     ev_idle_stop(worker->loop, &worker->pump);
     ms_page_cache_fini(&worker->pages);
     em_net_free(worker->net);

@@ -72,6 +72,8 @@ struct ms_worker {
     ev_async wake;
     pthread_mutex_t lock;
     struct ms_mail *first, **last;
+    atomic_bool has_results; /* for which nobody was woken yet */
+    ev_prepare submit;
     bool is_stopping;
     atomic_bool is_probed; /* a wake-up was sent and not seen yet */
 };
@@ -86,6 +88,14 @@ void ms_worker_free(struct ms_worker *worker);
 
 /* Any thread: has the loop turned since the last call, or is it idle for a good reason? */
 bool ms_worker_is_alive(struct ms_worker *worker);
+
+/* The worker's thread: something was submitted to the core, which is woken at the turn's end. */
+void ms_worker_submitted(struct ms_worker *worker);
+
+/* Any thread: the same as ms_worker_post(), but the worker looks at it when it is woken after the
+ * last: the results of a batch cost it one turn, and their answers one write. */
+void ms_worker_post_result(struct ms_worker *worker, struct ms_mail *mail_take);
+void ms_worker_wake(struct ms_worker *worker);
 
 /* Any thread. */
 void ms_worker_post(struct ms_worker *worker, struct ms_mail *mail_take);

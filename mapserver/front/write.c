@@ -5,6 +5,7 @@
  * the last of these registrations is answered, the locations of the node that were not among
  * them are withdrawn, each only if it still has the epoch that it had then. */
 #include "base/hash.h"
+#include "base/mem.h"
 #include "eidmap/addr.h"
 #include "eidmap/error.h"
 #include "front/deferred.h"
@@ -62,10 +63,15 @@ static void pack_registered(struct em_buf *out, uint64_t id, const struct ms_res
 /* The two below run on the core's thread. */
 static void keep_registered(struct ms_pending *pending, const struct ms_result *result)
 {
-    if (result->err)
+    if (result->err) {
         pack_error(&pending->reply, pending->id, result);
-    else
-        pack_registered(&pending->reply, pending->id, result);
+        return;
+    }
+    pending->n_epochs = result->n_epochs;
+    pending->epochs = result->n_epochs == 1
+                          ? &pending->epoch
+                          : em_malloc(result->n_epochs * sizeof(*pending->epochs));
+    memcpy(pending->epochs, result->epochs, result->n_epochs * sizeof(*pending->epochs));
 }
 
 static void keep_done(struct ms_pending *pending, const struct ms_result *result)
@@ -83,6 +89,18 @@ static void keep_done(struct ms_pending *pending, const struct ms_result *result
     envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
     envelope.done = &done;
     em_msg_append(&pending->reply, &envelope);
+}
+
+/* The thread that applies has better things to do than to pack this. */
+static void finish_registered(struct ms_pending *pending)
+{
+    struct em_conn *conn = pending->session->conn;
+    const struct ms_result result = {
+        .revision = pending->revision, .epochs = pending->epochs, .n_epochs = pending->n_epochs};
+    if (!conn || pending->is_refused)
+        return;
+    pack_registered(em_conn_out(conn), pending->id, &result);
+    em_conn_sent(conn);
 }
 
 /* ---- announce ----------------------------------------------------------------------- */
@@ -317,7 +335,7 @@ static void propose_register(struct ms_session *session, uint64_t id, Eidmap__Re
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
     command.register_ = reg;
-    ms_session_propose(session, id, false, &command, keep_registered, NULL);
+    ms_session_propose(session, id, false, &command, keep_registered, finish_registered);
 }
 
 /* The map of this server has caught up with all others: a network that it does not name is none,
