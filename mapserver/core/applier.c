@@ -36,7 +36,7 @@ struct ms_applier {
     uint64_t n_done;
     bool wants_sync, is_busy, is_stopping;
     bool wants_another; /* sync, after the one that is under way */
-    bool is_lazy;
+    bool is_lazy, is_collecting;
 };
 
 struct work {
@@ -63,9 +63,11 @@ static void collect(struct ms_applier *applier)
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
+    applier->is_collecting = true;
     while (may_collect(applier) &&
            pthread_cond_timedwait(&applier->wake, &applier->lock, &until) == 0)
         ;
+    applier->is_collecting = false;
 }
 
 static struct work take(struct ms_applier *applier)
@@ -370,7 +372,8 @@ void ms_applier_put(struct ms_applier *applier, uint64_t index, const struct ms_
     *applier->last = item;
     applier->last = &item->next;
     applier->n_waiting++;
-    pthread_cond_signal(&applier->wake);
+    if (!applier->is_collecting || !may_collect(applier))
+        pthread_cond_signal(&applier->wake);
     pthread_mutex_unlock(&applier->lock);
 }
 

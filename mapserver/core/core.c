@@ -25,7 +25,7 @@
 #define HEARTBEATS           5 /* in an election timeout */
 #define TRAILING             2048
 #define TRAILING_SIZE        (24u << 20)
-#define MEMORY_SIZE          (32u << 20)
+#define MEMORY_SIZE          (2u << 20) /* of the log; what a cache holds costs least */
 #define MESSAGE_SIZE         (512u << 10)
 #define PIPELINE             8 /* entries in flight, if full ones wait */
 #define TURN_ROUNDS          8
