@@ -1,6 +1,7 @@
 #include "failover.h"
 
 #include "bench.h"
+#include "base/mem.h"
 #include "claims.h"
 #include "net/pki.h"
 #include "server/caller.h"

@@ -1,5 +1,6 @@
 /* How fast endpoints are registered durably: each request one port, 1, 16 and 256 under way,
  * from one node and from eight; beside it what the disk takes for one synchronous write. */
+#include "base/mem.h"
 #include "bench.h"
 #include "claims.h"
 #include "load.h"
@@ -50,7 +51,6 @@ int main(int argc, char **argv)
     claims_check(&claims, server.unix_url);
     for (int i = 0; i < CLAIMS_NODES; i++)
         em_tls_free(tls[i]);
-    claims_fini(&claims);
     int status = real_server_stop(&server, 10000);
     real_server_fini(&server);
     return status ? 1 : 0;

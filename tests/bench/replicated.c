@@ -88,7 +88,6 @@ static void stop_eidmap(struct scene *scene)
         claims_check(&scene->claims, scene->cluster.servers[i].unix_url);
     for (int i = 0; i < CLAIMS_NODES; i++)
         em_tls_free(scene->tls[i]);
-    claims_fini(&scene->claims);
     int status = real_cluster_stop(&scene->cluster, STOP_MS);
     if (status)
         real_fail("a map server ends with status %d", status);
