@@ -465,6 +465,7 @@ static void forward(struct ms_core *core, uint64_t leader, uint64_t now_ms)
 static void move_proposals(struct ms_core *core, uint64_t now_ms)
 {
     uint64_t leader = ms_engine_leader(core->engine), term = ms_engine_term(core->engine);
+    core->is_gathering = false;
     if (leader != core->sent_leader || term != core->sent_term) {
         core->sent_leader = leader;
         core->sent_term = term;

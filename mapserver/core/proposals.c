@@ -13,6 +13,7 @@
 #define GIVE_UP_MS  10000                 /* without a leader */
 #define COMMAND_MAX (EM_FRAME_MAX - 4096) /* an entry and its message are a little larger */
 #define PROPOSER    4                     /* Command.proposer */
+#define TAG_ROOM    128                   /* more than it takes: nothing is allocated for it */
 
 struct proposal {
     struct ms_payload *command;
@@ -78,8 +79,8 @@ void ms_proposals_free(struct ms_proposals *proposals)
 static struct ms_payload *tag(const struct ms_proposals *proposals, uint64_t seq,
                               const uint8_t *bytes, size_t size)
 {
-    struct em_buf tag;
-    em_buf_init(&tag);
+    uint8_t room[TAG_ROOM];
+    struct em_buf tag = {.data = room, .size = sizeof(room)};
     size_t nest = em_nest_begin(&tag, PROPOSER);
     em_put_fixed64(&tag, 1, proposals->replica);
     em_put_uint(&tag, 2, proposals->incarnation);
@@ -88,8 +89,8 @@ static struct ms_payload *tag(const struct ms_proposals *proposals, uint64_t seq
     struct ms_payload *payload = ms_payload_new(NULL, size + em_buf_size(&tag));
     if (size)
         memcpy(payload->data, bytes, size);
+    assert(tag.data == room);
     memcpy(payload->data + size, em_buf_head(&tag), em_buf_size(&tag));
-    em_buf_fini(&tag);
     return payload;
 }
 

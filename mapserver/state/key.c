@@ -53,21 +53,24 @@ enum ms_db ms_key_eid(struct ms_key *ret_key, uint32_t network_id, const struct 
 
 struct ms_key ms_key_u32(uint32_t n)
 {
-    struct ms_key key = {.size = 4};
+    struct ms_key key; /* most of it is never needed: not cleared */
+    key.size = 4;
     ms_write_u32(key.bytes, n);
     return key;
 }
 
 struct ms_key ms_key_u64(uint64_t n)
 {
-    struct ms_key key = {.size = 8};
+    struct ms_key key;
+    key.size = 8;
     ms_write_u64(key.bytes, n);
     return key;
 }
 
 struct ms_key ms_key_feed(uint32_t network_id, uint64_t revision)
 {
-    struct ms_key key = {.size = 12};
+    struct ms_key key;
+    key.size = 12;
     ms_write_u32(key.bytes, network_id);
     ms_write_u64(key.bytes + 4, revision);
     return key;
