@@ -9,6 +9,7 @@
 
 #define MS_BATCH_LEN  512         /* commands in one entry */
 #define MS_BATCH_SIZE (64u << 10) /* bytes in one entry, but for a single larger command */
+#define MS_BATCH_FEW  16          /* commands that no entry waits for */
 
 struct ms_batcher {
     struct ms_payload **commands; /* [head, head + n) */
@@ -28,10 +29,11 @@ static inline bool ms_batcher_is_full(const struct ms_batcher *batcher)
     return batcher->n >= MS_BATCH_LEN || batcher->size >= MS_BATCH_SIZE;
 }
 
-/* Would the next entry hold fewer commands than the last one? */
+/* Would the next entry hold fewer commands than the last one, which held many? */
 static inline bool ms_batcher_is_small(const struct ms_batcher *batcher)
 {
-    return batcher->n < batcher->n_last && !ms_batcher_is_full(batcher);
+    return batcher->n_last > MS_BATCH_FEW && batcher->n < batcher->n_last &&
+           !ms_batcher_is_full(batcher);
 }
 
 /* The next entry's payload, a Batch; there must be a command. */

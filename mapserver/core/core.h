@@ -3,8 +3,8 @@
  * Behind it the map servers agree on one log of commands (Raft).  Everything that waits, on
  * this server and on those that forward to it when it leads, goes into one entry of the log;
  * while that is being made durable by a majority the next one collects, so one fsync serves
- * many and no timer is needed.  One that would be smaller than the last collects until that
- * is in the map, too.  One machine is a cluster of one on the same path.
+ * many and no timer is needed.  While there are many, one that would be smaller than the last
+ * collects until that is in the map, too.  One machine is a cluster of one on the same path.
  *
  *   front --propose--> proposals --own or forwarded--> leader's log --committed--> applier --+
  *     ^                                                                                      |

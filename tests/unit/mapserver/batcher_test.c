@@ -59,21 +59,37 @@ Test(batcher, all_that_waits_is_one_entry_in_order)
     cr_assert_eq(batcher.size, 0);
 }
 
-Test(batcher, entry_is_small_beside_a_larger_one_before_it)
+static void add_many(uint32_t *number, uint32_t n)
 {
-    uint32_t number = 0;
+    for (uint32_t i = 0; i < n; i++)
+        add((*number)++, 8);
+}
+
+Test(batcher, entry_is_small_beside_a_large_one_before_it)
+{
+    uint32_t added = 0, taken = 0;
     size_t size;
-    add(0, 8);
+    add_many(&added, 1);
     cr_assert_not(ms_batcher_is_small(&batcher), "nothing was before it");
-    add(1, 8);
-    take(&number, &size);
-    add(2, 8);
+    add_many(&added, MS_BATCH_FEW);
+    take(&taken, &size);
+    add_many(&added, MS_BATCH_FEW);
     cr_assert(ms_batcher_is_small(&batcher));
-    add(3, 8);
+    add_many(&added, 1);
     cr_assert_not(ms_batcher_is_small(&batcher));
-    take(&number, &size);
-    add(4, MS_BATCH_SIZE);
+    take(&taken, &size);
+    add(added++, MS_BATCH_SIZE);
     cr_assert_not(ms_batcher_is_small(&batcher), "it is full");
+}
+
+Test(batcher, entry_is_never_small_beside_a_few)
+{
+    uint32_t added = 0, taken = 0;
+    size_t size;
+    add_many(&added, MS_BATCH_FEW);
+    take(&taken, &size);
+    add_many(&added, 1);
+    cr_assert_not(ms_batcher_is_small(&batcher));
 }
 
 Test(batcher, entry_has_no_more_than_so_many_commands)
