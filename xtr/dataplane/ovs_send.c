@@ -36,29 +36,10 @@ uint64_t ovs_seen_value(const struct of_seen_flow *flow)
     return value_of(flow->cookie, flow->instructions, flow->instructions_size);
 }
 
-/* The number of a message that the op in hand answers for. */
-uint32_t ovs_xid(struct dp *dp)
-{
-    uint32_t xid = of_xid(dp->conn);
-
-    if (!dp->ops)
-        return xid;
-    if (dp->n_senders == 0)
-        dp->first_xid = xid;
-    size_t i = xid - dp->first_xid;
-    if (i >= dp->max_senders) {
-        dp->max_senders = i + i / 2 + 64;
-        dp->senders = em_realloc(dp->senders, dp->max_senders * sizeof *dp->senders);
-    }
-    while (dp->n_senders <= i)
-        dp->senders[dp->n_senders++] = dp->at;
-    return xid;
-}
-
 static void sent(struct dp *dp)
 {
     if (em_buf_size(of_out(dp->conn)) > ENOUGH)
-        (void)of_send(dp->conn);
+        (void)ovs_write(dp);
 }
 
 static bool is_strangers(struct dp *dp, const struct of_flow *flow)
@@ -104,8 +85,8 @@ void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
     }
     if (put(dp, OF_FLOW_ADD, flow))
         ovs_checks_note(dp, flow, true);
-    else if (dp->at < dp->n_ops)
-        dp->ops[dp->at].err = -E2BIG; /* what stood before goes on standing */
+    else if (dp->filling && dp->at < dp->filling->n)
+        dp->filling->ops[dp->at].err = -E2BIG; /* what stood before goes on standing */
     sent(dp);
 }
 
@@ -130,13 +111,12 @@ static bool is_about_a_packet(const struct of_message *message)
 static void on_error(struct dp *dp, const struct of_message *message)
 {
     uint16_t type, code;
-    size_t i = message->xid - dp->first_xid;
+    struct dp_op *op = ovs_flight_op(dp, message->xid);
 
     if (!of_parse_error(message, &type, &code) || is_about_a_packet(message))
         return;
     int err = of_error_errno(type, code);
-    if (i < dp->n_senders && dp->senders[i] < dp->n_ops) {
-        struct dp_op *op = &dp->ops[dp->senders[i]];
+    if (op) {
         op->err = op->err ? op->err : err;
     } else if (dp->checks) {
         /* To try what it has repaired again would end as this has. */
@@ -153,6 +133,9 @@ void ovs_on_message(void *aux, const struct of_message *message)
     switch (message->type) {
     case OF_ERROR:
         on_error(dp, message);
+        break;
+    case OF_BARRIER_REPLY:
+        ovs_flight_landed(dp, message->xid);
         break;
     case OF_MULTIPART_REPLY:
         ovs_on_parts(dp, message);
