@@ -99,6 +99,21 @@ Test(ovs_flight, nobody_waits_for_a_switch_that_does_nothing_now)
     cr_assert_eq(n_flows(), 3 * A_BATCH);
 }
 
+Test(ovs_flight, what_is_no_news_to_the_switch_is_done_at_once)
+{
+    dp_ovs.apply(dp, ops, A_BATCH);
+    kill(ovs->vswitchd, SIGSTOP);
+    uint64_t start = dp_ovs.start(dp, ops, A_BATCH);
+    cr_assert_eq(dp_ovs.reached(dp), start);
+    start = dp_ovs.start(dp, ops, A_BATCH + 1);
+    cr_assert_lt(dp_ovs.reached(dp), start);
+    start = dp_ovs.start(dp, ops, A_BATCH);
+    cr_assert_lt(dp_ovs.reached(dp), start, "not before what came before");
+    kill(ovs->vswitchd, SIGCONT);
+    cr_assert(is_reached(start));
+    assert_results(A_BATCH + 1, 0);
+}
+
 Test(ovs_flight, batches_may_be_more_than_there_is_room_for)
 {
     uint64_t last = 0;
