@@ -170,6 +170,8 @@ struct ovs_flight {
     uint32_t *senders;  /* op of each message since */
     size_t n_senders, max_senders;
     uint32_t barrier; /* xid: its reply comes when all is done */
+    bool is_bundled;
+    bool is_broken; /* and the switch has refused a part, so that nothing of it may stand */
 };
 #define OVS_FLIGHTS 16
 
@@ -205,6 +207,8 @@ struct dp {
     struct of_flow flow; /* that is being built */
     struct em_buf scratch;
     uint32_t bundle_id, last_bundle_id; /* that is open, 0: none */
+    bool is_bundling;                   /* flow-mods open one by themselves */
+    uint64_t plain_ms;                  /* they do not before then */
     struct ovs_single single;
     uint32_t group_serial;
     struct dp_check *checks; /* under way */
@@ -245,8 +249,8 @@ void ovs_apply(struct dp *dp, struct dp_op *ops, size_t n);
 void ovs_flights_land(struct dp *dp);
 /* The switch has answered a barrier. */
 void ovs_flight_landed(struct dp *dp, uint32_t barrier);
-/* The op that the message with this xid was for; NULL: none that is under way. */
-struct dp_op *ovs_flight_op(const struct dp *dp, uint32_t xid);
+/* The switch has refused the message with this xid.  False: it was for no op that is under way. */
+bool ovs_flight_refused(struct dp *dp, uint32_t xid, int err);
 /* The connection is lost: -ENOBUFS for what was not refused before. */
 void ovs_flights_fail(struct dp *dp);
 /* The switch has been silent for too long. */
@@ -261,6 +265,8 @@ void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow);
  * check with repair is due. */
 void ovs_bundle_open(struct dp *dp);
 void ovs_bundle_commit(struct dp *dp);
+/* Before a message that is not for a bundle and whose place among the flow-mods matters. */
+void ovs_bundle_interrupt(struct dp *dp);
 /* The key of a flow in tables of struct ovs_seen_rec, 0: it is damaged; and its value. */
 uint64_t ovs_flow_key(uint8_t table, uint16_t priority, const uint8_t *match, size_t size);
 uint64_t ovs_flow_value(struct dp *dp, const struct of_flow *flow);

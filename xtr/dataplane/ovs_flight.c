@@ -3,12 +3,23 @@
  * A switch with thousands of ports takes a second over some hundred flow-mods, and nobody here
  * waits for it: a barrier ends the messages of each call, and its reply, or the loss of the
  * connection, the flight.  The shadow is what it will be when all flights have landed: what an op
- * is refused for is distrusted then, and sent again by the next put. */
+ * is refused for is distrusted then, and sent again by the next put.
+ *
+ * Of such a switch it is the turns of its main loop that take the time: it takes 50 messages in
+ * each, and if they change flows it makes a copy of what it knows of all ports.  In a bundle only
+ * the commit changes any.  Nothing of a bundle stands if a part of it is refused: its ops are to be
+ * tried again, a check is due, and for a while there are no bundles, so that each op gets what is
+ * its own. */
 #include "ovs.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <errno.h>
+
+#define MANY_OPS   32    /* are worth a bundle, ... */
+#define MANY_PORTS 200   /* ... where the bridge has so many */
+#define PLAIN_MS   60000 /* without bundles after one was refused */
 
 static int do_op(struct dp *dp, const struct dp_op *op)
 {
@@ -76,15 +87,27 @@ static struct ovs_flight *flight_at(const struct dp *dp, uint64_t i)
     return (struct ovs_flight *)&dp->flights[i % OVS_FLIGHTS];
 }
 
-struct dp_op *ovs_flight_op(const struct dp *dp, uint32_t xid)
+static struct ovs_flight *find_flight(const struct dp *dp, uint32_t xid)
 {
-    for (uint64_t k = dp->n_done; k < dp->n_started; k++) {
-        const struct ovs_flight *flight = flight_at(dp, k);
-        size_t i = xid - flight->first_xid;
-        if (i < flight->n_senders && flight->senders[i] < flight->n)
-            return &flight->ops[flight->senders[i]];
-    }
+    for (uint64_t k = dp->n_done; k < dp->n_started; k++)
+        if (xid - flight_at(dp, k)->first_xid < flight_at(dp, k)->n_senders)
+            return flight_at(dp, k);
     return NULL;
+}
+
+bool ovs_flight_refused(struct dp *dp, uint32_t xid, int err)
+{
+    struct ovs_flight *flight = find_flight(dp, xid);
+
+    if (!flight)
+        return false;
+    uint32_t i = flight->senders[xid - flight->first_xid];
+    if (i < flight->n && !flight->ops[i].err)
+        flight->ops[i].err = err;
+    if (flight->is_bundled)
+        dp->plain_ms = em_now_ms() + PLAIN_MS;
+    flight->is_broken = flight->is_bundled;
+    return i < flight->n || flight->is_bundled;
 }
 
 /* ---- the end */
@@ -95,6 +118,7 @@ static void distrust(struct dp *dp, const struct dp_op *op)
     struct dp_neigh_ref ref = {0};
     struct dp_mac_rec *mac = NULL;
     struct ovs_set_rec *set = NULL;
+    struct ovs_port_rec *port = NULL;
 
     if (op->verb == DP_MAC_PUT || op->verb == DP_LOCAL_PUT)
         mac = ovs_mac(dp, op->network.id, op->mac);
@@ -102,6 +126,10 @@ static void distrust(struct dp *dp, const struct dp_op *op)
         ref = ovs_neigh(dp, op->network.id, &op->ip);
     else if (op->verb == DP_SET_PUT)
         set = dp_table_find(&dp->sets, &op->set.id);
+    else if (op->verb == DP_PORT_PUT)
+        port = ovs_port(dp, op->network.id, op->device, op->vlan);
+    if (port)
+        port->flags |= DP_DIRTY;
     if (mac)
         mac->flags |= DP_DIRTY;
     if (ref.record)
@@ -114,9 +142,13 @@ static void land(struct dp *dp)
 {
     const struct ovs_flight *flight = flight_at(dp, dp->n_done++);
 
-    for (size_t i = 0; i < flight->n; i++)
-        if (flight->ops[i].err)
-            distrust(dp, &flight->ops[i]);
+    for (size_t i = 0; i < flight->n; i++) {
+        struct dp_op *op = &flight->ops[i];
+        if (flight->is_broken && !op->err)
+            op->err = -ENOBUFS;
+        if (op->err)
+            distrust(dp, op);
+    }
 }
 
 void ovs_flight_landed(struct dp *dp, uint32_t barrier)
@@ -129,12 +161,9 @@ void ovs_flight_landed(struct dp *dp, uint32_t barrier)
 
 void ovs_flights_fail(struct dp *dp)
 {
-    while (dp->n_done < dp->n_started) {
-        const struct ovs_flight *flight = flight_at(dp, dp->n_done);
-        for (size_t i = 0; i < flight->n; i++)
-            flight->ops[i].err = flight->ops[i].err ? flight->ops[i].err : -ENOBUFS;
-        land(dp);
-    }
+    for (; dp->n_done < dp->n_started; land(dp))
+        flight_at(dp, dp->n_done)->is_broken = true;
+    dp->bundle_id = 0;
 }
 
 bool ovs_flights_are_overdue(struct dp *dp)
@@ -164,6 +193,7 @@ static struct ovs_flight *begin(struct dp *dp, struct dp_op *ops, size_t n)
     flight->n = n;
     flight->n_senders = 0;
     flight->barrier = 0;
+    flight->is_broken = false;
     if (dp->n_done == dp->n_started && dp->conn)
         of_expect(dp->conn);
     return flight;
@@ -195,6 +225,8 @@ uint64_t ovs_start(struct dp *dp, struct dp_op *ops, size_t n)
 
     dp->n_started++;
     dp->filling = flight;
+    dp->is_bundling = flight->is_bundled =
+        n >= MANY_OPS && dp->numbers.len >= MANY_PORTS && em_now_ms() >= dp->plain_ms;
     dp->is_db_slow = false;
     for (size_t i = 0; i < n; i++) {
         dp->at = (uint32_t)i;
@@ -206,6 +238,9 @@ uint64_t ovs_start(struct dp *dp, struct dp_op *ops, size_t n)
     }
     if (is_up)
         (void)ovs_flush_floods(dp);
+    if (is_up)
+        ovs_bundle_interrupt(dp);
+    dp->is_bundling = false;
     dp->filling = NULL;
     if (is_up)
         send_off(dp, flight);

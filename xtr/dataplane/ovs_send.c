@@ -50,29 +50,62 @@ static bool is_strangers(struct dp *dp, const struct of_flow *flow)
     return dp_table_find(&dp->strangers, &key);
 }
 
+/* The refusal of a bundle is no single op's. */
+static void put_control(struct dp *dp, enum of_bundle type)
+{
+    uint32_t at = dp->at;
+
+    dp->at = dp->filling ? (uint32_t)dp->filling->n : 0;
+    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, type);
+    dp->at = at;
+}
+
 void ovs_bundle_open(struct dp *dp)
 {
     dp->bundle_id = ++dp->last_bundle_id;
-    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, OF_BUNDLE_OPEN);
+    put_control(dp, OF_BUNDLE_OPEN);
 }
 
 void ovs_bundle_commit(struct dp *dp)
 {
-    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, OF_BUNDLE_COMMIT);
+    put_control(dp, OF_BUNDLE_COMMIT);
     dp->bundle_id = 0;
 }
 
-/* False: it is too long. */
-static bool put(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+void ovs_bundle_interrupt(struct dp *dp)
 {
-    struct em_buf *out = of_out(dp->conn), *inner = &dp->scratch;
+    if (dp->is_bundling && dp->bundle_id)
+        ovs_bundle_commit(dp);
+}
+
+/* Each is false if it is too long. */
+
+static bool put_plain(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+{
+    return of_put_flow(of_out(dp->conn), ovs_xid(dp), command, flow, OVS_COOKIE_MASK);
+}
+
+static bool put_bundled(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+{
+    struct em_buf *inner = &dp->scratch;
     uint32_t xid = ovs_xid(dp);
 
-    if (!dp->bundle_id)
-        return of_put_flow(out, xid, command, flow, OVS_COOKIE_MASK);
     em_buf_take(inner, em_buf_size(inner));
     return of_put_flow(inner, xid, command, flow, OVS_COOKIE_MASK) &&
-           of_put_bundle_add(out, xid, dp->bundle_id, em_buf_head(inner), em_buf_size(inner));
+           of_put_bundle_add(of_out(dp->conn), xid, dp->bundle_id, em_buf_head(inner),
+                             em_buf_size(inner));
+}
+
+static bool put(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+{
+    if (dp->is_bundling && !dp->bundle_id)
+        ovs_bundle_open(dp);
+    if (!dp->bundle_id)
+        return put_plain(dp, command, flow);
+    if (put_bundled(dp, command, flow))
+        return true;
+    ovs_bundle_interrupt(dp);
+    return !dp->bundle_id && put_plain(dp, command, flow);
 }
 
 void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
@@ -111,13 +144,11 @@ static bool is_about_a_packet(const struct of_message *message)
 static void on_error(struct dp *dp, const struct of_message *message)
 {
     uint16_t type, code;
-    struct dp_op *op = ovs_flight_op(dp, message->xid);
-
     if (!of_parse_error(message, &type, &code) || is_about_a_packet(message))
         return;
     int err = of_error_errno(type, code);
-    if (op) {
-        op->err = op->err ? op->err : err;
+    if (ovs_flight_refused(dp, message->xid, err)) {
+        /* its op says so */
     } else if (dp->checks) {
         /* To try what it has repaired again would end as this has. */
         ovs_checks_fail(dp, err);

@@ -22,23 +22,30 @@ static struct ovs *ovs;
 static struct dp *dp;
 static struct dp_op ops[N_BATCHES * A_BATCH];
 
-static void set_up(void)
+static void open_plane(void)
 {
-    struct dp_config config = {.rlocs = {test_ip("192.0.2.1")}, .udp_port = 4789};
+    struct dp_config config = {.rlocs = {test_ip("192.0.2.1")},
+                               .udp_port = 4789,
+                               .database = ovs->remote,
+                               .run_dir = ovs->dir,
+                               .datapath_type = "netdev"};
     struct dp_target target = test_target("192.0.2.2", 100, 1);
     char *why = NULL;
 
+    dp_ovs.close(dp);
+    cr_assert_eq(dp_ovs.open(&config, &dp, &why), 0, "%s", why);
+    cr_assert_eq(op_apply(&dp_ovs, dp, op_network(1, 100)), 0);
+    cr_assert_eq(op_apply(&dp_ovs, dp, op_set(1, &target, 1)), 0);
+}
+
+static void set_up(void)
+{
     if (!ovs_is_permitted())
         cr_skip_test("no Open vSwitch, or no permission to make a network namespace");
     ovs = ovs_new();
     cr_assert(netns_ok("ip link add u0 type veth peer name u1 && ip link set u0 up && "
                        "ip link set u1 up && ip addr add 192.0.2.1/24 dev u0"));
-    config.database = ovs->remote;
-    config.run_dir = ovs->dir;
-    config.datapath_type = "netdev";
-    cr_assert_eq(dp_ovs.open(&config, &dp, &why), 0, "%s", why);
-    cr_assert_eq(op_apply(&dp_ovs, dp, op_network(1, 100)), 0);
-    cr_assert_eq(op_apply(&dp_ovs, dp, op_set(1, &target, 1)), 0);
+    open_plane();
     for (unsigned i = 0; i < N_BATCHES * A_BATCH; i++) {
         char mac[EM_MAC_TEXT];
         snprintf(mac, sizeof mac, "02:00:00:00:%02x:%02x", i >> 8, i & 0xff);
@@ -159,6 +166,54 @@ Test(ovs_flight, refusal_is_the_error_of_its_op_and_the_next_put_sends_it_again)
     assert_results(2, 0);
     cr_assert_eq(n_flows(), 3);
 }
+
+/* ---- a switch with many ports: flow-mods go in bundles */
+
+static void add_many_ports(void)
+{
+    cr_assert(netns_ok("for i in $(seq 200); do echo \"-- add-port br-int x$i -- set Interface x$i "
+                       "type=patch options:peer=y$i\"; done | xargs ovs-vsctl --db=%s",
+                       ovs->remote));
+    open_plane();
+}
+
+Test(ovs_flight, bundles_come_into_force_with_all_that_is_in_them)
+{
+    uint64_t last = 0;
+
+    add_many_ports();
+    for (int i = 0; i < N_BATCHES; i++)
+        last = dp_ovs.start(dp, ops + i * A_BATCH, A_BATCH);
+    cr_assert(is_reached(last));
+    assert_results(N_BATCHES * A_BATCH, 0);
+    cr_assert_eq(n_flows(), N_BATCHES * A_BATCH);
+}
+
+/* A group is gone: the flow that leads there would take all that are in its bundle with it. */
+Test(ovs_flight, refusal_of_one_in_a_bundle_is_found_and_the_others_are_put_without)
+{
+    struct dp_target target = test_target("192.0.2.3", 100, 1);
+    struct dp_op set = op_set(2, &target, 1);
+
+    add_many_ports();
+    (void)dp_ovs.is_disturbed(dp);
+    cr_assert_eq(op_apply(&dp_ovs, dp, set), 0);
+    cr_assert(netns_ok("ovs-ofctl -O OpenFlow14 del-groups unix:%s/br-int.mgmt group_id=%u",
+                       ovs->dir, 0x0e100001));
+    ops[5].set.id = 2;
+    dp_ovs.apply(dp, ops, A_BATCH);
+    cr_assert_eq(ops[5].err, -ENOENT, "%d", ops[5].err);
+    cr_assert_eq(ops[0].err, -ENOBUFS, "%d", ops[0].err);
+    cr_assert_eq(ops[A_BATCH - 1].err, -ENOBUFS, "%d", ops[A_BATCH - 1].err);
+    cr_assert_eq(n_flows(), 0);
+    cr_assert(dp_ovs.is_disturbed(dp));
+    dp_ovs.apply(dp, ops, A_BATCH);
+    for (int i = 0; i < A_BATCH; i++)
+        cr_assert_eq(ops[i].err, i == 5 ? -ENOENT : 0, "%d: %d", i, ops[i].err);
+    cr_assert_eq(n_flows(), A_BATCH - 1);
+}
+
+/* ---- a switch that dies or hangs */
 
 Test(ovs_flight, connection_that_is_lost_ends_them_all)
 {
