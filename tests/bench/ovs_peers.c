@@ -47,7 +47,7 @@ static const unsigned bulks[N_BULKS] = {1000, 5000};
 
 struct figures {
     struct hist one, make, id;
-    double bulk[N_BULKS]; /* ms */
+    double bulk[N_BULKS], marked[N_BULKS]; /* ms */
 };
 
 enum kind { BARE, EIDMAP, OVN };
@@ -413,13 +413,13 @@ static void measure_single(struct system *system)
 static void measure_many(struct system *system, unsigned bulk)
 {
     uint32_t n = size_of(bulk), first = take_numbers(n);
-    double *ms = &system->figures.bulk[bulk], marked;
+    double *ms = &system->figures.bulk[bulk], *marked = &system->figures.marked[bulk];
     char name[32];
     uint64_t start = plug_ports(&system->hosts[0], PLUG_PORT, first, n);
     snprintf(name, sizeof(name), "make%u", n);
     figure(system->name, name, ms_since(start), "ms",
            "ovs-vswitchd takes to make so many ports: not ours, nor OVN's");
-    *ms = measure_bulk(system, first, n, &marked);
+    *ms = measure_bulk(system, first, n, marked);
     snprintf(name, sizeof(name), "ids%u", n);
     figure(system->name, name, *ms, "ms",
            system->kind == BARE ? "the database takes so many, and b their flow-mods: the limit"
@@ -427,7 +427,7 @@ static void measure_many(struct system *system, unsigned bulk)
     if (!system->mark)
         return;
     snprintf(name, sizeof(name), "marks%u", n);
-    figure(system->name, name, marked, "ms", "until a has marked all of them as installed");
+    figure(system->name, name, *marked, "ms", "until a has marked all of them as installed");
 }
 
 static void start(struct system *system)
@@ -485,6 +485,8 @@ static void tell_times(const struct system *system, const struct system *ovn)
     for (unsigned i = 0; i < N_BULKS; i++) {
         snprintf(name, sizeof(name), "ids%u.times", size_of(i));
         figure(system->name, name, b->bulk[i] / a->bulk[i], "", what);
+        snprintf(name, sizeof(name), "marks%u.times", size_of(i));
+        figure(system->name, name, b->marked[i] / a->marked[i], "", what);
     }
 }
 
