@@ -503,12 +503,19 @@ static void on_signal(int number)
 
 int main(int argc, char **argv)
 {
-    static const char *const marks[] = {XTR_OVS_INSTALLED, "ovn-installed"};
     static struct system systems[N_SYSTEMS] = {
-        {.name = "ovn", .kind = OVN, .table = OVN_REMOTE_TABLE, .mark = marks[1]},
+        {.name = "ovn", .kind = OVN, .table = OVN_REMOTE_TABLE, .mark = "ovn-installed"},
         {.name = "bare", .kind = BARE, .table = OVS_FORWARD},
-        {.name = "eidmap", .kind = EIDMAP, .n_servers = 1, .table = OVS_FORWARD, .mark = marks[0]},
-        {.name = "eidmap3", .kind = EIDMAP, .n_servers = 3, .table = OVS_FORWARD, .mark = marks[0]},
+        {.name = "eidmap",
+         .kind = EIDMAP,
+         .n_servers = 1,
+         .table = OVS_FORWARD,
+         .mark = XTR_OVS_INSTALLED},
+        {.name = "eidmap3",
+         .kind = EIDMAP,
+         .n_servers = 3,
+         .table = OVS_FORWARD,
+         .mark = XTR_OVS_INSTALLED},
     };
     struct bench bench = bench_parse(argc, argv, "ovs_peers",
                                      "from a port in Open vSwitch to its flow on another host");

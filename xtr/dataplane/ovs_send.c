@@ -147,9 +147,7 @@ static void on_error(struct dp *dp, const struct of_message *message)
     if (!of_parse_error(message, &type, &code) || is_about_a_packet(message))
         return;
     int err = of_error_errno(type, code);
-    if (ovs_flight_refused(dp, message->xid, err)) {
-        /* its op says so */
-    } else if (dp->checks) {
+    if (!ovs_flight_refused(dp, message->xid, err) && dp->checks) {
         /* To try what it has repaired again would end as this has. */
         ovs_checks_fail(dp, err);
         return;
