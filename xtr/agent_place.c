@@ -59,9 +59,12 @@ static void place_port(struct xtr_agent *agent, struct xtr_port *port)
 
 static void place_those(struct xtr_agent *agent, bool are_children)
 {
-    XTR_FOREACH_AWAKE (port, &agent->ports)
-        if (xtr_port_is_child(port) == are_children)
-            place_port(agent, port);
+    XTR_FOREACH_AWAKE (port, &agent->ports) {
+        if (xtr_port_is_child(port) != are_children)
+            continue;
+        port->is_looked_at = true;
+        place_port(agent, port);
+    }
 }
 
 /* A device is plugged in by the parent of those behind it. */

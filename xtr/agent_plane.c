@@ -12,8 +12,7 @@ static void on_news(struct ev_loop *loop, ev_io *w, int revents)
     struct xtr_agent *agent = w->data;
     if (dataplane_serve(agent->plane))
         xtr_agent_reconcile_tick(agent);
-    else
-        xtr_agent_kick(agent);
+    xtr_agent_kick(agent); /* some of what it was told may be done */
 }
 
 static void watch_news(struct xtr_agent *agent)

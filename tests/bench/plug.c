@@ -78,18 +78,43 @@ static json_t *make_port_ops(bool has_id, uint32_t first, uint32_t n)
     return ops;
 }
 
-uint64_t plug_ports(const struct vswitch *vswitch, enum plug what, uint32_t first, uint32_t n)
+static struct ovsdb *open_database(const struct vswitch *vswitch)
 {
     struct ovsdb *db = NULL;
     char *why = NULL;
-    int r = ovsdb_open(vswitch->remote, LIMIT_MS, &db, &why);
-    if (r)
+    if (ovsdb_open(vswitch->remote, LIMIT_MS, &db, &why))
         real_fail("%s: %s", vswitch->remote, why);
+    return db;
+}
+
+uint32_t plug_marks(const struct vswitch *vswitch, const char *key)
+{
+    static const char *const columns[] = {"ofport", NULL};
+    const char *const pair[][2] = {{key, "true"}};
+    struct ovsdb *db = open_database(vswitch);
+    json_t *ops = json_array(), *results;
+    char *why = NULL;
+    ovs_ops_append(&ops,
+                   ovs_op_select("Interface",
+                                 ovs_where("external_ids", "includes", ovs_datum_new_map(pair, 1)),
+                                 columns));
+    if (ovsdb_transact(db, ops, &results, &why))
+        real_fail("interfaces: %s", why);
+    uint32_t n = (uint32_t)json_array_size(ovs_result_rows(results, 0));
+    json_decref(results);
+    ovsdb_close(db);
+    return n;
+}
+
+uint64_t plug_ports(const struct vswitch *vswitch, enum plug what, uint32_t first, uint32_t n)
+{
+    struct ovsdb *db = open_database(vswitch);
+    char *why = NULL;
     json_t *ops =
         what == PLUG_ID ? make_id_ops(db, first, n) : make_port_ops(what == PLUG_WHOLE, first, n);
     uint64_t begin = bench_now_ns();
-    r = what == PLUG_PORT ? ovsdb_configure(db, ops, NULL, &why)
-                          : ovsdb_transact(db, ops, NULL, &why);
+    int r = what == PLUG_PORT ? ovsdb_configure(db, ops, NULL, &why)
+                              : ovsdb_transact(db, ops, NULL, &why);
     if (r)
         real_fail("%s: %s", vswitch->remote, why);
     ovsdb_close(db);

@@ -14,4 +14,7 @@ enum plug {
 /* Ports first .. first + n - 1.  Returns the time at which the transaction was handed over. */
 uint64_t plug_ports(const struct vswitch *vswitch, enum plug what, uint32_t first, uint32_t n);
 
+/* How many interfaces have 'key' in their external_ids, and "true" there. */
+uint32_t plug_marks(const struct vswitch *vswitch, const char *key);
+
 #endif

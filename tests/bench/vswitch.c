@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,9 @@
 #define SCHEMA    "/usr/share/openvswitch/vswitch.ovsschema"
 #define START_MS  20000
 #define MAX_ARGS  16
-#define AGGREGATE 2 /* OFPMP_AGGREGATE: asked for as flows are, OpenFlow 1.4, section 7.3.5.3 */
+#define READ_SIZE 65536
+#define AGGREGATE 2  /* OFPMP_AGGREGATE: asked for as flows are, OpenFlow 1.4, section 7.3.5.3 */
+#define MONITOR   16 /* OFPMP_FLOW_MONITOR, section 7.3.5.17 */
 
 bool vswitch_is_there(void)
 {
@@ -99,13 +102,15 @@ double vswitch_cpu_us(const struct vswitch *vswitch)
 
 /* ---- OpenFlow ---- */
 
-static uint64_t last_count;
+static uint64_t last_count, last_change_ns;
 
 static void on_message(void *aux, const struct of_message *message)
 {
     uint16_t type, code;
     if (of_parse_error(message, &type, &code))
         real_fail("the switch refuses a request: type %u, code %u", type, code);
+    if (message->type == OF_MULTIPART_REPLY && message->data[9] == MONITOR)
+        last_change_ns = bench_now_ns();
     if (message->type == OF_MULTIPART_REPLY && message->data[9] == AGGREGATE && message->size >= 36)
         last_count = (uint64_t)message->data[32] << 24 | (uint64_t)message->data[33] << 16 |
                      (uint64_t)message->data[34] << 8 | message->data[35];
@@ -136,4 +141,30 @@ uint64_t vswitch_count(struct of_conn *conn, uint8_t table, uint32_t group)
     if (of_wait(conn, xid))
         real_fail("the switch does not answer");
     return last_count;
+}
+
+void vswitch_watch(struct of_conn *conn, uint8_t table)
+{
+    enum { SIZE = 40, ADD = 1 << 1, REMOVED = 1 << 2, MODIFY = 1 << 3 };
+    uint8_t message[SIZE] = {
+        OF_VERSION,    OF_MULTIPART_REQUEST,          [3] = SIZE,
+        [9] = MONITOR, [29] = ADD | REMOVED | MODIFY, [30] = table,
+        [33] = 1, /* an empty OXM match of four bytes */
+        [35] = 4,
+    };
+    uint32_t xid_be = htonl(of_xid(conn));
+    memcpy(message + 4, &xid_be, sizeof(xid_be));
+    memset(message + 20, 0xff, 8); /* any port, any group */
+    em_buf_append(of_out(conn), message, SIZE);
+    if (of_barrier(conn))
+        real_fail("the switch does not answer");
+}
+
+uint64_t vswitch_await_change(struct of_conn *conn, int ms)
+{
+    struct pollfd fd = {.fd = of_fd(conn), .events = POLLIN};
+    last_change_ns = 0;
+    if (poll(&fd, 1, ms) > 0 && of_receive(conn, READ_SIZE) < 0)
+        real_fail("the switch has closed a connection");
+    return last_change_ns;
 }

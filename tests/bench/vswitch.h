@@ -43,4 +43,9 @@ struct of_conn *vswitch_connect(const struct vswitch *vswitch);
  * them. */
 uint64_t vswitch_count(struct of_conn *conn, uint8_t table, uint32_t group);
 
+/* From now on the switch tells this connection of each change of a flow in the table.  Waits for the
+ * next one; when it was told, 0: nothing in 'ms'. */
+void vswitch_watch(struct of_conn *conn, uint8_t table);
+uint64_t vswitch_await_change(struct of_conn *conn, int ms);
+
 #endif

@@ -1,12 +1,13 @@
 /* The Open vSwitch data plane: what the map says, as flows and groups of one bridge.
  *
- *   ovs.c         life, ops              ovs_flows.c    the pipeline
+ *   ovs.c         life                   ovs_flows.c    the pipeline
+ *   ovs_flight.c  ops, until they are    ovs_send.c     flow-mods and their answers
+ *                 done
  *   ovs_network.c networks               ovs_entry.c    MACs, addresses, broadcast, copies
  *   ovs_port.c    local ports, numbers   ovs_set.c      sets of locations, as groups
  *   ovs_tunnel.c  tunnel ports           ovs_db.c       the database, for both
- *   ovs_neigh.c   records of addresses
- *   ovs_send.c    flow-mods and their    ovs_adopt.c    what an earlier run has left
- *                 answers                ovs_mirror.c   a dump, as hashes
+ *   ovs_neigh.c   records of addresses   ovs_adopt.c    what an earlier run has left
+ *                                        ovs_mirror.c   a dump, as hashes
  *   ovs_check.c   shadow against switch  ovs_miss.c     frames without a way; use of entries
  *   ovs_look.c    what a frame meets     ovs_device.c   what the kernel knows of devices
  *
@@ -55,10 +56,27 @@ static int dial(struct dp *dp)
     return r ? r : ovs_read_ports(dp);
 }
 
+int ovs_write(struct dp *dp)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = of_fd(dp->conn)};
+    int r = of_send(dp->conn);
+    bool is_writing = em_buf_size(of_out(dp->conn)) > 0;
+
+    if (is_writing == dp->is_writing)
+        return r;
+    dp->is_writing = is_writing;
+    if (is_writing)
+        event.events |= EPOLLOUT;
+    (void)epoll_ctl(dp->epoll, EPOLL_CTL_MOD, event.data.fd, &event);
+    return r;
+}
+
 static void hang_up(struct dp *dp)
 {
     of_close(dp->conn);
     dp->conn = NULL;
+    dp->is_writing = false;
+    ovs_flights_fail(dp);
     ovs_checks_fail(dp, -ENOTCONN);
     set_timer(dp, RETRY_NS);
 }
@@ -66,7 +84,7 @@ static void hang_up(struct dp *dp)
 /* A switch that comes back has other port numbers, and none of our flows or all of them. */
 bool ovs_reconnect(struct dp *dp)
 {
-    if (dp->conn && of_is_lost(dp->conn))
+    if (dp->conn && (of_is_lost(dp->conn) || ovs_flights_are_overdue(dp)))
         hang_up(dp);
     if (dp->conn)
         return true;
@@ -150,6 +168,7 @@ static void ovs_close(struct dp *dp)
 {
     if (!dp)
         return;
+    ovs_flights_land(dp);
     struct dp_table *tables[] = {&dp->networks,  &dp->ports,   &dp->floods,  &dp->locals,
                                  &dp->copies,    &dp->uses,    &dp->macs,    &dp->neighs4,
                                  &dp->neighs6,   &dp->sets,    &dp->groups,  &dp->group_ids,
@@ -169,7 +188,8 @@ static void ovs_close(struct dp *dp)
     em_buf_fini(&dp->scratch);
     close(dp->epoll);
     close(dp->timer);
-    free(dp->senders);
+    for (size_t i = 0; i < OVS_FLIGHTS; i++)
+        free(dp->flights[i].senders);
     free(dp->mgmt);
     free(dp->bridge);
     free(dp->db);
@@ -214,97 +234,6 @@ static int ovs_open(const struct dp_config *config, struct dp **ret_dp, char **r
     }
     *ret_dp = dp;
     return 0;
-}
-
-/* ---- ops */
-
-static int do_op(struct dp *dp, const struct dp_op *op)
-{
-    switch (op->verb) {
-    case DP_NETWORK_PUT:
-        return ovs_network_put(dp, &op->network);
-    case DP_NETWORK_DELETE:
-        return ovs_network_delete(dp, op->network.id);
-    case DP_SET_PUT:
-        return ovs_set_put(dp, &op->set);
-    case DP_SET_DELETE:
-        return ovs_set_delete(dp, op->set.id);
-    case DP_MAC_PUT:
-        return ovs_mac_put(dp, op);
-    case DP_MAC_DELETE:
-        return ovs_mac_delete(dp, op);
-    case DP_NEIGHBOUR_PUT:
-        return ovs_neigh_put(dp, op);
-    case DP_NEIGHBOUR_DELETE:
-        return ovs_neigh_delete(dp, op);
-    case DP_FLOOD_PUT:
-        return ovs_flood_put(dp, op);
-    case DP_FLOOD_DELETE:
-        return ovs_flood_delete(dp, op);
-    case DP_PORT_PUT:
-        return ovs_port_put(dp, op);
-    case DP_PORT_DELETE:
-        return ovs_port_delete(dp, op->network.id, op->device, op->vlan);
-    case DP_LOCAL_PUT:
-        return ovs_local_put(dp, op);
-    case DP_LOCAL_DELETE:
-        return ovs_local_delete(dp, op);
-    case DP_COPY_PUT:
-        return ovs_copy_put(dp, op);
-    case DP_COPY_DELETE:
-        return ovs_copy_delete(dp, op);
-    }
-    return -EINVAL;
-}
-
-/* What the switch has refused, or may not have got, the next put has to send. */
-static void distrust(struct dp *dp, const struct dp_op *op)
-{
-    struct dp_neigh_ref ref = {0};
-    struct dp_mac_rec *mac = NULL;
-    struct ovs_set_rec *set = NULL;
-
-    if (op->verb == DP_MAC_PUT || op->verb == DP_LOCAL_PUT)
-        mac = ovs_mac(dp, op->network.id, op->mac);
-    else if (op->verb == DP_NEIGHBOUR_PUT)
-        ref = ovs_neigh(dp, op->network.id, &op->ip);
-    else if (op->verb == DP_SET_PUT)
-        set = dp_table_find(&dp->sets, &op->set.id);
-    if (mac)
-        mac->flags |= DP_DIRTY;
-    if (ref.record)
-        *ref.flags |= DP_DIRTY;
-    if (set)
-        set->is_unsure = true;
-}
-
-static void ovs_apply(struct dp *dp, struct dp_op *ops, size_t n)
-{
-    bool is_up = ovs_reconnect(dp);
-
-    dp->ops = ops;
-    dp->n_ops = n;
-    dp->n_senders = 0;
-    dp->is_db_slow = false;
-    for (size_t i = 0; i < n; i++) {
-        dp->at = (uint32_t)i;
-        dp->is_blocked = false;
-        ops[i].err = 0;
-        int r = is_up ? do_op(dp, &ops[i]) : -ENOBUFS;
-        if (r)
-            ops[i].err = r == -ENOTCONN || r == -ETIMEDOUT ? -ENOBUFS : r;
-    }
-    if (is_up) {
-        (void)ovs_flush_floods(dp);
-        is_up = of_barrier(dp->conn) == 0;
-        for (size_t i = 0; i < n && !is_up; i++)
-            ops[i].err = ops[i].err ? ops[i].err : -ENOBUFS;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (ops[i].err)
-            distrust(dp, &ops[i]);
-    dp->ops = NULL;
-    dp->n_ops = dp->n_senders = 0;
 }
 
 static int ovs_set_rloc(struct dp *dp, const struct em_ip *rloc)
@@ -358,7 +287,7 @@ static bool ovs_serve(struct dp *dp)
     }
     (void)ovs_reconnect(dp);
     if (dp->conn)
-        (void)of_send(dp->conn);
+        (void)ovs_write(dp);
     return true;
 }
 
@@ -377,6 +306,8 @@ const struct dp_class dp_ovs = {
     .open = ovs_open,
     .close = ovs_close,
     .apply = ovs_apply,
+    .start = ovs_start,
+    .reached = ovs_reached,
     .sweep = ovs_sweep,
     .check_start = ovs_check_start,
     .check_step = ovs_check_step,

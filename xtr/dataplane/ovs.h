@@ -162,6 +162,19 @@ struct ovs_use_rec {
     uint64_t n_packets, since_ms;
 };
 
+/* Ops whose messages are on their way to the switch, or at the switch. */
+struct ovs_flight {
+    struct dp_op *ops; /* lent until it has landed */
+    size_t n;
+    uint32_t first_xid; /* of their messages */
+    uint32_t *senders;  /* op of each message since */
+    size_t n_senders, max_senders;
+    uint32_t barrier; /* xid: its reply comes when all is done */
+    bool is_bundled;
+    bool is_broken; /* and the switch has refused a part, so that nothing of it may stand */
+};
+#define OVS_FLIGHTS 16
+
 /* One flow that was asked for. */
 struct ovs_single {
     uint64_t key;
@@ -194,16 +207,17 @@ struct dp {
     struct of_flow flow; /* that is being built */
     struct em_buf scratch;
     uint32_t bundle_id, last_bundle_id; /* that is open, 0: none */
+    bool is_bundling;                   /* flow-mods open one by themselves */
+    uint64_t plain_ms;                  /* they do not before then */
     struct ovs_single single;
     uint32_t group_serial;
     struct dp_check *checks; /* under way */
-    struct dp_op *ops;       /* being applied */
-    size_t n_ops;
-    uint32_t at;        /* the one whose messages are being made; n_ops: nobody's */
-    uint32_t first_xid; /* of their messages */
-    uint32_t *senders;  /* op of each message since */
-    size_t n_senders, max_senders;
-    bool is_blocked; /* the op's flow has a stranger's place */
+    struct ovs_flight flights[OVS_FLIGHTS];
+    uint64_t n_started, n_done; /* flights */
+    struct ovs_flight *filling; /* the one that messages are being made for; NULL: none */
+    uint32_t at;                /* its op that they are for; filling->n: nobody's */
+    bool is_blocked;            /* the op's flow has a stranger's place */
+    bool is_writing;            /* there is more to send than the socket takes */
     bool is_swept;
     int epoll, timer;
 };
@@ -227,6 +241,23 @@ void ovs_guard_flows(struct dp *dp, uint32_t network_id, const struct em_ip *ip,
 /* The actions that send to a target; none if there is no tunnel port for it. */
 void ovs_to_target(struct dp *dp, struct em_buf *actions, const struct dp_target *target);
 
+/* ovs_flight.c: as in dp_class. */
+uint64_t ovs_start(struct dp *dp, struct dp_op *ops, size_t n);
+uint64_t ovs_reached(struct dp *dp);
+void ovs_apply(struct dp *dp, struct dp_op *ops, size_t n);
+/* Waits for all of them. */
+void ovs_flights_land(struct dp *dp);
+/* The switch has answered a barrier. */
+void ovs_flight_landed(struct dp *dp, uint32_t barrier);
+/* The switch has refused the message with this xid.  False: it was for no op that is under way. */
+bool ovs_flight_refused(struct dp *dp, uint32_t xid, int err);
+/* The connection is lost: -ENOBUFS for what was not refused before. */
+void ovs_flights_fail(struct dp *dp);
+/* The switch has been silent for too long. */
+bool ovs_flights_are_overdue(struct dp *dp);
+/* For a message that the op in hand answers for. */
+uint32_t ovs_xid(struct dp *dp);
+
 /* ovs_send.c: visitors that have a flow made, or removed if it is ours; 'aux' is not used. */
 void ovs_add(struct dp *dp, void *aux, struct of_flow *flow);
 void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow);
@@ -234,8 +265,8 @@ void ovs_remove(struct dp *dp, void *aux, struct of_flow *flow);
  * check with repair is due. */
 void ovs_bundle_open(struct dp *dp);
 void ovs_bundle_commit(struct dp *dp);
-/* For a message that the op in hand answers for. */
-uint32_t ovs_xid(struct dp *dp);
+/* Before a message that is not for a bundle and whose place among the flow-mods matters. */
+void ovs_bundle_interrupt(struct dp *dp);
 /* The key of a flow in tables of struct ovs_seen_rec, 0: it is damaged; and its value. */
 uint64_t ovs_flow_key(uint8_t table, uint16_t priority, const uint8_t *match, size_t size);
 uint64_t ovs_flow_value(struct dp *dp, const struct of_flow *flow);
@@ -358,8 +389,10 @@ void ovs_forget_use(struct dp *dp, const struct dp_mac_rec *rec);
 int ovs_ask(struct dp *dp);
 int ovs_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *ret_ms);
 
-/* ovs.c: connects again, if the switch is back. */
+/* ovs.c: connects again, if the switch is back; sends what was appended, as far as the switch takes
+ * it now, and the rest when it does. */
 bool ovs_reconnect(struct dp *dp);
+int ovs_write(struct dp *dp);
 
 /* ovs_look.c */
 void ovs_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);

@@ -320,7 +320,7 @@ bool ovs_check_step(struct dp_check *check, uint64_t budget_us)
         if (em_now_us() - begin >= budget_us)
             break;
     }
-    (void)of_send(check->dp->conn);
+    (void)ovs_write(check->dp);
     return !check->result.err && find_work(check);
 }
 

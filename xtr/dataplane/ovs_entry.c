@@ -353,10 +353,15 @@ int ovs_flood_delete(struct dp *dp, const struct dp_op *op)
  * for it. */
 static void blame_last(struct dp *dp, uint32_t network_id)
 {
-    dp->at = (uint32_t)dp->n_ops;
-    for (size_t i = 0; i < dp->n_ops; i++) {
-        enum dp_verb verb = dp->ops[i].verb;
-        if (dp->ops[i].network.id == network_id && (verb == DP_FLOOD_PUT || verb == DP_PORT_PUT))
+    const struct ovs_flight *flight = dp->filling;
+
+    if (!flight)
+        return;
+    dp->at = (uint32_t)flight->n;
+    for (size_t i = 0; i < flight->n; i++) {
+        enum dp_verb verb = flight->ops[i].verb;
+        if (flight->ops[i].network.id == network_id &&
+            (verb == DP_FLOOD_PUT || verb == DP_PORT_PUT))
             dp->at = (uint32_t)i;
     }
 }

@@ -36,29 +36,10 @@ uint64_t ovs_seen_value(const struct of_seen_flow *flow)
     return value_of(flow->cookie, flow->instructions, flow->instructions_size);
 }
 
-/* The number of a message that the op in hand answers for. */
-uint32_t ovs_xid(struct dp *dp)
-{
-    uint32_t xid = of_xid(dp->conn);
-
-    if (!dp->ops)
-        return xid;
-    if (dp->n_senders == 0)
-        dp->first_xid = xid;
-    size_t i = xid - dp->first_xid;
-    if (i >= dp->max_senders) {
-        dp->max_senders = i + i / 2 + 64;
-        dp->senders = em_realloc(dp->senders, dp->max_senders * sizeof *dp->senders);
-    }
-    while (dp->n_senders <= i)
-        dp->senders[dp->n_senders++] = dp->at;
-    return xid;
-}
-
 static void sent(struct dp *dp)
 {
     if (em_buf_size(of_out(dp->conn)) > ENOUGH)
-        (void)of_send(dp->conn);
+        (void)ovs_write(dp);
 }
 
 static bool is_strangers(struct dp *dp, const struct of_flow *flow)
@@ -69,29 +50,62 @@ static bool is_strangers(struct dp *dp, const struct of_flow *flow)
     return dp_table_find(&dp->strangers, &key);
 }
 
+/* The refusal of a bundle is no single op's. */
+static void put_control(struct dp *dp, enum of_bundle type)
+{
+    uint32_t at = dp->at;
+
+    dp->at = dp->filling ? (uint32_t)dp->filling->n : 0;
+    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, type);
+    dp->at = at;
+}
+
 void ovs_bundle_open(struct dp *dp)
 {
     dp->bundle_id = ++dp->last_bundle_id;
-    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, OF_BUNDLE_OPEN);
+    put_control(dp, OF_BUNDLE_OPEN);
 }
 
 void ovs_bundle_commit(struct dp *dp)
 {
-    of_put_bundle_control(of_out(dp->conn), ovs_xid(dp), dp->bundle_id, OF_BUNDLE_COMMIT);
+    put_control(dp, OF_BUNDLE_COMMIT);
     dp->bundle_id = 0;
 }
 
-/* False: it is too long. */
-static bool put(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+void ovs_bundle_interrupt(struct dp *dp)
 {
-    struct em_buf *out = of_out(dp->conn), *inner = &dp->scratch;
+    if (dp->is_bundling && dp->bundle_id)
+        ovs_bundle_commit(dp);
+}
+
+/* Each is false if it is too long. */
+
+static bool put_plain(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+{
+    return of_put_flow(of_out(dp->conn), ovs_xid(dp), command, flow, OVS_COOKIE_MASK);
+}
+
+static bool put_bundled(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+{
+    struct em_buf *inner = &dp->scratch;
     uint32_t xid = ovs_xid(dp);
 
-    if (!dp->bundle_id)
-        return of_put_flow(out, xid, command, flow, OVS_COOKIE_MASK);
     em_buf_take(inner, em_buf_size(inner));
     return of_put_flow(inner, xid, command, flow, OVS_COOKIE_MASK) &&
-           of_put_bundle_add(out, xid, dp->bundle_id, em_buf_head(inner), em_buf_size(inner));
+           of_put_bundle_add(of_out(dp->conn), xid, dp->bundle_id, em_buf_head(inner),
+                             em_buf_size(inner));
+}
+
+static bool put(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
+{
+    if (dp->is_bundling && !dp->bundle_id)
+        ovs_bundle_open(dp);
+    if (!dp->bundle_id)
+        return put_plain(dp, command, flow);
+    if (put_bundled(dp, command, flow))
+        return true;
+    ovs_bundle_interrupt(dp);
+    return !dp->bundle_id && put_plain(dp, command, flow);
 }
 
 void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
@@ -104,8 +118,8 @@ void ovs_add(struct dp *dp, void *aux, struct of_flow *flow)
     }
     if (put(dp, OF_FLOW_ADD, flow))
         ovs_checks_note(dp, flow, true);
-    else if (dp->at < dp->n_ops)
-        dp->ops[dp->at].err = -E2BIG; /* what stood before goes on standing */
+    else if (dp->filling && dp->at < dp->filling->n)
+        dp->filling->ops[dp->at].err = -E2BIG; /* what stood before goes on standing */
     sent(dp);
 }
 
@@ -130,15 +144,10 @@ static bool is_about_a_packet(const struct of_message *message)
 static void on_error(struct dp *dp, const struct of_message *message)
 {
     uint16_t type, code;
-    size_t i = message->xid - dp->first_xid;
-
     if (!of_parse_error(message, &type, &code) || is_about_a_packet(message))
         return;
     int err = of_error_errno(type, code);
-    if (i < dp->n_senders && dp->senders[i] < dp->n_ops) {
-        struct dp_op *op = &dp->ops[dp->senders[i]];
-        op->err = op->err ? op->err : err;
-    } else if (dp->checks) {
+    if (!ovs_flight_refused(dp, message->xid, err) && dp->checks) {
         /* To try what it has repaired again would end as this has. */
         ovs_checks_fail(dp, err);
         return;
@@ -153,6 +162,9 @@ void ovs_on_message(void *aux, const struct of_message *message)
     switch (message->type) {
     case OF_ERROR:
         on_error(dp, message);
+        break;
+    case OF_BARRIER_REPLY:
+        ovs_flight_landed(dp, message->xid);
         break;
     case OF_MULTIPART_REPLY:
         ovs_on_parts(dp, message);

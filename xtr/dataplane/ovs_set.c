@@ -20,6 +20,7 @@ static enum of_group_type type_of(const struct ovs_set_rec *rec)
 void ovs_put_group(struct dp *dp, enum of_group_command command, struct ovs_set_rec *rec)
 {
     rec->serial = ++dp->group_serial;
+    ovs_bundle_interrupt(dp);
     if (dp->conn)
         of_put_group(of_out(dp->conn), ovs_xid(dp), command, type_of(rec), rec->group_id,
                      em_buf_head(&rec->buckets), em_buf_size(&rec->buckets));
@@ -27,6 +28,7 @@ void ovs_put_group(struct dp *dp, enum of_group_command command, struct ovs_set_
 
 static void delete_group(struct dp *dp, uint32_t group_id)
 {
+    ovs_bundle_interrupt(dp);
     if (dp->conn)
         of_put_group(of_out(dp->conn), ovs_xid(dp), OF_GROUP_DELETE, OF_GROUP_ALL, group_id, NULL,
                      0);

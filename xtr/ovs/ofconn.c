@@ -164,6 +164,25 @@ int of_send(struct of_conn *conn)
     return conn->is_lost ? -ENOTCONN : 0;
 }
 
+void of_expect(struct of_conn *conn)
+{
+    conn->alive_ms = em_now_ms();
+}
+
+static int patience_ms(const struct of_conn *conn)
+{
+    uint64_t silent_ms = em_now_ms() - conn->alive_ms;
+    return silent_ms < PATIENCE_MS ? (int)(PATIENCE_MS - silent_ms) : 0;
+}
+
+bool of_is_overdue(struct of_conn *conn)
+{
+    if (patience_ms(conn))
+        return false;
+    (void)lose(conn, -ETIMEDOUT);
+    return true;
+}
+
 /* One round of sending and receiving.  What the switch sends is read even while it does not
  * take anything, since it may wait for that. */
 static int exchange(struct of_conn *conn)
@@ -174,10 +193,10 @@ static int exchange(struct of_conn *conn)
         return r;
     if (em_buf_size(&conn->out) > 0)
         fd.events |= POLLOUT;
-    uint64_t silent_ms = em_now_ms() - conn->alive_ms;
-    if (silent_ms >= PATIENCE_MS)
+    int left_ms = patience_ms(conn);
+    if (!left_ms)
         return lose(conn, -ETIMEDOUT);
-    r = poll(&fd, 1, (int)(PATIENCE_MS - silent_ms));
+    r = poll(&fd, 1, left_ms);
     if (r < 0 && errno != EINTR)
         return lose(conn, -errno);
     r = r > 0 && fd.revents & ~POLLOUT ? of_receive(conn, READ_SIZE) : 0;

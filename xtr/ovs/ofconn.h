@@ -37,6 +37,11 @@ int of_barrier(struct of_conn *conn);
  * which the owner's function has seen, what it means (of_error_errno()). */
 int of_wait(struct of_conn *conn, uint32_t xid);
 
+/* An answer is waited for from now on.  Has it been for too long, with no sign of the switch since?
+ * Then the connection is lost. */
+void of_expect(struct of_conn *conn);
+bool of_is_overdue(struct of_conn *conn);
+
 /* Sends what was appended as far as the socket takes it. */
 int of_send(struct of_conn *conn);
 
