@@ -183,7 +183,7 @@ static int send_page(struct subscription *sub)
     if (page.is_open) {
         page_close(&page, sub, r == 0, false);
         session->worker->n_packed += em_buf_size(page.out) - page.body;
-        if (!sub->is_start_over)
+        if (!sub->is_start_over && !ms_topics_is_alone(&sub->listener))
             keep_page(sub, from, r == 1, &page);
     }
     page_sent(sub, r == 1);
