@@ -418,7 +418,7 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
         return;
     case OPEN:
         if (revents & EV_WRITE)
-            flush(conn, TURN_WRITE);
+            queue_flush(conn); /* many may be writable at once */
         if ((revents & EV_READ || conn->tls) && may_read(conn))
             read_turn(conn);
         return;
