@@ -1,6 +1,7 @@
 #include "base/mem.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +9,10 @@
 #define BLOCK_SIZE    (16u << 10)
 #define DEFAULT_LIMIT (32u << 20)
 #define MAX_SPARE     32 /* blocks */
-#define ALIGN         sizeof(max_align_t)
 
 struct em_arena_block {
     struct em_arena_block *next;
     size_t size;
-    size_t used;
     max_align_t data[];
 };
 
@@ -71,7 +70,9 @@ char *em_asprintf(const char *format, ...)
 
 void em_arena_init(struct em_arena *arena, size_t limit)
 {
-    *arena = (struct em_arena){.limit = limit ? limit : DEFAULT_LIMIT};
+    if (!limit)
+        limit = DEFAULT_LIMIT;
+    *arena = (struct em_arena){.limit = limit, .left = limit};
 }
 
 static void free_blocks(struct em_arena_block *blocks)
@@ -87,7 +88,7 @@ void em_arena_fini(struct em_arena *arena)
 {
     free_blocks(arena->blocks);
     free_blocks(arena->spare);
-    *arena = (struct em_arena){.limit = arena->limit};
+    em_arena_init(arena, arena->limit);
 }
 
 /* To malloc's heap and back for each message would be a page fault for each page. */
@@ -100,45 +101,52 @@ void em_arena_reset(struct em_arena *arena)
             free(block);
             continue;
         }
-        block->used = 0;
         block->next = arena->spare;
         arena->spare = block;
         arena->n_spare++;
     }
-    arena->used = 0;
+    arena->at = NULL;
+    arena->room = 0;
+    arena->left = arena->limit;
 }
 
-static struct em_arena_block *new_block(struct em_arena *arena, size_t want)
+static struct em_arena_block *take_block(struct em_arena *arena, size_t want)
 {
     struct em_arena_block *block = arena->spare;
     if (block && want <= BLOCK_SIZE) {
         arena->spare = block->next;
         arena->n_spare--;
-    } else {
-        size_t room = want > BLOCK_SIZE ? want : BLOCK_SIZE;
-        block = malloc(sizeof(*block) + room);
-        if (!block)
-            return NULL;
-        *block = (struct em_arena_block){.size = room};
+        return block;
     }
-    block->next = arena->blocks;
-    arena->blocks = block;
+    size_t size = want > BLOCK_SIZE ? want : BLOCK_SIZE;
+    block = malloc(sizeof(*block) + size);
+    if (block)
+        block->size = size;
     return block;
 }
 
-void *em_arena_alloc(struct em_arena *arena, size_t size)
+/* What is left of the newest block is not used any more. */
+static bool new_block(struct em_arena *arena, size_t want)
 {
-    size_t want = (size + ALIGN - 1) / ALIGN * ALIGN;
-    if (want < size || want > arena->limit - arena->used)
+    size_t left = arena->left + arena->room;
+    struct em_arena_block *block = want <= left ? take_block(arena, want) : NULL;
+    if (!block)
+        return false;
+    block->next = arena->blocks;
+    arena->blocks = block;
+    arena->at = (uint8_t *)block->data;
+    arena->room = (block->size < left ? block->size : left) / EM_ARENA_ALIGN * EM_ARENA_ALIGN;
+    arena->left = left - arena->room;
+    return true;
+}
+
+void *em_arena_grow(struct em_arena *arena, size_t size)
+{
+    size_t want = (size + EM_ARENA_ALIGN - 1) / EM_ARENA_ALIGN * EM_ARENA_ALIGN;
+    if (want < size || ((want > arena->room || !arena->at) && !new_block(arena, want)))
         return NULL;
-    struct em_arena_block *block = arena->blocks;
-    if (!block || block->size - block->used < want) {
-        block = new_block(arena, want);
-        if (!block)
-            return NULL;
-    }
-    void *p = (char *)block->data + block->used;
-    block->used += want;
-    arena->used += want;
+    void *p = arena->at;
+    arena->at += want;
+    arena->room -= want;
     return p;
 }

@@ -3,6 +3,7 @@
 #define EM_MEM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* These abort when memory is out: use them for what the program decides the size
  * of.  A size that came from outside is bounded first.  em_aligned(): to a power of two, of
@@ -21,9 +22,13 @@ struct em_arena {
     struct em_arena_block *blocks; /* newest first */
     struct em_arena_block *spare;  /* kept by reset, up to half a MiB */
     unsigned n_spare;
-    size_t used;  /* bytes handed out since the last reset */
+    uint8_t *at;  /* in the newest block */
+    size_t room;  /* bytes that may be handed out there, aligned as 'at' is */
+    size_t left;  /* bytes that may be handed out elsewhere until the reset */
     size_t limit; /* bytes that may be handed out between two resets */
 };
+
+#define EM_ARENA_ALIGN sizeof(max_align_t)
 
 /* limit 0: 32 MiB. */
 void em_arena_init(struct em_arena *arena, size_t limit);
@@ -32,7 +37,19 @@ void em_arena_fini(struct em_arena *arena);
 /* Gives everything back; keeps what the next message of usual size needs. */
 void em_arena_reset(struct em_arena *arena);
 
+/* As em_arena_alloc(), where the newest block has no room. */
+void *em_arena_grow(struct em_arena *arena, size_t size);
+
 /* 'size' bytes, aligned for any object, not cleared; NULL beyond the limit. */
-void *em_arena_alloc(struct em_arena *arena, size_t size);
+static inline void *em_arena_alloc(struct em_arena *arena, size_t size)
+{
+    if (size >= arena->room)
+        return em_arena_grow(arena, size);
+    size_t taken = (size + EM_ARENA_ALIGN - 1) / EM_ARENA_ALIGN * EM_ARENA_ALIGN;
+    void *p = arena->at;
+    arena->at += taken;
+    arena->room -= taken;
+    return p;
+}
 
 #endif

@@ -311,51 +311,95 @@ static int take_change(struct em_arena *arena, struct em_scan scan, struct em_ch
     return is_good ? 1 : EM_E_MALFORMED;
 }
 
-int em_reply_changes(struct em_arena *arena, const void *data, size_t size, struct em_feed *page)
+enum { CHANGES = 3 }; /* Changes.changes */
+
+struct change_list {
+    struct em_change *all; /* those that are not set yet are zero */
+    size_t n, room;
+};
+
+/* For the one that is 'first_size' bytes and for 'rest', which is behind it.  They are not counted
+ * for that, but as many as if all were of one size, and some more: most often that does. */
+static bool begin_list(struct em_arena *arena, size_t first_size, size_t rest,
+                       struct change_list *ret_list)
 {
-    enum { CHANGES = 3 }; /* Changes.changes */
-    struct em_scan scan = em_scan(data, size);
+    enum { LEAST = 2, MOST = 4096 };
+    size_t room = LEAST + rest / (first_size + 2) * 9 / 8;
+    if (room > MOST)
+        room = MOST;
+    ret_list->all = em_arena_alloc(arena, room * sizeof(struct em_change));
+    if (!ret_list->all)
+        return false;
+    memset(ret_list->all, 0, room * sizeof(struct em_change));
+    ret_list->room = room;
+    return true;
+}
+
+/* For one more and those in 'rest'. */
+static bool grow_list(struct em_arena *arena, struct em_scan rest, struct change_list *list)
+{
+    size_t room = list->n + 1 + em_scan_count(rest, CHANGES);
+    struct em_change *all = em_arena_alloc(arena, room * sizeof(*all));
+    if (!all)
+        return false;
+    memcpy(all, list->all, list->n * sizeof(*all));
+    memset(all + list->n, 0, (room - list->n) * sizeof(*all));
+    list->all = all;
+    list->room = room;
+    return true;
+}
+
+static void take_head(struct em_scan *scan, const struct em_field *field, struct em_feed *page)
+{
+    switch (field->number) {
+    case 1:
+        page->network_id = (uint32_t)em_scan_number(scan, field);
+        break;
+    case 2:
+        page->revision = em_scan_number(scan, field);
+        break;
+    case 4:
+        page->is_start_over = em_scan_number(scan, field);
+        break;
+    case 5:
+        page->is_complete = em_scan_number(scan, field);
+        break;
+    case 6:
+        page->is_removed = em_scan_number(scan, field);
+        break;
+    }
+}
+
+static int take_page(struct em_arena *arena, struct em_scan scan, struct em_feed *page)
+{
+    struct change_list list = {0};
     struct em_field field;
-    size_t room = em_scan_count(scan, CHANGES) * sizeof(struct em_change);
-    struct em_change *changes = em_arena_alloc(arena, room);
-    if (!changes)
-        return EM_E_MALFORMED;
-    memset(changes, 0, room);
-    page->n_changes = 0;
     while (em_scan_next(&scan, &field)) {
-        if (field.number != CHANGES)
+        if (field.number != CHANGES) {
+            take_head(&scan, &field, page);
             continue;
-        int r = take_change(arena, em_scan_inside(&scan, &field), &changes[page->n_changes]);
+        }
+        if (!list.all && !begin_list(arena, field.size, (size_t)(scan.end - scan.at), &list))
+            return EM_E_MALFORMED;
+        if (list.n == list.room && !grow_list(arena, scan, &list))
+            return EM_E_MALFORMED;
+        int r = take_change(arena, em_scan_inside(&scan, &field), &list.all[list.n]);
         if (r < 0)
             return r;
-        page->n_changes += (size_t)r;
+        list.n += (size_t)r;
     }
-    page->changes = changes;
+    page->changes = list.all;
+    page->n_changes = list.n;
     return scan.is_bad ? EM_E_MALFORMED : 0;
 }
 
-static int take_head(struct em_scan scan, struct em_feed *page)
+int em_reply_changes(struct em_arena *arena, const void *data, size_t size, struct em_feed *page)
 {
-    struct em_field field;
-    while (em_scan_next(&scan, &field))
-        switch (field.number) {
-        case 1:
-            page->network_id = (uint32_t)em_scan_number(&scan, &field);
-            break;
-        case 2:
-            page->revision = em_scan_number(&scan, &field);
-            break;
-        case 4:
-            page->is_start_over = em_scan_number(&scan, &field);
-            break;
-        case 5:
-            page->is_complete = em_scan_number(&scan, &field);
-            break;
-        case 6:
-            page->is_removed = em_scan_number(&scan, &field);
-            break;
-        }
-    return scan.is_bad ? EM_E_MALFORMED : 0;
+    struct em_feed read = {0};
+    int r = take_page(arena, em_scan(data, size), &read);
+    page->changes = read.changes;
+    page->n_changes = read.n_changes;
+    return r;
 }
 
 int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request, const void *data,
@@ -363,10 +407,10 @@ int em_reply_feed_page(struct em_arena *arena, const struct em_pending *request,
 {
     const struct em_cursor *cursor = &request->cursor;
     *ret_page = (struct em_feed){.message = ""};
-    int r = take_head(em_scan(data, size), ret_page);
+    int r = take_page(arena, em_scan(data, size), ret_page);
     if (!r && !cursor->network && ret_page->network_id != cursor->network_id)
         r = EM_E_MALFORMED;
-    return r ? r : em_reply_changes(arena, data, size, ret_page);
+    return r;
 }
 
 void em_reply_feed_refused(const struct em_pending *request, const Eidmap__Error *error,

@@ -8,7 +8,8 @@
  *
  * Input is read into the loop's scratch space and frames are handed out from there; only a
  * frame that is not whole yet is copied into the connection.  One turn takes at most
- * TURN_FRAMES frames and TURN_READS reads, then other connections have theirs. */
+ * TURN_FRAMES frames and TURN_READS reads, and writes some TURN_WRITE bytes, then other connections
+ * have theirs. */
 #include "net/conn.h"
 
 #include "base/buf.h"
@@ -31,6 +32,8 @@
 
 #define TURN_FRAMES       64
 #define TURN_READS        4
+#define TURN_WRITE        (80u << 10) /* bytes; then other connections have their turn */
+#define BULK              (16u << 10) /* with more to write it waits for those that have less */
 #define DEFAULT_HANDSHAKE 10000
 #define KEEP_OUT          (16u << 10) /* an output buffer that grew beyond is given back */
 
@@ -139,12 +142,13 @@ static const char *io_why(const struct em_conn *conn, int err)
     return err == EM_E_TLS ? em_tls_session_why(conn->tls) : em_strerror(err);
 }
 
-/* Writes what the socket takes.  0 or the error that ends the connection. */
-static int write_out(struct em_conn *conn)
+/* Writes what the socket takes, at most 'left' bytes.  0 or the error that ends the connection. */
+static int write_out(struct em_conn *conn, size_t left)
 {
+    size_t size;
     conn->wants_write = false;
-    while (em_buf_size(&conn->out)) {
-        ssize_t n = write_some(conn, em_buf_head(&conn->out), em_buf_size(&conn->out));
+    while ((size = em_buf_size(&conn->out)) && left) {
+        ssize_t n = write_some(conn, em_buf_head(&conn->out), size < left ? size : left);
         if (n == -EAGAIN) {
             conn->wants_write = true;
             return 0;
@@ -152,6 +156,7 @@ static int write_out(struct em_conn *conn)
         if (n < 0)
             return (int)n;
         em_buf_take(&conn->out, (size_t)n);
+        left -= (size_t)n;
     }
     if (conn->out.size > KEEP_OUT)
         em_buf_trim(&conn->out);
@@ -173,7 +178,7 @@ void em_conn_close(struct em_conn *conn, int err, const char *why)
         return;
     struct ev_loop *loop = em_net_loop(conn->net);
     if (conn->state == OPEN)
-        write_out(conn); /* an Error frame that says why, if the socket takes it */
+        write_out(conn, SIZE_MAX); /* an Error frame that says why, if the socket takes it */
     if (conn->tls)
         em_tls_shutdown(conn->tls);
     conn->state = CLOSED;
@@ -187,19 +192,27 @@ void em_conn_close(struct em_conn *conn, int err, const char *why)
     conn->events->on_close(conn, conn->aux, err, why ? why : em_strerror(err));
 }
 
-static void flush(struct em_conn *conn)
+static void queue_flush(struct em_conn *conn)
+{
+    em_net_queue_flush(conn->net, &conn->flush, em_buf_size(&conn->out) > BULK);
+}
+
+/* Returns how many bytes it has written. */
+static size_t flush(struct em_conn *conn, size_t most)
 {
     size_t before = em_buf_size(&conn->out);
     if (before > EM_CONN_MAX) {
         em_conn_close(conn, EM_E_LIMIT, "the peer does not take what is sent to it");
-        return;
+        return 0;
     }
-    int r = write_out(conn);
+    int r = write_out(conn, most);
     if (r) {
         em_conn_close(conn, r, io_why(conn, r));
-        return;
+        return 0;
     }
     size_t left = em_buf_size(&conn->out);
+    if (left && !conn->wants_write)
+        queue_flush(conn);
     if (conn->is_full && left <= EM_CONN_LOW) {
         conn->is_full = false;
         em_net_queue_ready(conn->net, &conn->ready); /* frames may wait in 'in' */
@@ -207,19 +220,19 @@ static void flush(struct em_conn *conn)
     rewatch(conn);
     if (before && left <= EM_CONN_LOW && conn->events->on_drain)
         conn->events->on_drain(conn, conn->aux);
+    return before - left;
 }
 
 void em_conn_flush(struct em_conn *conn)
 {
     if (conn->state == OPEN && em_buf_size(&conn->out))
-        flush(conn);
+        flush(conn, SIZE_MAX);
 }
 
-void em_conn_flush_item(struct em_list *item)
+size_t em_conn_flush_item(struct em_list *item)
 {
     struct em_conn *conn = em_container_of(item, struct em_conn, flush);
-    if (conn->state == OPEN)
-        flush(conn);
+    return conn->state == OPEN ? flush(conn, TURN_WRITE) : 0;
 }
 
 /* Each takes from *budget what it hands out, and returns its size: 0 when there is nothing. */
@@ -337,11 +350,12 @@ static void read_turn(struct em_conn *conn)
         em_net_queue_ready(conn->net, &conn->ready);
 }
 
-void em_conn_ready_item(struct em_list *item)
+size_t em_conn_ready_item(struct em_list *item)
 {
     struct em_conn *conn = em_container_of(item, struct em_conn, ready);
     if (may_read(conn))
         read_turn(conn);
+    return 0;
 }
 
 static void opened(struct em_conn *conn)
@@ -404,7 +418,7 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
         return;
     case OPEN:
         if (revents & EV_WRITE)
-            flush(conn);
+            queue_flush(conn); /* many may be writable at once */
         if ((revents & EV_READ || conn->tls) && may_read(conn))
             read_turn(conn);
         return;
@@ -479,10 +493,8 @@ void em_conn_sent(struct em_conn *conn)
         conn->is_full = true;
         rewatch(conn);
     }
-    if (!conn->wants_write)
-        em_net_queue_flush(conn->net, &conn->flush);
-    else if (em_buf_size(&conn->out) > EM_CONN_MAX)
-        em_net_queue_flush(conn->net, &conn->flush); /* it ends the connection */
+    if (!conn->wants_write || em_buf_size(&conn->out) > EM_CONN_MAX) /* this ends the connection */
+        queue_flush(conn);
 }
 
 int em_conn_send(struct em_conn *conn, const Eidmap__Envelope *envelope)

@@ -9,8 +9,10 @@
 #include <signal.h>
 #include <stdlib.h>
 
-/* A send to a socket takes some microseconds: between so many, others have their turn. */
+/* A send to a socket takes some microseconds: between so many, others have their turn.  To encrypt
+ * takes its time, too. */
 #define TURN_FLUSHES 64
+#define TURN_BYTES   (128u << 10)
 
 struct dead {
     struct dead *next;
@@ -23,6 +25,7 @@ struct em_net {
     ev_prepare prepare; /* started while something is dead or waits to be flushed */
     ev_idle idle;       /* started while a turn has work left: keeps the loop from waiting */
     struct em_list flush;
+    struct em_list bulk; /* to be flushed too, behind those that somebody may wait for */
     struct em_list ready;
     struct dead *dead;
     uint8_t *scratch;
@@ -51,33 +54,36 @@ static void prepend(struct em_list *list, struct em_list *todo)
 }
 
 /* Takes the list as it is now: what a callback appends waits for the next turn.  So does what
- * is beyond the first 'max', before it. */
-static void run_list(struct em_list *list, unsigned max, void (*fn)(struct em_list *item))
+ * is beyond the first 'max', or beyond TURN_BYTES, before it. */
+static void run_list(struct em_list *list, unsigned max, size_t (*fn)(struct em_list *item))
 {
     struct em_list todo;
+    size_t n_bytes = 0;
     if (em_list_is_empty(list))
         return;
     todo = *list;
     todo.next->prev = &todo;
     todo.prev->next = &todo;
     em_list_init(list);
-    for (; !em_list_is_empty(&todo) && max; max--) {
+    for (; !em_list_is_empty(&todo) && max && n_bytes < TURN_BYTES; max--) {
         struct em_list *item = todo.next;
         em_list_remove(item);
-        fn(item);
+        n_bytes += fn(item);
     }
     prepend(list, &todo);
 }
 
 static bool has_work(const struct em_net *net)
 {
-    return !em_list_is_empty(&net->flush) || !em_list_is_empty(&net->ready);
+    return !em_list_is_empty(&net->flush) || !em_list_is_empty(&net->bulk) ||
+           !em_list_is_empty(&net->ready);
 }
 
 static void on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
 {
     struct em_net *net = w->data;
     run_list(&net->flush, TURN_FLUSHES, em_conn_flush_item);
+    run_list(&net->bulk, TURN_FLUSHES, em_conn_flush_item);
     bury(net);
     if (has_work(net))
         ev_idle_start(loop, &net->idle);
@@ -107,6 +113,7 @@ struct em_net *em_net_new(struct ev_loop *loop)
     net->loop = loop;
     net->scratch = em_malloc(EM_NET_SCRATCH);
     em_list_init(&net->flush);
+    em_list_init(&net->bulk);
     em_list_init(&net->ready);
     ev_prepare_init(&net->prepare, on_prepare);
     net->prepare.data = net;
@@ -121,7 +128,7 @@ void em_net_free(struct em_net *net)
 {
     if (!net)
         return;
-    assert(em_list_is_empty(&net->flush) && em_list_is_empty(&net->ready));
+    assert(!has_work(net));
     bury(net);
     ev_prepare_stop(net->loop, &net->prepare);
     ev_idle_stop(net->loop, &net->idle);
@@ -155,9 +162,9 @@ static void queue(struct em_net *net, struct em_list *list, struct em_list *item
     ev_prepare_start(net->loop, &net->prepare);
 }
 
-void em_net_queue_flush(struct em_net *net, struct em_list *item)
+void em_net_queue_flush(struct em_net *net, struct em_list *item, bool is_bulk)
 {
-    queue(net, &net->flush, item);
+    queue(net, is_bulk ? &net->bulk : &net->flush, item);
 }
 
 void em_net_queue_ready(struct em_net *net, struct em_list *item)

@@ -21,6 +21,8 @@ static ProtobufCBinaryData lend(const void *data, size_t size)
     return (ProtobufCBinaryData){size, (uint8_t *)data};
 }
 
+const struct em_port em_no_port;
+
 int em_port_id_from_bytes(const ProtobufCBinaryData *bytes, struct em_port_id *ret_id)
 {
     if (bytes->len == 0 || bytes->len > EM_PORT_ID_SIZE)

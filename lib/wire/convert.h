@@ -17,6 +17,10 @@ int em_rloc_from_msg(const Eidmap__Rloc *msg, struct em_rloc *ret_rloc);
 int em_child_from_msg(const Eidmap__Child *msg, struct em_child *ret_child);
 int em_port_id_from_bytes(const ProtobufCBinaryData *bytes, struct em_port_id *ret_id);
 
+/* What a port is before anything is known of it.  It is copied, where there are many, since gcc
+ * clears a struct of this size by an instruction that takes as long as to fill it in. */
+extern const struct em_port em_no_port;
+
 /* What a location can hold. */
 static inline bool em_location_fits(uint32_t priority, uint32_t weight, uint32_t segmentation_id)
 {

@@ -14,8 +14,6 @@
 
 enum em_wire { EM_WIRE_VARINT = 0, EM_WIRE_FIXED64 = 1, EM_WIRE_BYTES = 2, EM_WIRE_FIXED32 = 5 };
 
-#define EM_VARINT_MAX 10 /* bytes */
-
 struct em_scan {
     const uint8_t *at, *end;
     bool is_bad; /* it is no message, or a field was not as it should be */
@@ -35,51 +33,30 @@ static inline struct em_scan em_scan(const void *data, size_t size)
     return (struct em_scan){.at = at, .end = size ? at + size : at};
 }
 
-/* Behind the number that begins at 'at'; NULL: there is none.  The scan itself is not given to it,
- * so that it can stay in registers, too. */
-const uint8_t *em_scan_long_varint(const uint8_t *at, const uint8_t *end, uint64_t *ret_value);
+/* The field that begins at 'at', whatever it is like: where it ends; NULL: there is none.  The scan
+ * itself is not given to it, so that it can stay in registers. */
+const uint8_t *em_scan_field(const uint8_t *at, const uint8_t *end, struct em_field *ret_field);
 
-/* Most numbers are below 128, and so are most lengths and all tags that we have. */
-static inline bool em_scan_varint(struct em_scan *scan, uint64_t *ret_value)
+/* Tag and length, or tag and number, take a byte each, as they do most often.  False: they do not,
+ * or there is less. */
+__attribute__((always_inline)) static inline bool em_scan_short(struct em_scan *scan,
+                                                                struct em_field *ret_field)
 {
-    if (scan->at != scan->end && !(*scan->at & 0x80)) {
-        *ret_value = *scan->at++;
-        return true;
-    }
-    uint64_t value;
-    const uint8_t *behind = em_scan_long_varint(scan->at, scan->end, &value);
-    if (!behind)
+    const uint8_t *at = scan->at;
+    size_t left = (size_t)(scan->end - at);
+    if (left < 2 || (at[0] | at[1]) & 0x80 || at[0] < 1 << 3)
         return false;
-    scan->at = behind;
-    *ret_value = value;
-    return true;
-}
-
-static inline bool em_scan_bytes(struct em_scan *scan, uint64_t size, struct em_field *field)
-{
-    if (size > (uint64_t)(scan->end - scan->at))
+    enum em_wire type = (enum em_wire)(at[0] & 7);
+    size_t size = type == EM_WIRE_BYTES ? at[1] : 0;
+    if ((type != EM_WIRE_VARINT && type != EM_WIRE_BYTES) || size > left - 2)
         return false;
-    field->data = scan->at;
-    field->size = (size_t)size;
-    scan->at += size;
+    *ret_field = (struct em_field){.number = at[0] >> 3, .type = type};
+    if (type == EM_WIRE_VARINT)
+        ret_field->value = at[1];
+    else
+        ret_field->data = at + 2, ret_field->size = size;
+    scan->at = at + 2 + size;
     return true;
-}
-
-__attribute__((always_inline)) static inline bool em_scan_value(struct em_scan *scan,
-                                                                struct em_field *field)
-{
-    uint64_t length;
-    switch (field->type) {
-    case EM_WIRE_VARINT:
-        return em_scan_varint(scan, &field->value);
-    case EM_WIRE_BYTES:
-        return em_scan_varint(scan, &length) && em_scan_bytes(scan, length, field);
-    case EM_WIRE_FIXED64:
-        return em_scan_bytes(scan, 8, field);
-    case EM_WIRE_FIXED32:
-        return em_scan_bytes(scan, 4, field);
-    }
-    return false;
 }
 
 /* The next field.  False at the end, and where the message is bad.  Inlined, it keeps the field in
@@ -87,17 +64,17 @@ __attribute__((always_inline)) static inline bool em_scan_value(struct em_scan *
 __attribute__((always_inline)) static inline bool em_scan_next(struct em_scan *scan,
                                                                struct em_field *ret_field)
 {
-    uint64_t tag;
     if (scan->at == scan->end || scan->is_bad)
         return false;
-    *ret_field = (struct em_field){0};
-    scan->is_bad = !em_scan_varint(scan, &tag) || tag > UINT32_MAX;
-    if (scan->is_bad)
-        return false;
-    ret_field->number = (uint32_t)tag >> 3;
-    ret_field->type = (enum em_wire)(tag & 7);
-    scan->is_bad = !ret_field->number || !em_scan_value(scan, ret_field);
-    return !scan->is_bad;
+    if (em_scan_short(scan, ret_field))
+        return true;
+    struct em_field field = {0};
+    const uint8_t *behind = em_scan_field(scan->at, scan->end, &field);
+    *ret_field = field;
+    scan->is_bad = !behind;
+    if (behind)
+        scan->at = behind;
+    return behind != NULL;
 }
 
 /* Of a known field; another type makes the message bad, and is 0 or no bytes. */

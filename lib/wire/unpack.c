@@ -115,13 +115,12 @@ static bool unpack_view(struct em_arena *arena, struct em_scan scan, struct em_l
     return !scan.is_bad;
 }
 
-/* 'location' is zero. */
 static bool unpack_location(struct em_arena *arena, struct em_scan scan,
                             struct em_location *location)
 {
     uint32_t priority = 0, weight = 0;
     struct em_field field;
-    location->node_id = "";
+    *location = (struct em_location){.node_id = ""};
     while (em_scan_next(&scan, &field))
         switch (field.number) {
         case 1:
@@ -178,7 +177,15 @@ static bool unpack_child(struct em_scan scan, struct em_child *ret_child)
     return !scan.is_bad && !em_child_from_msg(&msg, ret_child);
 }
 
-/* Parts that a Port has several of, in the order of their fields. */
+/* A port, and room for the parts that most have: so the message need not be counted first. */
+enum { EIDS = 4, LOCATIONS = 1 };
+struct roomy_port {
+    struct em_port port;
+    struct em_eid eids[EIDS];
+    struct em_location locations[LOCATIONS];
+};
+
+/* What a Port has several of. */
 struct parts {
     struct em_eid *eids;
     struct em_location *locations;
@@ -186,50 +193,69 @@ struct parts {
     struct em_child *children;
 };
 
-struct counts {
-    size_t n_eids, n_locations, n_nodes, n_children;
-};
-
-static bool count_parts(struct em_scan scan, struct counts *ret_counts)
+/* There are as many as there was room for, one more, and those in the rest: they move to where all
+ * have room.  Were it given the scan itself, that could not stay in registers. */
+__attribute__((noinline, cold)) static void *move_parts(struct em_arena *arena, const void *parts,
+                                                        size_t n, size_t size, uint32_t number,
+                                                        const uint8_t *rest, const uint8_t *end)
 {
-    struct counts n = {0};
-    struct em_field field;
-    while (em_scan_next(&scan, &field)) {
-        n.n_eids += field.number == 3;
-        n.n_locations += field.number == 4;
-        n.n_nodes += field.number == 9;
-        n.n_children += field.number == 12;
-    }
-    *ret_counts = n;
-    return !scan.is_bad;
+    size_t n_rest = em_scan_count(em_scan(rest, (size_t)(end - rest)), number);
+    void *all = em_arena_alloc(arena, (n + 1 + n_rest) * size);
+    if (all && n)
+        memcpy(all, parts, n * size);
+    return all;
 }
 
-/* All in one piece, which is zero: its sizes are multiples of what any part is aligned to. */
-static struct em_port *new_port(struct em_arena *arena, const struct counts *n,
-                                struct parts *ret_parts)
+static inline bool take_eid(struct em_arena *arena, const struct em_scan *scan,
+                            const struct em_field *field, struct em_port *port, struct parts *parts)
 {
-    size_t size = sizeof(struct em_port) + n->n_eids * sizeof(struct em_eid) +
-                  n->n_locations * sizeof(struct em_location) + n->n_nodes * sizeof(char *) +
-                  n->n_children * sizeof(struct em_child);
-    struct em_port *port = em_arena_alloc(arena, size);
-    if (!port)
-        return NULL;
-    memset(port, 0, size);
-    ret_parts->eids = (struct em_eid *)(port + 1);
-    ret_parts->locations = (struct em_location *)(ret_parts->eids + n->n_eids);
-    ret_parts->nodes = (const char **)(ret_parts->locations + n->n_locations);
-    ret_parts->children = (struct em_child *)(ret_parts->nodes + n->n_nodes);
-    port->eids = ret_parts->eids;
-    port->locations = ret_parts->locations;
-    port->allowed_nodes = ret_parts->nodes;
-    port->children = ret_parts->children;
-    return port;
+    size_t n = port->n_eids;
+    if (n == EIDS)
+        parts->eids =
+            move_parts(arena, parts->eids, n, sizeof(struct em_eid), 3, scan->at, scan->end);
+    if (!parts->eids || !unpack_eid(field, &parts->eids[n]))
+        return false;
+    port->n_eids = n + 1;
+    return true;
 }
 
-_Static_assert(sizeof(struct em_port) % _Alignof(uint64_t) == 0 &&
-                   sizeof(struct em_eid) % _Alignof(uint64_t) == 0 &&
-                   sizeof(struct em_location) % _Alignof(uint64_t) == 0,
-               "each part begins where it may");
+static inline bool take_location(struct em_arena *arena, const struct em_scan *scan,
+                                 const struct em_field *field, struct em_port *port,
+                                 struct parts *parts)
+{
+    size_t n = port->n_locations;
+    if (n == LOCATIONS)
+        parts->locations = move_parts(arena, parts->locations, n, sizeof(struct em_location), 4,
+                                      scan->at, scan->end);
+    if (!parts->locations || field->type != EM_WIRE_BYTES ||
+        !unpack_location(arena, em_scan(field->data, field->size), &parts->locations[n]))
+        return false;
+    port->n_locations = n + 1;
+    return true;
+}
+
+static bool take_node(struct em_arena *arena, struct em_scan *scan, const struct em_field *field,
+                      struct em_port *port, struct parts *parts)
+{
+    size_t n = port->n_allowed_nodes++;
+    if (n == 0)
+        parts->nodes = move_parts(arena, NULL, n, sizeof(char *), 9, scan->at, scan->end);
+    if (!parts->nodes)
+        return false;
+    parts->nodes[n] = text_of(arena, scan, field);
+    return !scan->is_bad;
+}
+
+static bool take_child(struct em_arena *arena, const struct em_scan *scan,
+                       const struct em_field *field, struct em_port *port, struct parts *parts)
+{
+    size_t n = port->n_children++;
+    if (n == 0)
+        parts->children =
+            move_parts(arena, NULL, n, sizeof(struct em_child), 12, scan->at, scan->end);
+    return parts->children && field->type == EM_WIRE_BYTES &&
+           unpack_child(em_scan(field->data, field->size), &parts->children[n]);
+}
 
 static inline void take_id(struct em_scan *scan, const struct em_field *field,
                            struct em_port_id *ret_id)
@@ -276,27 +302,36 @@ struct em_port *em_port_unpack(struct em_arena *arena, const void *data, size_t 
 {
     struct em_scan scan = em_scan(data, size);
     struct em_field field;
-    struct counts counts;
-    struct parts parts;
-    struct em_port *port;
-    if (!count_parts(scan, &counts) || !(port = new_port(arena, &counts, &parts)))
+    struct roomy_port *roomy = em_arena_alloc(arena, sizeof(*roomy));
+    if (!roomy)
         return NULL;
+    struct parts parts = {.eids = roomy->eids, .locations = roomy->locations};
+    struct em_port *port = &roomy->port;
+    *port = em_no_port;
     while (em_scan_next(&scan, &field)) {
         bool is_good = true;
-        if (field.number == 3)
-            is_good = unpack_eid(&field, &parts.eids[port->n_eids++]);
-        else if (field.number == 4)
-            is_good = unpack_location(arena, em_scan_inside(&scan, &field),
-                                      &parts.locations[port->n_locations++]);
-        else if (field.number == 9)
-            parts.nodes[port->n_allowed_nodes++] = text_of(arena, &scan, &field);
-        else if (field.number == 12)
-            is_good =
-                unpack_child(em_scan_inside(&scan, &field), &parts.children[port->n_children++]);
-        else
+        switch (field.number) {
+        case 3:
+            is_good = take_eid(arena, &scan, &field, port, &parts);
+            break;
+        case 4:
+            is_good = take_location(arena, &scan, &field, port, &parts);
+            break;
+        case 9:
+            is_good = take_node(arena, &scan, &field, port, &parts);
+            break;
+        case 12:
+            is_good = take_child(arena, &scan, &field, port, &parts);
+            break;
+        default: /* those that there is one of */
             take_plain(&scan, &field, port);
+        }
         scan.is_bad |= !is_good;
     }
+    port->eids = parts.eids;
+    port->locations = parts.locations;
+    port->allowed_nodes = parts.nodes;
+    port->children = parts.children;
     return scan.is_bad || !port->id.size ? NULL : port;
 }
 

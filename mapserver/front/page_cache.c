@@ -9,6 +9,7 @@ static uint32_t slot_of(uint32_t network_id)
 
 void ms_page_cache_init(struct ms_page_cache *cache)
 {
+    cache->state = 0;
     for (int i = 0; i < MS_PAGE_CACHE_SLOTS; i++) {
         cache->slots[i] = (struct ms_cached_page){.from = UINT64_MAX};
         em_buf_init(&cache->slots[i].body);
@@ -21,7 +22,7 @@ void ms_page_cache_fini(struct ms_page_cache *cache)
         em_buf_fini(&cache->slots[i].body);
 }
 
-void ms_page_cache_clear(struct ms_page_cache *cache)
+static void clear(struct ms_page_cache *cache)
 {
     for (int i = 0; i < MS_PAGE_CACHE_SLOTS; i++) {
         struct ms_cached_page *page = &cache->slots[i];
@@ -30,6 +31,13 @@ void ms_page_cache_clear(struct ms_page_cache *cache)
         if (page->body.size > KEEP)
             em_buf_trim(&page->body);
     }
+}
+
+void ms_page_cache_keep(struct ms_page_cache *cache, uint64_t state)
+{
+    if (cache->state != state)
+        clear(cache);
+    cache->state = state;
 }
 
 void ms_page_cache_put(struct ms_page_cache *cache, const struct ms_cached_page *page,

@@ -1,4 +1,4 @@
-/* Pages that were sent in the transaction at hand: whoever stands where another subscriber of the
+/* Pages that were sent of the map as it is: whoever stands where another subscriber of the
  * network stood gets the same bytes, and nothing is read and packed again.
  *
  * It holds the last page of each of a few networks. */
@@ -22,13 +22,15 @@ struct ms_cached_page {
 
 struct ms_page_cache {
     struct ms_cached_page slots[MS_PAGE_CACHE_SLOTS];
+    uint64_t state; /* of the map, that they are of */
 };
 
 void ms_page_cache_init(struct ms_page_cache *cache);
 void ms_page_cache_fini(struct ms_page_cache *cache);
 
-/* A new transaction begins: what it shows may be another map. */
-void ms_page_cache_clear(struct ms_page_cache *cache);
+/* A transaction begins, in which the map is in this state (ms_reader_state()): pages of another one
+ * are forgotten. */
+void ms_page_cache_keep(struct ms_page_cache *cache, uint64_t state);
 
 /* Copies the body; that of 'page' is not looked at. */
 void ms_page_cache_put(struct ms_page_cache *cache, const struct ms_cached_page *page,

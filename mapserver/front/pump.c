@@ -17,7 +17,7 @@
 #define PAGE_BYTES        (64u << 10)
 #define SEND_AHEAD        (256u << 10) /* pending output above which no page is added */
 #define TURN_PACKED       (64u << 10)  /* bytes of pages; then the loop sees to others first */
-#define TURN_SENT         (1u << 20)   /* the same, with those that were packed for somebody else */
+#define TURN_SENT         (256u << 10) /* the same, with those that were packed for somebody else */
 #define SUBSCRIPTIONS_MAX 65536        /* of one session */
 
 struct subscription {
@@ -183,7 +183,7 @@ static int send_page(struct subscription *sub)
     if (page.is_open) {
         page_close(&page, sub, r == 0, false);
         session->worker->n_packed += em_buf_size(page.out) - page.body;
-        if (!sub->is_start_over)
+        if (!sub->is_start_over && !ms_topics_is_alone(&sub->listener))
             keep_page(sub, from, r == 1, &page);
     }
     page_sent(sub, r == 1);
@@ -228,7 +228,8 @@ void ms_pump_run_hot(struct ms_worker *worker)
     if (em_list_is_empty(&worker->hot))
         return;
     int begun = ms_reader_begin(worker->reader);
-    ms_page_cache_clear(&worker->pages);
+    if (!begun)
+        ms_page_cache_keep(&worker->pages, ms_reader_state(worker->reader));
     worker->n_packed = 0;
     while (!em_list_is_empty(&worker->hot) && n_sent < TURN_SENT &&
            worker->n_packed < TURN_PACKED) {

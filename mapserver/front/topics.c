@@ -97,6 +97,12 @@ void ms_topics_leave(struct ms_topics *topics, struct ms_listener *listener)
         drop(topics, topic);
 }
 
+bool ms_topics_is_alone(const struct ms_listener *listener)
+{
+    const struct em_list *listeners = &listener->topic->listeners;
+    return listeners->next == listeners->prev;
+}
+
 void ms_topics_news(struct ms_topics *topics, uint32_t network_id)
 {
     struct ms_topic *topic = find(topics, network_id);

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ms_topics;
@@ -21,6 +22,9 @@ void ms_topics_free(struct ms_topics *topics);
 void ms_topics_listen(struct ms_topics *topics, uint32_t network_id, struct ms_listener *listener,
                       void (*on_news)(struct ms_listener *listener));
 void ms_topics_leave(struct ms_topics *topics, struct ms_listener *listener);
+
+/* Nobody else in the worker wants news of its network. */
+bool ms_topics_is_alone(const struct ms_listener *listener);
 
 /* The feed of this network has grown.  A listener may leave, or close its session, when it
  * is told, but not make another one leave. */

@@ -97,6 +97,12 @@ void ms_reader_end(struct ms_reader *reader)
     mdb_txn_reset(reader->txn.mdb);
 }
 
+/* Transactions are counted in each map. */
+uint64_t ms_reader_state(const struct ms_reader *reader)
+{
+    return reader->txn.env->generation << 48 ^ reader->seen;
+}
+
 uint64_t ms_reader_revision(struct ms_reader *reader)
 {
     return reader->txn.meta.revision;

@@ -96,6 +96,9 @@ void ms_reader_free(struct ms_reader *reader);
 int ms_reader_begin(struct ms_reader *reader);
 void ms_reader_end(struct ms_reader *reader);
 
+/* Names the state that is seen, among all that this reader may come to see. */
+uint64_t ms_reader_state(const struct ms_reader *reader);
+
 /* Of the state that is seen. */
 uint64_t ms_reader_revision(struct ms_reader *reader);
 uint64_t ms_reader_horizon(struct ms_reader *reader);

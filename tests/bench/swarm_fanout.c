@@ -50,6 +50,17 @@ static void change_one(const struct stage *stage, unsigned *seed)
     fanout->port = 0;
 }
 
+/* Of the machine, beside which ours are to be read: without TLS, a map or a commit. */
+static void floor_figures(const struct stage *stage)
+{
+    struct hist *rounds = em_calloc(1, sizeof(*rounds));
+    swarm_raise_limit(3 * stage->n_agents);
+    stage_figure(stage, "fanout.floor", "cpu", swarm_floor_us(stage->n_agents, PUSH_SIZE, rounds),
+                 "us", "of a process that only writes as much to as many TCP connections");
+    bench_latency(stage->bench, "fanout.floor.last", rounds, 0, "");
+    free(rounds);
+}
+
 void swarm_fanout(const struct bench *bench, const struct swarm_options *options)
 {
     static const struct stage_shape shape = {1000, 1, 1, 1, true};
@@ -75,9 +86,7 @@ void swarm_fanout(const struct bench *bench, const struct swarm_options *options
                  "of the server for a push, its commit shared among them");
     stage_figure(&stage, "fanout", "agents_cpu", own_s * per_push, "us",
                  "of all the agents for a push");
-    swarm_raise_limit(3 * stage.n_agents);
-    stage_figure(&stage, "fanout", "floor", swarm_floor_us(stage.n_agents, PUSH_SIZE), "us",
-                 "of a process that only writes as much to as many TCP connections");
+    floor_figures(&stage);
     stage_close(&stage);
     free(fanout);
 }

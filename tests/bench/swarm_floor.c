@@ -1,6 +1,7 @@
 #include "swarm_floor.h"
 
 #include "base/mem.h"
+#include "bench.h"
 #include "net/socket.h"
 #include "server/real_server.h"
 #include "usage.h"
@@ -12,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ROUNDS 100
+#define ROUNDS 200
 
 static int must(int r, const char *what)
 {
@@ -21,18 +22,17 @@ static int must(int r, const char *what)
     return r;
 }
 
-/* A round at a time, when the other side has said that it took the last.  All of it is this
- * process's. */
+/* A round at a time, when the other side says so.  All of it is this process's. */
 static void write_rounds(const int *fds, unsigned n, unsigned size, int go, int result)
 {
     uint8_t *bytes = em_calloc(1, size), token;
     double cpu_s = usage_cpu_s(getpid());
     for (unsigned round = 0; round < ROUNDS; round++) {
+        if (read(go, &token, 1) != 1)
+            _exit(1);
         for (unsigned i = 0; i < n; i++)
             if (write(fds[i], bytes, size) != (ssize_t)size)
                 _exit(1);
-        if (read(go, &token, 1) != 1)
-            _exit(1);
     }
     cpu_s = usage_cpu_s(getpid()) - cpu_s;
     _exit(write(result, &cpu_s, sizeof(cpu_s)) == sizeof(cpu_s) ? 0 : 1);
@@ -70,7 +70,7 @@ static void connect_all(int *fds, int *others, unsigned n, int epoll)
     close(listener);
 }
 
-double swarm_floor_us(unsigned n, unsigned size)
+double swarm_floor_us(unsigned n, unsigned size, struct hist *ret_rounds)
 {
     int *fds = em_calloc(2 * n, sizeof(*fds)), *others = fds + n, go[2], result[2], status;
     int epoll = must(epoll_create1(EPOLL_CLOEXEC), "epoll");
@@ -82,8 +82,10 @@ double swarm_floor_us(unsigned n, unsigned size)
     if (pid == 0)
         write_rounds(fds, n, size, go[0], result[1]);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        take_round(epoll, (size_t)n * size);
+        uint64_t start = bench_now_ns();
         must((int)write(go[1], "", 1), "write");
+        take_round(epoll, (size_t)n * size);
+        hist_add(ret_rounds, bench_now_ns() - start);
     }
     if (read(result[0], &cpu_s, sizeof(cpu_s)) != sizeof(cpu_s) ||
         waitpid(pid, &status, 0) != pid || status)

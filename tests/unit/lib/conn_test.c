@@ -307,6 +307,24 @@ Test(conn, reading_goes_on_when_the_answers_are_taken)
     cr_assert_gt(a.n_drains, 0);
 }
 
+Test(conn, one_that_has_much_to_write_leaves_turns_to_others)
+{
+    enum { MUCH = 300 << 10 };
+    int fds[2], room = MUCH;
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
+    a.conn = em_conn_new(net, fds[0], &(struct em_conn_config){.events = &events}, &a);
+    b.conn = em_conn_new(net, fds[1], &(struct em_conn_config){.events = &events}, &b);
+    RUN_UNTIL(a.is_open && b.is_open);
+    send_big(&a, 1, MUCH);
+    send_heartbeat(&b, 1);
+    turn(1);
+    cr_assert_gt(em_conn_pending(a.conn), MUCH / 2, "a turn writes a part");
+    cr_assert_eq(em_conn_pending(b.conn), 0);
+    RUN_UNTIL(a.n_frames == 1 && b.n_frames == 1);
+    cr_assert_eq(em_conn_pending(a.conn), 0);
+}
+
 Test(conn, frames_may_be_taken_many_at_once)
 {
     connect_plain();

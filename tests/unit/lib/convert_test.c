@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "wire/convert.h"
+#include "wire/unpack.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -166,6 +167,52 @@ Test(convert, children_and_parents_survive)
     msg->n_children = 0;
     msg->tag = 4096;
     cr_assert_null(em_port_from_msg(&arena, msg));
+}
+
+/* 'n' of each kind of part; their EIDs and locations come half by half, in turns, as nobody packs
+ * them and anybody may. */
+static void pack_in_turns(const struct em_port *port, struct em_buf *out)
+{
+    struct em_port half = *port, rest = {.id = port->id};
+    half.n_eids = port->n_eids / 2;
+    half.n_locations = port->n_locations / 2;
+    rest.eids = port->eids + half.n_eids;
+    rest.n_eids = port->n_eids - half.n_eids;
+    rest.locations = port->locations + half.n_locations;
+    rest.n_locations = port->n_locations - half.n_locations;
+    em_msg_pack(out, &em_port_to_msg(&arena, &half)->base);
+    em_msg_pack(out, &em_port_to_msg(&arena, &rest)->base);
+}
+
+Test(convert, a_port_is_unpacked_whole_however_many_parts_it_has)
+{
+    struct em_eid many[9];
+    struct em_location locations[9] = {{0}};
+    struct em_child children[9] = {{.id = {0}}};
+    const char *nodes[9];
+    for (size_t i = 0; i < 9; i++) {
+        many[i] = (struct em_eid){.kind = EM_EID_IPV4, .size = 4, .addr = {10, 0, 0, (uint8_t)i}};
+        locations[i] = (struct em_location){.node_id = "hv", .epoch = i};
+        children[i] = (struct em_child){{.size = 1, .bytes = {(uint8_t)('a' + i)}}, 1, 9};
+        nodes[i] = i % 2 ? "odd" : "even";
+    }
+    for (size_t n = 0; n <= 9; n++) {
+        const struct em_port port = {
+            {.size = 4, .bytes = "web1"}, .eids = many,         .n_eids = n,
+            .locations = locations,       .n_locations = n,     .allowed_nodes = nodes,
+            .n_allowed_nodes = n,         .children = children, .n_children = n};
+        struct em_buf straight = {0}, again = {0};
+        pack_in_turns(&port, &buf);
+        const struct em_port *back = em_port_unpack(&arena, em_buf_head(&buf), em_buf_size(&buf));
+        cr_assert_not_null(back, "%zu of each", n);
+        em_msg_pack(&straight, &em_port_to_msg(&arena, &port)->base);
+        em_msg_pack(&again, &em_port_to_msg(&arena, back)->base);
+        cr_assert_eq(em_buf_size(&again), em_buf_size(&straight), "%zu of each", n);
+        cr_assert_arr_eq(em_buf_head(&again), em_buf_head(&straight), em_buf_size(&straight));
+        em_buf_take(&buf, em_buf_size(&buf));
+        em_buf_fini(&straight);
+        em_buf_fini(&again);
+    }
 }
 
 Test(convert, a_port_with_values_out_of_range_is_refused)

@@ -329,6 +329,32 @@ Test(reply, broken_record_in_a_page_is_malformed)
     cr_assert_eq(page.changes[0].port->network_id, 5);
 }
 
+/* The first one's size says nothing of the others'. */
+Test(reply, page_may_hold_one_large_change_and_many_small_ones)
+{
+    static uint8_t long_id[60] = "p";
+    Eidmap__Changes msg = EIDMAP__CHANGES__INIT;
+    Eidmap__Port large = port(), small = EIDMAP__PORT__INIT;
+    Eidmap__Change first = EIDMAP__CHANGE__INIT, other = EIDMAP__CHANGE__INIT, *changes[100];
+    large.id = (ProtobufCBinaryData){sizeof(long_id), long_id};
+    small.id = (ProtobufCBinaryData){2, id};
+    first.port = &large;
+    other.port = &small;
+    changes[0] = &first;
+    for (size_t i = 1; i < 100; i++)
+        changes[i] = &other;
+    msg.network_id = 5;
+    msg.changes = changes;
+    msg.n_changes = 100;
+    msg.complete = true;
+    cr_assert_eq(from_page(&arena, &msg), 0);
+    cr_assert_eq(page.n_changes, 100);
+    cr_assert_eq(page.changes[0].port->id.size, sizeof(long_id));
+    for (size_t i = 1; i < 100; i++)
+        cr_assert_eq(page.changes[i].port->id.size, 2);
+    cr_assert(page.is_complete);
+}
+
 Test(reply, page_that_does_not_fit_into_the_arena_is_malformed)
 {
     struct em_arena small;

@@ -122,13 +122,19 @@ Test(store, a_reader_sees_one_state_while_the_map_changes)
     struct ms_blob blob;
     map_node_up(&m, "a", "192.0.2.1");
     cr_assert_eq(ms_reader_begin(m.reader), 0);
-    uint64_t revision = ms_reader_revision(m.reader);
+    uint64_t revision = ms_reader_revision(m.reader), state = ms_reader_state(m.reader);
     REGISTER(&m, "a", "p", net, {"10.0.0.1"});
     cr_assert_eq(ms_reader_port(m.reader, "p", 1, &blob), EM_E_NOT_FOUND);
     cr_assert_eq(ms_reader_revision(m.reader), revision);
+    cr_assert_eq(ms_reader_state(m.reader), state);
     ms_reader_end(m.reader);
     cr_assert_eq(ms_reader_begin(m.reader), 0);
+    cr_assert_neq(ms_reader_state(m.reader), state);
+    state = ms_reader_state(m.reader);
     cr_assert_eq(ms_reader_port(m.reader, "p", 1, &blob), 0);
+    ms_reader_end(m.reader);
+    cr_assert_eq(ms_reader_begin(m.reader), 0);
+    cr_assert_eq(ms_reader_state(m.reader), state, "nothing was committed since");
     ms_reader_end(m.reader);
 }
 

@@ -54,6 +54,21 @@ Test(topics, news_reach_the_listeners_of_that_network_and_no_others)
     ms_topics_leave(topics, &other.listener);
 }
 
+Test(topics, alone_is_who_shares_its_network_with_nobody)
+{
+    struct ear a = {.n_heard = 0}, b = {.n_heard = 0}, other = {.n_heard = 0};
+    listen_to(&a, 5);
+    listen_to(&other, 6);
+    cr_assert(ms_topics_is_alone(&a.listener));
+    listen_to(&b, 5);
+    cr_assert_not(ms_topics_is_alone(&a.listener));
+    cr_assert_not(ms_topics_is_alone(&b.listener));
+    ms_topics_leave(topics, &a.listener);
+    cr_assert(ms_topics_is_alone(&b.listener));
+    ms_topics_leave(topics, &b.listener);
+    ms_topics_leave(topics, &other.listener);
+}
+
 Test(topics, news_of_a_network_that_nobody_wants_are_no_error)
 {
     ms_topics_news(topics, 77);
