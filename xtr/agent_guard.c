@@ -259,6 +259,7 @@ int xtr_agent_accept(struct xtr_agent *agent, const char *network, uint64_t *ret
         return EM_E_NOT_FOUND;
     em_warn("accepted by request: %llu ports, nodes and networks that were kept are let go",
             (unsigned long long)*ret_n);
+    xtr_ports_wake(&agent->ports);
     xtr_store_void(agent);
     xtr_agent_kick(agent);
     return 0;

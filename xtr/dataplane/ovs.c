@@ -71,6 +71,14 @@ int ovs_write(struct dp *dp)
     return r;
 }
 
+/* Where there is no connection the timer ticks already. */
+void ovs_alert(struct dp *dp)
+{
+    const struct itimerspec soon = {.it_value.tv_nsec = 1};
+    if (dp->conn)
+        (void)timerfd_settime(dp->timer, 0, &soon, NULL);
+}
+
 static void hang_up(struct dp *dp)
 {
     of_close(dp->conn);
@@ -276,6 +284,7 @@ static bool ovs_serve(struct dp *dp)
     uint64_t n_expired;
     int n = epoll_wait(dp->epoll, events, 16, 0);
 
+    dp->is_serving = true;
     for (int i = 0; i < n; i++) {
         int fd = events[i].data.fd;
         if (fd == dp->timer)
@@ -288,6 +297,7 @@ static bool ovs_serve(struct dp *dp)
     (void)ovs_reconnect(dp);
     if (dp->conn)
         (void)ovs_write(dp);
+    dp->is_serving = false;
     return true;
 }
 

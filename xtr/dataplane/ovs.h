@@ -70,6 +70,7 @@ struct ovs_port_rec {
     uint32_t ofport; /* 0: the switch has none for it now */
     uint32_t id;     /* what MACs name it by: unlike 'ofport' it stays */
     uint16_t flags;
+    bool is_renumbered; /* its flows with the new number are still to come */
 };
 
 /* The key of the port with this id. */
@@ -170,8 +171,8 @@ struct ovs_flight {
     uint32_t *senders;  /* op of each message since */
     size_t n_senders, max_senders;
     uint32_t barrier; /* xid: its reply comes when all is done */
-    bool is_bundled;
-    bool is_broken; /* and the switch has refused a part, so that nothing of it may stand */
+    bool is_bundled;  /* some of them are in bundles, */
+    bool is_broken;   /* and the switch has refused one, or another of the messages */
 };
 #define OVS_FLIGHTS 16
 
@@ -202,6 +203,7 @@ struct dp {
     struct dp_table numbers;  /* struct ovs_number_rec: of the bridge, all of them */
     struct dp_table port_ids; /* struct ovs_port_id_rec */
     bool has_port_news;       /* a port of ours, or a tunnel, may have another number */
+    bool has_dumped_ports;    /* in this start */
     uint32_t last_port_id;
     uint32_t next_group_id;
     struct of_flow flow; /* that is being built */
@@ -218,6 +220,7 @@ struct dp {
     uint32_t at;                /* its op that they are for; filling->n: nobody's */
     bool is_blocked;            /* the op's flow has a stranger's place */
     bool is_writing;            /* there is more to send than the socket takes */
+    bool is_serving;            /* who calls will look for what has landed */
     bool is_swept;
     int epoll, timer;
 };
@@ -393,6 +396,8 @@ int ovs_idle(struct dp *dp, uint32_t network_id, const uint8_t *mac, uint64_t *r
  * it now, and the rest when it does. */
 bool ovs_reconnect(struct dp *dp);
 int ovs_write(struct dp *dp);
+/* The descriptor says that there is something to serve. */
+void ovs_alert(struct dp *dp);
 
 /* ovs_look.c */
 void ovs_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);

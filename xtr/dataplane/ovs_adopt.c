@@ -423,7 +423,7 @@ int ovs_sweep(struct dp *dp, uint32_t network_id)
     /* Groups go last: the switch would take the flows along that name them. */
     if (n == 0 && dp->is_swept)
         n = ovs_set_sweep(dp);
-    (void)ovs_flush_floods(dp);
-    int r = n < 0 ? 0 : of_barrier(dp->conn);
+    bool has_sent = ovs_flush_floods(dp) || n > 0;
+    int r = has_sent && n >= 0 ? of_barrier(dp->conn) : 0;
     return r ? r : n;
 }

@@ -79,6 +79,13 @@ static void leave_mac(struct dp *dp, uint32_t network_id, const struct em_ip *ip
     note_address(dp, network_id, mac, -1);
 }
 
+static void resend_mac(struct dp *dp, const struct dp_op *op)
+{
+    const struct dp_mac_rec *rec = ovs_mac(dp, op->network.id, op->mac);
+    if (rec)
+        ovs_mac_flows(dp, rec, ovs_add, NULL);
+}
+
 int ovs_neigh_put(struct dp *dp, const struct dp_op *op)
 {
     uint32_t id = op->network.id;
@@ -104,7 +111,9 @@ int ovs_neigh_put(struct dp *dp, const struct dp_op *op)
         *ref.flags = DP_FOREIGN;
     if (ovs_local(dp, id, op->mac)) {
         ovs_guard_flows(dp, id, &op->ip, op->mac, ovs_add, NULL);
-        if (!is_same)
+        if (is_same)
+            resend_mac(dp, op); /* its guard may have been lost with this */
+        else
             note_address(dp, id, op->mac, 1);
     }
     return dp->is_blocked ? -EEXIST : 0;
@@ -389,13 +398,6 @@ static struct ovs_copy_rec copy_key(const struct dp_op *op)
     struct ovs_copy_rec key = {.network_id = op->network.id};
     memcpy(key.mac, op->mac, EM_MAC_SIZE);
     return key;
-}
-
-static void resend_mac(struct dp *dp, const struct dp_op *op)
-{
-    const struct dp_mac_rec *rec = ovs_mac(dp, op->network.id, op->mac);
-    if (rec)
-        ovs_mac_flows(dp, rec, ovs_add, NULL);
 }
 
 int ovs_copy_put(struct dp *dp, const struct dp_op *op)

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define MANY_OPS   32    /* are worth a bundle, ... */
 #define MANY_PORTS 200   /* ... where the bridge has so many */
@@ -112,13 +113,22 @@ bool ovs_flight_refused(struct dp *dp, uint32_t xid, int err)
 
 /* ---- the end */
 
-/* What the switch has refused, or may not have got, the next put has to send. */
+/* The list of places to flood to goes with it. */
+static bool is_about_places(const struct dp_op *op)
+{
+    return op->verb == DP_NETWORK_PUT || op->verb == DP_FLOOD_PUT || op->verb == DP_FLOOD_DELETE ||
+           op->verb == DP_PORT_PUT || op->verb == DP_PORT_DELETE;
+}
+
+/* What the switch has refused, or may not have got, the next put has to send; what was to be
+ * removed is for a check. */
 static void distrust(struct dp *dp, const struct dp_op *op)
 {
     struct dp_neigh_ref ref = {0};
     struct dp_mac_rec *mac = NULL;
     struct ovs_set_rec *set = NULL;
     struct ovs_port_rec *port = NULL;
+    struct ovs_network_rec *network = ovs_network(dp, op->network.id);
 
     if (op->verb == DP_MAC_PUT || op->verb == DP_LOCAL_PUT)
         mac = ovs_mac(dp, op->network.id, op->mac);
@@ -128,6 +138,10 @@ static void distrust(struct dp *dp, const struct dp_op *op)
         set = dp_table_find(&dp->sets, &op->set.id);
     else if (op->verb == DP_PORT_PUT)
         port = ovs_port(dp, op->network.id, op->device, op->vlan);
+    else if (op->verb == DP_NETWORK_PUT && network)
+        network->flags |= DP_DIRTY;
+    if (network && is_about_places(op))
+        network->is_behind = true;
     if (port)
         port->flags |= DP_DIRTY;
     if (mac)
@@ -138,17 +152,63 @@ static void distrust(struct dp *dp, const struct dp_op *op)
         set->is_unsure = true;
 }
 
+/* Would the one have found what the other has asked for? */
+static bool is_alike(const struct dp_op *a, const struct dp_op *b)
+{
+    if (a->verb != b->verb || a->network.id != b->network.id)
+        return false;
+    switch (a->verb) {
+    case DP_NETWORK_PUT:
+        return true;
+    case DP_SET_PUT:
+        return a->set.id == b->set.id;
+    case DP_PORT_PUT:
+        return a->vlan == b->vlan && strcmp(a->device, b->device) == 0;
+    case DP_MAC_PUT:
+    case DP_LOCAL_PUT:
+    case DP_COPY_PUT:
+        return memcmp(a->mac, b->mac, EM_MAC_SIZE) == 0;
+    case DP_NEIGHBOUR_PUT:
+        return em_ip_equal(&a->ip, &b->ip);
+    default:
+        return false;
+    }
+}
+
+/* A later put of the same was no news to the shadow, and has sent nothing. */
+static void pass_on(struct dp *dp, const struct dp_op *failed)
+{
+    for (uint64_t k = dp->n_done; k < dp->n_started; k++) {
+        const struct ovs_flight *later = flight_at(dp, k);
+        for (size_t i = 0; i < later->n; i++)
+            if (!later->ops[i].err && is_alike(failed, &later->ops[i]))
+                later->ops[i].err = failed->err;
+    }
+}
+
+/* Of a bundle that is refused nothing stands. */
+static void break_bundle(const struct ovs_flight *flight)
+{
+    for (size_t i = 0; i < flight->n_senders; i++) {
+        uint32_t at = flight->senders[i];
+        if (at < flight->n && !flight->ops[at].err)
+            flight->ops[at].err = -ENOBUFS;
+    }
+}
+
 static void land(struct dp *dp)
 {
     const struct ovs_flight *flight = flight_at(dp, dp->n_done++);
 
-    for (size_t i = 0; i < flight->n; i++) {
-        struct dp_op *op = &flight->ops[i];
-        if (flight->is_broken && !op->err)
-            op->err = -ENOBUFS;
-        if (op->err)
-            distrust(dp, op);
-    }
+    if (flight->is_broken)
+        break_bundle(flight);
+    for (size_t i = 0; i < flight->n; i++)
+        if (flight->ops[i].err) {
+            distrust(dp, &flight->ops[i]);
+            pass_on(dp, &flight->ops[i]);
+        }
+    if (!dp->is_serving)
+        ovs_alert(dp);
 }
 
 void ovs_flight_landed(struct dp *dp, uint32_t barrier)
@@ -161,8 +221,11 @@ void ovs_flight_landed(struct dp *dp, uint32_t barrier)
 
 void ovs_flights_fail(struct dp *dp)
 {
-    for (; dp->n_done < dp->n_started; land(dp))
-        flight_at(dp, dp->n_done)->is_broken = true;
+    for (; dp->n_done < dp->n_started; land(dp)) {
+        const struct ovs_flight *flight = flight_at(dp, dp->n_done);
+        for (size_t i = 0; i < flight->n; i++)
+            flight->ops[i].err = flight->ops[i].err ? flight->ops[i].err : -ENOBUFS;
+    }
     dp->bundle_id = 0;
 }
 
@@ -193,7 +256,7 @@ static struct ovs_flight *begin(struct dp *dp, struct dp_op *ops, size_t n)
     flight->n = n;
     flight->n_senders = 0;
     flight->barrier = 0;
-    flight->is_broken = false;
+    flight->is_bundled = flight->is_broken = false;
     if (dp->n_done == dp->n_started && dp->conn)
         of_expect(dp->conn);
     return flight;
@@ -225,8 +288,8 @@ uint64_t ovs_start(struct dp *dp, struct dp_op *ops, size_t n)
 
     dp->n_started++;
     dp->filling = flight;
-    dp->is_bundling = flight->is_bundled =
-        n >= MANY_OPS && dp->numbers.len >= MANY_PORTS && em_now_ms() >= dp->plain_ms;
+    dp->has_dumped_ports = false;
+    dp->is_bundling = n >= MANY_OPS && dp->numbers.len >= MANY_PORTS && em_now_ms() >= dp->plain_ms;
     dp->is_db_slow = false;
     for (size_t i = 0; i < n; i++) {
         dp->at = (uint32_t)i;

@@ -87,7 +87,7 @@ static int plug(struct dp *dp, const struct dp_op *op, bool *ret_is_ours)
     char *why = NULL;
 
     int r = of_receive(dp->conn, NEWS_BYTES); /* it may have been put there just now */
-    if (r >= 0 && (dp->has_port_news || !ovs_number(dp, op->device)))
+    if (r >= 0 && (dp->has_port_news || (!ovs_number(dp, op->device) && !dp->has_dumped_ports)))
         r = ovs_read_ports(dp);
     if (r < 0)
         return r;
@@ -295,14 +295,14 @@ static void renumber(struct dp *dp)
         for (uint32_t i = 0; i < dp->ports.len; i++) {
             struct ovs_port_rec *rec = dp_table_at(&dp->ports, i);
             uint32_t number = ovs_number(dp, rec->device);
-            if (pass == 0 ? number == rec->ofport : !(rec->flags & DP_DIRTY))
+            if (pass == 0 ? number == rec->ofport : !rec->is_renumbered)
                 continue;
             if (!dp->bundle_id)
                 ovs_bundle_open(dp);
             if (pass == 0 && rec->ofport)
                 port_flows(dp, rec, ovs_remove);
             dp->is_disturbed |= !number && !(rec->flags & DP_BORROWED);
-            rec->flags = (uint16_t)(pass == 0 ? rec->flags | DP_DIRTY : rec->flags & ~DP_DIRTY);
+            rec->is_renumbered = pass == 0;
             rec->ofport = number;
             if (pass == 1)
                 port_flows(dp, rec, ovs_add);
@@ -318,6 +318,7 @@ int ovs_read_ports(struct dp *dp)
     while (dp->numbers.len)
         dp_table_remove(&dp->numbers, dp_table_at(&dp->numbers, dp->numbers.len - 1));
     dp->has_port_news = false;
+    dp->has_dumped_ports = true;
     of_put_port_dump(of_out(dp->conn), xid);
     int r = of_wait(dp->conn, xid);
     if (r)

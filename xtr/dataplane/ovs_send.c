@@ -98,8 +98,10 @@ static bool put_bundled(struct dp *dp, enum of_flow_command command, const struc
 
 static bool put(struct dp *dp, enum of_flow_command command, const struct of_flow *flow)
 {
-    if (dp->is_bundling && !dp->bundle_id)
+    if (dp->is_bundling && !dp->bundle_id) {
         ovs_bundle_open(dp);
+        dp->filling->is_bundled = true;
+    }
     if (!dp->bundle_id)
         return put_plain(dp, command, flow);
     if (put_bundled(dp, command, flow))

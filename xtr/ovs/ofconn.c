@@ -16,8 +16,9 @@
 
 #define PATIENCE_MS 8000 /* with thousands of ports ovs-vswitchd takes seconds over each change */
 #define READ_SIZE   65536
-#define ECHO_MAX    1048576 /* bytes that wait to be sent: a switch that takes nothing asks in vain \
-                             */
+#define ECHO_MAX                                                                                   \
+    1048576 /* bytes that wait to be sent: a switch that takes nothing asks in vain                \
+             */
 
 struct of_conn {
     int fd;
@@ -178,6 +179,9 @@ static int patience_ms(const struct of_conn *conn)
 bool of_is_overdue(struct of_conn *conn)
 {
     if (patience_ms(conn))
+        return false;
+    /* It may be we who have not looked for so long. */
+    if (of_receive(conn, READ_SIZE) >= 0 && patience_ms(conn))
         return false;
     (void)lose(conn, -ETIMEDOUT);
     return true;

@@ -167,6 +167,26 @@ Test(ovs_flight, refusal_is_the_error_of_its_op_and_the_next_put_sends_it_again)
     cr_assert_eq(n_flows(), 3);
 }
 
+/* The second put finds the shadow as it wants it, and sends nothing. */
+Test(ovs_flight, refusal_is_that_of_the_same_put_again_meanwhile)
+{
+    cr_assert(netns_ok("ovs-ofctl -O OpenFlow14 del-groups unix:%s/br-int.mgmt", ovs->dir));
+    ops[1] = ops[0];
+    (void)dp_ovs.start(dp, ops, 1);
+    cr_assert(is_reached(dp_ovs.start(dp, ops + 1, 1)));
+    cr_assert_eq(ops[0].err, -ENOENT, "%d", ops[0].err);
+    cr_assert_eq(ops[1].err, -ENOENT, "%d", ops[1].err);
+}
+
+Test(ovs_flight, what_lands_while_another_waits_is_news)
+{
+    struct pollfd fd = {.fd = dp_ovs.fd(dp), .events = POLLIN};
+    uint64_t start = dp_ovs.start(dp, ops, A_BATCH);
+    dp_ovs.apply(dp, ops + A_BATCH, A_BATCH);
+    cr_assert_geq(dp_ovs.reached(dp), start);
+    cr_assert_eq(poll(&fd, 1, WAIT_MS), 1, "the descriptor says nothing");
+}
+
 /* ---- a switch with many ports: flow-mods go in bundles */
 
 static void add_many_ports(void)
@@ -198,19 +218,40 @@ Test(ovs_flight, refusal_of_one_in_a_bundle_is_found_and_the_others_are_put_with
     add_many_ports();
     (void)dp_ovs.is_disturbed(dp);
     cr_assert_eq(op_apply(&dp_ovs, dp, set), 0);
+    dp_ovs.apply(dp, ops + 90, 10); /* these are no news any more */
     cr_assert(netns_ok("ovs-ofctl -O OpenFlow14 del-groups unix:%s/br-int.mgmt group_id=%u",
                        ovs->dir, 0x0e100001));
     ops[5].set.id = 2;
     dp_ovs.apply(dp, ops, A_BATCH);
     cr_assert_eq(ops[5].err, -ENOENT, "%d", ops[5].err);
     cr_assert_eq(ops[0].err, -ENOBUFS, "%d", ops[0].err);
-    cr_assert_eq(ops[A_BATCH - 1].err, -ENOBUFS, "%d", ops[A_BATCH - 1].err);
-    cr_assert_eq(n_flows(), 0);
+    cr_assert_eq(ops[89].err, -ENOBUFS, "%d", ops[89].err);
+    cr_assert_eq(ops[90].err, 0, "%d", ops[90].err);
+    cr_assert_eq(n_flows(), 10);
     cr_assert(dp_ovs.is_disturbed(dp));
     dp_ovs.apply(dp, ops, A_BATCH);
     for (int i = 0; i < A_BATCH; i++)
         cr_assert_eq(ops[i].err, i == 5 ? -ENOENT : 0, "%d: %d", i, ops[i].err);
     cr_assert_eq(n_flows(), A_BATCH - 1);
+}
+
+Test(ovs_flight, network_in_a_bundle_that_is_refused_is_put_by_the_next_op)
+{
+    static struct dp_op batch[A_BATCH];
+
+    add_many_ports();
+    (void)dp_ovs.is_disturbed(dp);
+    cr_assert(netns_ok("ovs-ofctl -O OpenFlow14 del-groups unix:%s/br-int.mgmt", ovs->dir));
+    batch[0] = op_network(2, 200);
+    for (int i = 1; i < A_BATCH; i++)
+        batch[i] = ops[i];
+    dp_ovs.apply(dp, batch, A_BATCH);
+    cr_assert_eq(batch[0].err, -ENOBUFS, "%d", batch[0].err);
+    cr_assert(netns_ok(
+        "! ovs-ofctl -O OpenFlow14 dump-flows unix:%s/br-int.mgmt | grep tun_id=0xc8", ovs->dir));
+    cr_assert_eq(op_apply(&dp_ovs, dp, op_network(2, 200)), 0);
+    cr_assert(netns_ok("ovs-ofctl -O OpenFlow14 dump-flows unix:%s/br-int.mgmt | grep tun_id=0xc8",
+                       ovs->dir));
 }
 
 /* ---- a switch that dies or hangs */
