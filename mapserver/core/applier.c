@@ -81,7 +81,7 @@ static struct work take(struct ms_applier *applier)
     collect(applier);
     work.items = applier->first;
     work.wants_sync = applier->wants_sync;
-    work.is_end = !applier->first && !applier->wants_sync;
+    work.is_end = applier->is_stopping && !applier->first && !applier->wants_sync;
     applier->first = NULL;
     applier->last = &applier->first;
     applier->wants_sync = false;

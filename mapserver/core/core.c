@@ -560,7 +560,7 @@ static void run_turn(struct ms_core *core)
         now_ms = em_now_ms();
         note_leader(core, now_ms);
         run_reads(core, now_ms);
-        if (core->batcher.n == 0 || !core->is_leader)
+        if (core->batcher.n == 0 || !core->is_leader || core->is_gathering)
             break;
     }
     ms_fetch_run(core->fetch);

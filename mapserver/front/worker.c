@@ -200,6 +200,7 @@ int ms_worker_start(struct ms_front *front, struct ms_worker **ret_worker, char 
     worker->wake.data = worker;
     ev_async_start(worker->loop, &worker->wake);
     ev_prepare_init(&worker->submit, on_submit);
+    ev_set_priority(&worker->submit, EV_MAXPRI); /* the core works while the net sends */
     worker->submit.data = worker;
     ev_idle_init(&worker->pump, on_pump);
     ev_set_priority(&worker->pump, EV_MAXPRI); /* else it waits for a turn without any event */

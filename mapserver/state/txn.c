@@ -161,9 +161,11 @@ static struct ms_blob from_val(MDB_val val)
 /* Only for writing; NULL after a failure. */
 static MDB_cursor *kept_cursor(struct ms_txn *txn, enum ms_db db, struct ms_blob key)
 {
-    size_t i = db;
+    size_t i = db, n = 0;
     if (db == MS_DB_EID && key.size >= MS_KEY_EID_HEAD)
-        i = MS_N_DBS + key.data[MS_KEY_EID_HEAD - 1] % MS_N_EID_CURSORS;
+        n = key.data[MS_KEY_EID_HEAD - 1] % MS_N_EID_CURSORS;
+    if (n > 0)
+        i = MS_N_DBS + n - 1;
     if (!txn->cursors[i])
         txn->cursors[i] = ms_txn_cursor(txn, db);
     return txn->cursors[i];

@@ -29,7 +29,7 @@ struct ms_touched {
     size_t n, room;
 };
 
-#define MS_N_EID_CURSORS 4
+#define MS_N_EID_CURSORS 4 /* EIDs of a kind use the one of this number, modulo 4 */
 
 struct ms_txn {
     struct ms_store *store;
@@ -40,9 +40,10 @@ struct ms_txn {
     bool is_writing, is_dirty;
     struct ms_meta meta;
     struct ms_touched *touched; /* NULL: nobody wants to know */
-    /* Of a write: where it was last in each database, and in the EIDs of each kind.  What lies
-     * beside that is found without a search from the root.  LMDB closes them at the end. */
-    MDB_cursor *cursors[MS_N_DBS + MS_N_EID_CURSORS];
+    /* Of a write: where it was last in each database; of EIDs, which lie by kind, in as many
+     * places.  What lies beside that is found without a search from the root.  LMDB closes them
+     * at the end. */
+    MDB_cursor *cursors[MS_N_DBS + MS_N_EID_CURSORS - 1];
 };
 
 struct ms_reader {

@@ -332,6 +332,37 @@ Test(applier, switch_to_what_is_not_there_leaves_the_old_map)
     cr_assert_eq(ms_apply_point(m.apply).index, MARK + 1);
 }
 
+static bool is_synced_within(long ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += ms * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return sem_timedwait(&seen.synced, &until) == 0;
+}
+
+/* Of a lazy one that waits for more, which never comes. */
+Test(applier, switch_takes_all_that_waits_and_the_thread_goes_on)
+{
+    char *why = NULL;
+    start(&mark);
+    build_generation(1, 3);
+    ms_applier_set_lazy(applier, true);
+    put_network(MARK + 1, 1);
+    cr_assert_not(is_synced_within(10)); /* so that it waits for more */
+    cr_assert_eq(ms_applier_switch(applier, 1, &why), 0, "%s", why);
+    seen.log[0] = '\0';
+    cr_assert_not(is_synced_within(150)); /* until it has given up to wait */
+    cr_assert_str_eq(seen.log, "", "of nothing nothing is said");
+    put_network(101, 1);
+    sync_and_wait();
+    cr_assert_eq(seen.mark.index, 101);
+    m.generation = 1;
+    stop();
+    cr_assert_eq(seen.err, 0, "%s", seen.why);
+}
+
 Test(applier, backlog_counts_down_to_nothing)
 {
     uint64_t n_done;

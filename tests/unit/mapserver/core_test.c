@@ -1,4 +1,4 @@
-#include "core/core.h"
+#include "core/core_state.h"
 
 #include "core/data.h"
 #include "mapserver/map.h"
@@ -13,6 +13,7 @@
 
 #define PROPOSERS 4
 #define EACH      250
+#define MANY      40
 
 static struct map m;
 static struct ms_data data;
@@ -122,12 +123,20 @@ static void on_done(void *aux, const struct ms_result *result)
     n_done++;
 }
 
-static int propose(const char *id)
+static int submit(const char *id, ms_core_done_fn *done)
 {
     size_t size;
     uint8_t *bytes = pack_register(id, &size);
     const char *why;
-    return ms_core_propose(core, bytes, size, true, on_done, NULL, &why);
+    return ms_core_submit(core, bytes, size, true, done, NULL, &why);
+}
+
+static int propose(const char *id)
+{
+    int r = submit(id, on_done);
+    if (r == 0)
+        ms_core_wake(core);
+    return r;
 }
 
 /* The core stands at the gate, behind its first commit. */
@@ -200,6 +209,47 @@ Test(core, more_than_a_batch_waits_for_the_next)
     cr_assert_eq(n_done, 602);
     cr_assert_not_null(map_port(&m, "p599"));
     cr_assert_not_null(map_port(&m, "last"));
+}
+
+/* A turn of the core that has begun since the call, and so seen what was submitted before. */
+static void await_turn(void)
+{
+    core->is_probed = true;
+    ms_core_wake(core);
+    while (core->is_probed)
+        usleep(1000);
+}
+
+static void on_late(void *aux, const struct ms_result *result)
+{
+    cr_assert_geq(n_done, 1 + MANY);
+    on_done(aux, result);
+}
+
+Test(core, a_few_after_many_wait_until_these_are_in_the_map)
+{
+    char id[32];
+    start(0);
+    hold_up();
+    for (int i = 0; i < MANY; i++) {
+        snprintf(id, sizeof(id), "p%d", i);
+        cr_assert_eq(submit(id, on_done), 0);
+    }
+    await_turn();
+    await_turn(); /* the first one has ended: they are in the log */
+    cr_assert_eq(submit("late", on_late), 0);
+    ms_core_wake(core);
+    while (!core->is_gathering)
+        usleep(1000);
+    cr_assert_eq(submit("later", on_late), 0);
+    ms_core_wake(core);
+    n_allowed = SIZE_MAX;
+    while (n_done < 1 + MANY + 2) /* and not only because of a stop */
+        usleep(1000);
+    stop();
+    cr_assert_eq(n_refused, 0);
+    cr_assert_not_null(map_port(&m, "late"));
+    cr_assert_not_null(map_port(&m, "later"));
 }
 
 Test(core, a_full_queue_is_busy)
