@@ -67,6 +67,7 @@ static void *serve(void *aux)
     struct xtr_reflector *reflector = aux;
     struct pollfd polls[] = {{.fd = reflector->fd, .events = POLLIN},
                              {.fd = reflector->end, .events = POLLIN}};
+    pthread_setname_np(pthread_self(), "reflector");
     while (!polls[1].revents) {
         uint8_t bytes[XTR_ECHO_SIZE + 1]; /* one more, so that a longer one is seen */
         struct sockaddr_storage from;

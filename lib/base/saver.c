@@ -8,6 +8,7 @@
 static void *write_bytes(void *aux)
 {
     struct em_saver *saver = aux;
+    pthread_setname_np(pthread_self(), "save");
     saver->err = saver->write(saver->to, &saver->bytes);
     ev_async_send(saver->loop, &saver->done);
     return NULL;

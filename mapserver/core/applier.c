@@ -279,6 +279,7 @@ static void apply_all(struct ms_applier *applier, struct item *items)
 static void *work(void *aux)
 {
     struct ms_applier *applier = aux;
+    pthread_setname_np(pthread_self(), "apply");
     for (;;) {
         struct work todo = take(applier);
         if (todo.is_end)

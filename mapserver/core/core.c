@@ -767,6 +767,7 @@ static void stop_watchers(struct ms_core *core)
 static void *run(void *aux)
 {
     struct ms_core *core = aux;
+    pthread_setname_np(pthread_self(), "core");
     while (!core->is_stopping)
         ev_run(core->loop, EVRUN_ONCE);
     finish_proposals(core);

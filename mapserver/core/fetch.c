@@ -114,6 +114,7 @@ static void *load(void *aux)
         .map_size = fetch->core->config.map_size,
         .disk_reserve = fetch->core->config.disk_reserve,
     };
+    pthread_setname_np(pthread_self(), "load map");
     fetch->err = ms_snapshot_load(fetch->path, &target, &fetch->job, &fetch->info, &fetch->why);
     fetch->is_loaded = true;
     ev_async_send(fetch->core->loop, &fetch->core->wake);

@@ -197,6 +197,7 @@ static void *run_job(void *aux)
 {
     struct job *job = aux;
     char name[MS_WAL_NAME];
+    pthread_setname_np(pthread_self(), "log files");
     for (uint32_t i = 0; i < job->n_drop; i++) {
         ms_wal_name(job->drop + i, name);
         unlinkat(job->dir_fd, name, 0); /* else the next start does */

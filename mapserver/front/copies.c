@@ -151,6 +151,7 @@ static void *make(void *aux)
     struct ms_snapshot_info info;
     struct copy copy = {0};
     char *why = NULL, *path = em_asprintf("%s/" PREFIX "new", copies->dir);
+    pthread_setname_np(pthread_self(), "copy map");
     int r = ms_snapshot_write(copies->front->store, path, false, &copies->job, &info, &why);
     if (r == 0) {
         r = open_copy(path, &copy);

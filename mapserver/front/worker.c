@@ -160,6 +160,7 @@ static void on_pump(struct ev_loop *loop, ev_idle *w, int revents)
 static void *run(void *arg)
 {
     struct ms_worker *worker = arg;
+    pthread_setname_np(pthread_self(), "front");
     ev_run(worker->loop, 0);
     return NULL;
 }

@@ -331,6 +331,7 @@ static bool wait_for_work(struct ms_checkpoint *checkpoint)
 
 static void *work(void *aux)
 {
+    pthread_setname_np(pthread_self(), "checkpoint");
     while (wait_for_work(aux))
         finish(aux);
     return NULL;

@@ -46,6 +46,7 @@ static void *run(void *aux)
 {
     struct dp_writer *writer = aux;
 
+    pthread_setname_np(pthread_self(), "netlink");
     pthread_mutex_lock(&writer->lock);
     for (;;) {
         while (writer->n_sent < writer->n_put)
