@@ -11,10 +11,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The head of a meta page as LMDB 0.9 writes it (mdb.c: MDB_page, MDB_meta, MDB_db), in the
@@ -55,6 +57,11 @@ struct place {
 #define PLACE_SIZE 4096 /* apart from each other, so that one write never touches both */
 #define N_PLACES   2
 
+#define AT_ONCE (256 << 10) /* bytes of the map that the disk is given */
+#define WRITE_AND_WAIT                                                                             \
+    (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
+#define N_PASSES 2 /* over the file */
+
 struct ms_checkpoint {
     MDB_env *mdb;
     int fd; /* of the file */
@@ -74,7 +81,8 @@ struct ms_checkpoint {
 
     pthread_mutex_t lock; /* for what follows */
     pthread_cond_t wake, idle;
-    bool is_busy; /* one is under way */
+    bool is_busy;           /* one is under way, */
+    atomic_bool is_awaited; /* and somebody has nothing else to do */
     bool is_stopping;
     int err; /* sticky */
 };
@@ -254,8 +262,10 @@ static int begin(struct ms_checkpoint *checkpoint, ms_sync_fn *done, void *aux)
 
 static void wait_until_idle(struct ms_checkpoint *checkpoint)
 {
-    while (checkpoint->is_busy)
+    while (checkpoint->is_busy) {
+        checkpoint->is_awaited = true;
         pthread_cond_wait(&checkpoint->idle, &checkpoint->lock);
+    }
 }
 
 int ms_checkpoint_begin(struct ms_checkpoint *checkpoint, ms_sync_fn *done, void *aux)
@@ -294,9 +304,28 @@ void ms_checkpoint_wait(struct ms_checkpoint *checkpoint)
 
 /* ---- the thread --------------------------------------------------------------------------- */
 
+/* A few pages at a time: to the disk all that is written at once is one long queue, and each sync
+ * of the log, which clients wait for, stands at its end.  The second time it is what the writer
+ * has added meanwhile; the sync that follows finds little.  Who waits for that has it all at
+ * once.  0 or errno, which the sync does not tell again. */
+static int write_out(struct ms_checkpoint *checkpoint)
+{
+    struct stat file;
+    int fd, r = mdb_env_get_fd(checkpoint->mdb, &fd);
+    if (r || fstat(fd, &file))
+        return r ? r : errno;
+    for (int pass = 0; pass < N_PASSES; pass++)
+        for (off_t at = 0; at < file.st_size && !checkpoint->is_awaited; at += AT_ONCE)
+            if (sync_file_range(fd, at, AT_ONCE, WRITE_AND_WAIT) && errno != ENOSYS)
+                return errno;
+    return 0;
+}
+
 static int make_durable(struct ms_checkpoint *checkpoint)
 {
-    int r = mdb_env_sync(checkpoint->mdb, 1);
+    int r = write_out(checkpoint);
+    if (!r)
+        r = mdb_env_sync(checkpoint->mdb, 1);
     if (!r)
         r = write_place(checkpoint->fd, checkpoint->number + 1, &checkpoint->meta);
     if (!r)
@@ -314,7 +343,7 @@ static void finish(struct ms_checkpoint *checkpoint)
         checkpoint->done(checkpoint->aux, err);
     pthread_mutex_lock(&checkpoint->lock);
     checkpoint->err = err;
-    checkpoint->is_busy = false;
+    checkpoint->is_busy = checkpoint->is_awaited = false;
     pthread_cond_broadcast(&checkpoint->idle);
     pthread_mutex_unlock(&checkpoint->lock);
 }

@@ -9,6 +9,8 @@
  *   2. A new checkpoint is a committed state; the whole file is synced after that commit, with
  *      the writer going on meanwhile, and then the state's meta page is written into a file of
  *      its own, "checkpoint", and that is synced too.  Now the first read transaction moves on.
+ *      The file goes to the disk a few pages at a time, since clients wait for the same disk:
+ *      for the log.
  *   3. A start finds that file and puts its meta page back into both places, so that the map is
  *      the checkpoint's again, whatever was written later.  The log has the rest, for it is
  *      shortened up to a checkpoint only.
