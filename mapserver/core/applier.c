@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_LEN   512         /* commands after which no further entry joins a transaction */
+#define BATCH_LEN   512         /* commands after which no further entry joins a transaction, */
+#define LAZY_LEN    2048        /* and when nobody waits for it */
 #define ENTRIES_MAX 256         /* likewise */
 #define BATCH_SIZE  (4u << 20)  /* bytes, likewise */
 #define ARENA_LIMIT (16u << 20) /* all of that, unpacked */
@@ -28,6 +29,7 @@ struct ms_applier {
     pthread_t thread;
     struct ms_apply *apply; /* the thread's */
     bool is_broken;         /* the thread's */
+    size_t batch_len;       /* the thread's */
 
     pthread_mutex_t lock; /* for what follows */
     pthread_cond_t wake, idle;
@@ -79,6 +81,7 @@ static struct work take(struct ms_applier *applier)
     while (!applier->first && !applier->wants_sync && !applier->is_stopping)
         pthread_cond_wait(&applier->wake, &applier->lock);
     collect(applier);
+    applier->batch_len = applier->is_lazy ? LAZY_LEN : BATCH_LEN;
     work.items = applier->first;
     work.wants_sync = applier->wants_sync;
     work.is_end = applier->is_stopping && !applier->first && !applier->wants_sync;
@@ -157,7 +160,7 @@ static struct item *apply_some(struct ms_applier *applier, struct item *item, si
         return item->next;
     }
     em_arena_init(&bundle.arena, ARENA_LIMIT);
-    for (; item && n < ENTRIES_MAX && bundle.n < BATCH_LEN && size < BATCH_SIZE && r == 0;
+    for (; item && n < ENTRIES_MAX && bundle.n < applier->batch_len && size < BATCH_SIZE && r == 0;
          item = item->next, n++) {
         if (item->index <= last.index)
             continue; /* the map has it */
