@@ -34,6 +34,7 @@
 #define TICK_S               0.05
 #define LOG_HELD_MAX         (2ull << 30) /* the log is not shortened while the map is sent */
 #define SYNC_ENTRIES         1024
+#define INSTALLING_MS        10000 /* a server that says no more that it takes the map in */
 #define ROOM_MS              20
 #define FINISH_MS            1000
 #define HEARD_MAX            200000
@@ -210,6 +211,8 @@ static void take_consensus(struct ms_core *core, uint64_t from, const Eidmap__Co
 static bool is_of(struct ms_core *core, uint64_t from, const ProtobufCBinaryData *bytes)
 {
     em_arena_reset(&core->arena);
+    if (bytes->len > MS_COMMAND_MAX)
+        return false;
     const Eidmap__Command *command =
         em_msg_unpack_as(&core->arena, &eidmap__command__descriptor, bytes->data, bytes->len);
     return command && command->schema <= MS_SCHEMA && command->proposer &&
@@ -421,7 +424,7 @@ static bool is_early(struct ms_core *core)
 static void lead(struct ms_core *core, uint64_t now_ms)
 {
     struct ms_payload *command;
-    while ((command = ms_proposals_next(core->proposals, now_ms)))
+    while ((command = ms_proposals_next(core->proposals, now_ms, SIZE_MAX)))
         ms_batcher_add_take(&core->batcher, command);
     while (core->batcher.n > 0 && !core->is_holding && !core->is_broken) {
         uint64_t index,
@@ -443,20 +446,22 @@ static void forward(struct ms_core *core, uint64_t leader, uint64_t now_ms)
         struct em_buf *out = ms_peers_out(core->peers, leader);
         if (!out)
             return;
-        command = ms_proposals_next(core->proposals, now_ms);
+        command = ms_proposals_next(core->proposals, now_ms, SIZE_MAX);
         if (!command)
             return;
-        size_t frame = em_frame_begin(out, 0);
+        size_t begin = em_buf_size(out), frame = em_frame_begin(out, 0);
         size_t body = em_nest_begin(out, EIDMAP__ENVELOPE__BODY_FORWARD), size = 0;
         while (command) {
-            size += command->size;
             em_put_bytes(out, 1, command->data, command->size); /* Batch.commands */
             ms_payload_unref(command);
-            command = size < FORWARD_SIZE ? ms_proposals_next(core->proposals, now_ms) : NULL;
+            size = em_buf_size(out) - begin;
+            command = size < FORWARD_SIZE
+                          ? ms_proposals_next(core->proposals, now_ms, MS_COMMAND_MAX - size)
+                          : NULL;
         }
         em_nest_end(out, body);
         int r = em_frame_end(out, frame);
-        assert(r == 0); /* ms_proposals_add() bounds a command */
+        assert(r == 0); /* a command is bounded, and so is what comes with it */
         (void)r;
         ms_peers_sent(core->peers, leader);
     }
@@ -495,12 +500,17 @@ static void note_leader(struct ms_core *core, uint64_t now_ms)
     core->events.on_lead(core->aux, is_leader);
 }
 
-static bool is_sending_map(struct ms_core *core)
+bool ms_core_is_installing(const struct ms_peer_info *info, uint64_t now_ms)
+{
+    return info->is_installing && now_ms < info->heard_ms + INSTALLING_MS;
+}
+
+static bool is_sending_map(struct ms_core *core, uint64_t now_ms)
 {
     const struct raft_configuration *members = ms_engine_members(core->engine);
     for (unsigned i = 0; i < members->n; i++) {
         const struct ms_peer_info *info = ms_peers_info(core->peers, members->servers[i].id);
-        if (info && (info->offered_ms || info->is_installing))
+        if (info && (info->offered_ms || ms_core_is_installing(info, now_ms)))
             return true;
     }
     return false;
@@ -514,7 +524,7 @@ static void compact(struct ms_core *core, uint64_t now_ms)
     pthread_mutex_unlock(&core->lock);
     if (!mark)
         return;
-    if (!is_sending_map(core) || ms_log_size(core->config.log) > LOG_HELD_MAX)
+    if (!is_sending_map(core, now_ms) || ms_log_size(core->config.log) > LOG_HELD_MAX)
         is_well(core, ms_engine_compact(core->engine, now_ms, mark));
     free((void *)mark->members);
     free(mark);

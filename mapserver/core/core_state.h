@@ -83,6 +83,9 @@ void ms_core_split_address(const char *both, char *name, size_t name_size, const
 void ms_core_upkeep(struct ms_core *core);
 void ms_core_keep_peers(struct ms_core *core);
 
+/* Does the server take in a map, as it has said lately? */
+bool ms_core_is_installing(const struct ms_peer_info *info, uint64_t now_ms);
+
 /* status.c: what other threads are shown, made anew. */
 void ms_core_publish(struct ms_core *core);
 

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GIVE_UP_MS  10000                 /* without a leader */
-#define COMMAND_MAX (EM_FRAME_MAX - 4096) /* an entry and its message are a little larger */
-#define PROPOSER    4                     /* Command.proposer */
-#define TAG_ROOM    128                   /* more than it takes: nothing is allocated for it */
+#define GIVE_UP_MS  10000 /* without a leader */
+#define PROPOSER    4     /* Command.proposer */
+#define TAG_ROOM    128   /* more than it takes: nothing is allocated for it */
+#define COMMAND_MAX (MS_COMMAND_MAX - TAG_ROOM)
 
 struct proposal {
     struct ms_payload *command;
@@ -175,11 +175,17 @@ void ms_proposals_skip(struct ms_proposals *proposals, uint64_t incarnation, uin
     pthread_mutex_unlock(&proposals->lock);
 }
 
-struct ms_payload *ms_proposals_next(struct ms_proposals *proposals, uint64_t now_ms)
+static bool has_next(struct ms_proposals *proposals, size_t room)
+{
+    return proposals->send_seq < proposals->next_seq &&
+           at(proposals, proposals->send_seq)->command->size <= room;
+}
+
+struct ms_payload *ms_proposals_next(struct ms_proposals *proposals, uint64_t now_ms, size_t room)
 {
     struct ms_payload *command = NULL;
     pthread_mutex_lock(&proposals->lock);
-    if (proposals->send_seq < proposals->next_seq) {
+    if (has_next(proposals, room)) {
         struct proposal *proposal = at(proposals, proposals->send_seq);
         if (now_ms > proposal->added_ms + GIVE_UP_MS) {
             proposals->size -= proposal->command->size;

@@ -12,6 +12,10 @@
 #include "core/core.h"
 #include "core/entry.h"
 
+/* Bytes of a command as its server sends it: an entry of the log and the message that carries it
+ * are a little larger, and one frame. */
+#define MS_COMMAND_MAX (EM_FRAME_MAX - 3968)
+
 struct ms_proposals;
 
 struct ms_proposals *ms_proposals_new(uint64_t replica, uint64_t incarnation, size_t max_len,
@@ -33,8 +37,8 @@ void ms_proposals_settle(struct ms_proposals *proposals, const struct ms_result 
  * is answered EM_E_BUSY. */
 void ms_proposals_skip(struct ms_proposals *proposals, uint64_t incarnation, uint64_t seq);
 
-/* The next one that has not been sent, a reference; NULL: none. */
-struct ms_payload *ms_proposals_next(struct ms_proposals *proposals, uint64_t now_ms);
+/* The next one that has not been sent, a reference; NULL: none, or it is larger than 'room'. */
+struct ms_payload *ms_proposals_next(struct ms_proposals *proposals, uint64_t now_ms, size_t room);
 
 /* All that are open are to be sent (again). */
 void ms_proposals_rewind(struct ms_proposals *proposals);

@@ -33,7 +33,7 @@ static void end_offers(struct ms_core *core, uint64_t now_ms)
     const struct raft_configuration *members = ms_engine_members(core->engine);
     for (unsigned i = 0; i < members->n; i++) {
         struct ms_peer_info *info = ms_peers_info(core->peers, members->servers[i].id);
-        if (!info || !info->offered_ms || info->is_installing ||
+        if (!info || !info->offered_ms || ms_core_is_installing(info, now_ms) ||
             now_ms < info->offered_ms + OFFER_MS)
             continue;
         info->offered_ms = 0;

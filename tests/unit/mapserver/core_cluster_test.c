@@ -1,10 +1,13 @@
 /* Three map servers in one process that agree. */
+#include "base/mem.h"
 #include "eidmap/error.h"
 #include "mapserver/cluster.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -123,6 +126,53 @@ Test(cluster, proposals_of_followers_survive_their_leader)
     put(leader, "back");
     read_at(at[0], "back");
     read_at(leader, "t1-59");
+}
+
+static void count_answer(void *aux, const struct ms_result *result)
+{
+    atomic_fetch_add((atomic_int *)aux, 1);
+}
+
+/* A command that nobody accepts, as large as it is wanted. */
+static void submit(unsigned i, size_t size, atomic_int *n_answers)
+{
+    Eidmap__Command command = EIDMAP__COMMAND__INIT;
+    Eidmap__Origin origin = EIDMAP__ORIGIN__INIT;
+    Eidmap__PutNetwork body = EIDMAP__PUT_NETWORK__INIT;
+    Eidmap__Network record = EIDMAP__NETWORK__INIT;
+    const char *why = NULL;
+    char *name = em_calloc(1, size + 1);
+    memset(name, 'n', size);
+    origin.role = EIDMAP__ROLE__ROLE_OPERATOR;
+    origin.name = (char *)"root";
+    record.name = name;
+    body.network = &record;
+    command.schema = 1;
+    command.origin = &origin;
+    command.body_case = EIDMAP__COMMAND__BODY_PUT_NETWORK;
+    command.put_network = &body;
+    size_t packed = eidmap__command__get_packed_size(&command);
+    uint8_t *bytes = em_malloc(packed);
+    eidmap__command__pack(&command, bytes);
+    cr_assert_eq(
+        ms_core_submit(cluster_core(&c, i), bytes, packed, true, count_answer, n_answers, &why), 0,
+        "%s", why);
+    free(name);
+}
+
+/* What waits at a follower goes to the leader in as many messages as it takes. */
+Test(cluster, small_and_large_commands_are_forwarded)
+{
+    static atomic_int n_answers;
+    cluster_grow(&c, 3);
+    unsigned follower = (cluster_leader(&c) + 1) % 3;
+    for (int i = 0; i < 3; i++) {
+        submit(follower, 8000, &n_answers);
+        submit(follower, EM_FRAME_MAX - 4096 - 64, &n_answers);
+    }
+    ms_core_wake(cluster_core(&c, follower));
+    CLUSTER_UNTIL(n_answers == 6);
+    put(follower, "after");
 }
 
 Test(cluster, leader_that_stops_in_order_hands_over)

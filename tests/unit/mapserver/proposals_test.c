@@ -54,7 +54,7 @@ static int add(int number)
 /* The next to be sent; NULL: none. */
 static const Eidmap__Command *next(uint64_t now_ms)
 {
-    struct ms_payload *payload = ms_proposals_next(proposals, now_ms);
+    struct ms_payload *payload = ms_proposals_next(proposals, now_ms, SIZE_MAX);
     if (!payload)
         return NULL;
     const Eidmap__Command *command =
@@ -98,6 +98,19 @@ Test(proposals, are_numbered_sent_and_told_in_order)
     settle(2);
     cr_assert_str_eq(told, "0:0 1:0 ");
     cr_assert_eq(ms_proposals_len(proposals), 148);
+}
+
+Test(proposals, one_that_is_too_large_for_the_message_waits_for_the_next)
+{
+    add(0);
+    struct ms_payload *payload = ms_proposals_next(proposals, em_now_ms(), SIZE_MAX);
+    size_t size = payload->size;
+    ms_payload_unref(payload);
+    add(1);
+    cr_assert_null(ms_proposals_next(proposals, em_now_ms(), size - 1));
+    payload = ms_proposals_next(proposals, em_now_ms(), size);
+    cr_assert_not_null(payload);
+    ms_payload_unref(payload);
 }
 
 Test(proposals, only_the_oldest_is_settled_and_once)
