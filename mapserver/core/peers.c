@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/socket.h>
 
 #define HANDSHAKE_MS  2000
@@ -484,6 +485,24 @@ static void on_inbound_close(struct em_conn *conn, void *aux, int err, const cha
     free(inbound);
 }
 
+/* The oldest that has not said which server it is; NULL: all have. */
+static struct inbound *find_nobody(struct ms_peers *peers)
+{
+    EM_FOREACH (inbound, &peers->inbounds, struct inbound, in_peers)
+        if (inbound->replica == 0)
+            return inbound;
+    return NULL;
+}
+
+/* Strangers displace each other, and no server. */
+static bool has_place(struct ms_peers *peers)
+{
+    struct inbound *nobody = peers->n_inbound < INBOUND_MAX ? NULL : find_nobody(peers);
+    if (nobody)
+        em_conn_close(nobody->conn, EM_E_LIMIT, "too many connections from map servers");
+    return peers->n_inbound < INBOUND_MAX;
+}
+
 static void on_accept(void *aux, const struct em_address *address, int fd_take)
 {
     static const struct em_conn_events events = {on_inbound_open, on_inbound_frame, NULL,
@@ -493,15 +512,17 @@ static void on_accept(void *aux, const struct em_address *address, int fd_take)
                                           .tls = peers->tls,
                                           .handshake_ms = HANDSHAKE_MS,
                                           .idle_ms = HANDSHAKE_MS};
+    if (!has_place(peers)) {
+        em_warn_limited("a peer connection is refused: there are %u from map servers",
+                        peers->n_inbound);
+        close(fd_take);
+        return;
+    }
     struct inbound *inbound = em_calloc(1, sizeof(*inbound));
     inbound->peers = peers;
     hurry(fd_take);
     em_list_append(&peers->inbounds, &inbound->in_peers);
     peers->n_inbound++;
-    if (peers->n_inbound > INBOUND_MAX) { /* the oldest is most likely nobody */
-        struct inbound *oldest = em_container_of(peers->inbounds.next, struct inbound, in_peers);
-        em_conn_close(oldest->conn, EM_E_LIMIT, "too many connections from map servers");
-    }
     inbound->conn = em_conn_new(peers->net, fd_take, &config, inbound);
     if (inbound->conn)
         return;
