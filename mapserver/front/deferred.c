@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#define DEFERRED_MAX (4u << 20) /* bytes of requests of one session that wait */
+
 struct ms_deferred *ms_deferred_new(struct ms_session *session, uint64_t id,
                                     void (*finish)(struct ms_deferred *answer))
 {
@@ -40,6 +42,7 @@ static void finish_confirm(struct ms_deferred *answer)
 {
     struct ms_session *session = answer->session;
     struct em_arena *arena = &session->worker->arena;
+    session->deferred_size -= sizeof(*answer) + answer->request_size;
     if (!session->conn)
         return;
     em_arena_reset(arena);
@@ -62,8 +65,9 @@ void ms_deferred_confirm(struct ms_session *session, const Eidmap__Envelope *req
     answer->request_size = eidmap__envelope__get_packed_size(request);
     answer->request = em_malloc(answer->request_size);
     eidmap__envelope__pack(request, answer->request);
-    answer->is_paused = is_paused;
-    if (is_paused)
+    session->deferred_size += sizeof(*answer) + answer->request_size;
+    answer->is_paused = is_paused || session->deferred_size > DEFERRED_MAX;
+    if (answer->is_paused)
         em_conn_pause(session->conn);
     ms_core_read(session->worker->front->core, ms_deferred_post, answer);
 }

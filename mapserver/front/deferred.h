@@ -30,7 +30,7 @@ void ms_deferred_take(struct ms_deferred *answer);
 
 /* Calls the handler with this request when the map of this server holds all that was committed
  * anywhere before; refuses it when that takes too long.  'is_paused': the session's other
- * requests wait meanwhile. */
+ * requests wait meanwhile, as they do when there are too many such. */
 void ms_deferred_confirm(struct ms_session *session, const Eidmap__Envelope *request,
                          bool is_paused, ms_handler_fn *handler);
 

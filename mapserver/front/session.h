@@ -34,6 +34,7 @@ struct ms_session {
     uint32_t lease_ms; /* as its Welcome said */
     unsigned n_proposals;
     size_t proposals_size;        /* bytes of them */
+    size_t deferred_size;         /* deferred.c: of requests that wait for the core's word */
     struct ms_announce *announce; /* write.c */
     struct em_list in_hot;        /* pump.c: in the worker's list of those to be run */
     struct em_list subscriptions; /* pump.c */
