@@ -90,13 +90,21 @@ static void drop(struct copy *copy)
     *copy = (struct copy){0};
 }
 
-void ms_copies_free(struct ms_copies *copies)
+void ms_copies_stop(struct ms_copies *copies)
 {
     if (!copies)
         return;
     copies->job.is_cancelled = true;
     if (copies->has_thread)
         pthread_join(copies->thread, NULL);
+    copies->has_thread = false;
+}
+
+void ms_copies_free(struct ms_copies *copies)
+{
+    if (!copies)
+        return;
+    ms_copies_stop(copies);
     for (int i = 0; i < COPIES; i++)
         drop(&copies->copies[i]);
     if (copies->part_fd >= 0)
@@ -411,6 +419,8 @@ void ms_copy_restore(struct ms_session *session, const Eidmap__Envelope *request
     int r = why ? EM_E_IN_USE : 0;
     bool is_last = piece->offset + piece->data.len == piece->total;
     pthread_mutex_lock(&copies->lock);
+    if (r == 0 && copies->is_working)
+        r = EM_E_BUSY;
     if (r == 0)
         r = take_piece(copies, piece, &why);
     if (r == 0 && is_last)

@@ -308,10 +308,11 @@ void ms_front_stop(struct ms_front *front)
         em_listener_free(front->listeners[i]);
     for (unsigned i = 0; i < front->n_workers; i++)
         ms_worker_stop(front->workers[i]);
-    ms_copies_free(front->copies);
+    ms_copies_stop(front->copies);
     ms_core_stop(front->core);
     for (unsigned i = 0; i < front->n_workers; i++)
-        ms_worker_free(front->workers[i]);
+        ms_worker_free(front->workers[i]); /* takes the answers that are left */
+    ms_copies_free(front->copies);
     ev_async_stop(front->loop, &front->wake);
     ms_keeper_free(front->keeper);
     ms_registry_free(front->registry);
