@@ -109,6 +109,8 @@ static void step_check(struct xtr_agent *agent, struct xtr_check *check)
 static void on_step(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
+    if (em_list_is_empty(&agent->reconcile.checks))
+        return; /* who wanted it has gone */
     struct xtr_check *first = em_container_of(agent->reconcile.checks.next, struct xtr_check, item);
 
     /* One a turn, and each in its turn. */
