@@ -280,6 +280,7 @@ static void enter_nobody(struct xtr_target *target, const struct em_answer *answ
 {
     struct xtr_resolver *resolver = target->resolver;
     target->state = XTR_TARGET_NOBODY;
+    target->source = NULL; /* it may be forgotten: nothing counts this target any more */
     target->due_ms = now_ms + answer->ttl_s * 1000ull;
     target->covers =
         em_eid_is_prefix(&answer->covers) && em_eid_covers(&answer->covers, &target->eid)

@@ -179,6 +179,16 @@ Test(resolver, a_push_takes_a_negative_answer_back)
     cr_assert(eq(ptr, xtr_resolver_next_expired(&resolver, 2000), NULL));
 }
 
+Test(resolver, who_asked_may_be_forgotten_before_a_push_finds_somebody)
+{
+    struct xtr_target *target = asked("10.0.0.2", 0);
+    nobody(target, "10.0.0.0/30", 0);
+    xtr_resolver_tidy(&resolver, 5000);
+    cr_assert(em_list_is_empty(&resolver.sources));
+    cr_assert(found(target, "p", 5).is_found);
+    cr_assert(nobody(target, "10.0.0.2/32", 6000).has_gone);
+}
+
 Test(resolver, a_port_leaves_with_the_last_address_that_named_it)
 {
     struct xtr_target *a = asked("10.0.0.2", 0), *b = asked("fd00::2", 0);
