@@ -11,11 +11,13 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_MS 1000
+#define RETRY_MS  1000
+#define UNSURE_MS 10000 /* more than the patience with a data plane that hangs */
 
 void xtr_registrar_init(struct xtr_registrar *registrar)
 {
@@ -112,16 +114,18 @@ static size_t take_batch(struct xtr_registrar *registrar, const struct xtr_ports
     return n;
 }
 
-/* Can it still turn out that the port belongs into the announce? */
-static bool is_undecided(const struct xtr_port *port)
+/* Can it still turn out that the port belongs into the announce?  A data plane that has not
+ * answered does so soon, or not at all. */
+static bool is_undecided(const struct xtr_port *port, bool is_soon)
 {
-    return may_register(port) && !has_device(port) && !port->device_err;
+    return may_register(port) && !has_device(port) &&
+           (!port->device_err || (port->device_err == -ENOBUFS && is_soon));
 }
 
-static bool has_undecided(const struct xtr_ports *ports)
+static bool has_undecided(const struct xtr_ports *ports, bool is_soon)
 {
     for (uint32_t i = 0; i < ports->n_items; i++)
-        if (ports->items[i] && is_undecided(ports->items[i]))
+        if (ports->items[i] && is_undecided(ports->items[i], is_soon))
             return true;
     return false;
 }
@@ -138,6 +142,7 @@ enum xtr_step xtr_registrar_next(struct xtr_registrar *registrar, struct xtr_por
         return XTR_STEP_NONE;
     if (registrar->session == XTR_SESSION_BEGIN) {
         registrar->session = XTR_SESSION_ANNOUNCE;
+        registrar->announce_ms = now_ms;
         return XTR_STEP_BEGIN;
     }
     if (registrar->n_gone) {
@@ -155,7 +160,8 @@ enum xtr_step xtr_registrar_next(struct xtr_registrar *registrar, struct xtr_por
         registrar->is_busy = true;
         return XTR_STEP_REGISTER;
     }
-    if (registrar->session == XTR_SESSION_ANNOUNCE && !has_undecided(ports)) {
+    if (registrar->session == XTR_SESSION_ANNOUNCE &&
+        !has_undecided(ports, now_ms < registrar->announce_ms + UNSURE_MS)) {
         registrar->is_busy = true;
         return XTR_STEP_END;
     }

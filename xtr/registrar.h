@@ -33,8 +33,9 @@ struct xtr_sent {
 
 struct xtr_registrar {
     enum xtr_session session;
-    bool is_busy;      /* a request is under way */
-    uint64_t retry_ms; /* not before; 0: at once */
+    bool is_busy;         /* a request is under way */
+    uint64_t retry_ms;    /* not before; 0: at once */
+    uint64_t announce_ms; /* when the announce began */
     /* of the request under way */
     struct xtr_sent sent[XTR_BATCH];
     size_t n;

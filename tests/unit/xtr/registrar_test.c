@@ -139,6 +139,17 @@ Test(registrar, the_announce_does_not_end_while_a_port_is_undecided)
     cr_assert(eq(int, next(), XTR_STEP_END), "without its device it is not here");
 }
 
+/* What the map would withdraw meanwhile is cut off, though its flows stand. */
+Test(registrar, the_announce_waits_a_while_for_a_data_plane_that_has_not_answered)
+{
+    struct xtr_port *port = add(1);
+    xtr_registrar_up(&registrar, &ports);
+    next();
+    xtr_port_plugged(port, -ENOBUFS);
+    cr_assert(eq(int, next_at(5000, true), XTR_STEP_NONE));
+    cr_assert(eq(int, next_at(15000, true), XTR_STEP_END));
+}
+
 Test(registrar, the_others_are_tried_again_without_the_one_that_is_refused)
 {
     struct xtr_port *a = add(1), *b = add(2), *c = add(3);
