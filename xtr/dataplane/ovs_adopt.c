@@ -206,6 +206,18 @@ static void settle_macs(struct dp *dp)
     }
 }
 
+static void drop_stray(struct dp *dp, struct dp_table *table, void *record)
+{
+    if (table == &dp->neighs4 || table == &dp->neighs6) {
+        ovs_neigh_drop(dp, dp_shadow_refer(table, record)); /* they are found by MAC, too */
+        return;
+    }
+    if (table == &dp->ports)
+        dp_table_remove(&dp->port_ids,
+                        dp_table_find(&dp->port_ids, &((struct ovs_port_rec *)record)->id));
+    dp_table_remove(table, record);
+}
+
 /* Networks without their own flow are none. */
 static void drop_strays(struct dp *dp)
 {
@@ -217,7 +229,7 @@ static void drop_strays(struct dp *dp)
             uint32_t network_id;
             memcpy(&network_id, record, sizeof network_id); /* the first of every key */
             if (!ovs_network(dp, network_id))
-                dp_table_remove(tables[t], record);
+                drop_stray(dp, tables[t], record);
         }
 }
 

@@ -57,6 +57,16 @@ static void note_foreign(const struct dp_check *check, uint16_t *flags)
     *flags = (uint16_t)(check->worst == OVS_FOREIGN ? *flags | DP_FOREIGN : *flags & ~DP_FOREIGN);
 }
 
+/* What cannot be repaired does not keep the rest from it, unless nobody answers.  That a device is
+ * missing has been told. */
+static void note_trouble(struct dp_check *check, int err)
+{
+    int *first = err == -ENOTCONN || err == -ETIMEDOUT || err == -ENOBUFS ? &check->result.err
+                                                                          : &check->trouble;
+    if (err && err != -ENODEV && !*first)
+        *first = err;
+}
+
 /* ---- the walk, record by record */
 
 /* Is it still there? */
@@ -130,9 +140,8 @@ static void check_port(struct dp_check *check)
         check->worst = OVS_MISSING;
     if (!conclude(check, !(rec.flags & DP_ADOPTED), rec.network_id, "device", entry))
         return;
-    int r = rec.ofport ? 0 : ovs_port_put(dp, &op);
-    if (r && !check->result.err)
-        check->result.err = r;
+    if (!rec.ofport)
+        note_trouble(check, ovs_port_put(dp, &op));
     if (rec.ofport)
         ovs_port_flows(dp, &rec, ovs_add, NULL);
 }
@@ -307,7 +316,8 @@ bool ovs_check_step(struct dp_check *check, uint64_t budget_us)
         return false;
     if (!check->is_asked) {
         check->dp->is_db_slow = false;
-        check->result.err = check->is_repair ? ovs_mend_tunnels(check->dp) : 0;
+        if (check->is_repair)
+            note_trouble(check, ovs_mend_tunnels(check->dp));
         ovs_mirror_ask(check);
         check->at = length(check);
     }
@@ -327,6 +337,7 @@ bool ovs_check_step(struct dp_check *check, uint64_t budget_us)
 struct dp_check_result ovs_check_end(struct dp_check *check)
 {
     struct dp_check_result result = check->result;
+    result.err = result.err ? result.err : check->trouble;
     struct dp_check **link = &check->dp->checks;
 
     while (*link != check)

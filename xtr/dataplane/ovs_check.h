@@ -41,6 +41,7 @@ struct dp_check {
     dp_visit_fn *visit;
     void *aux;
     struct dp_check_result result;
+    int trouble; /* the first that does not end the walk */
     int phase;
     uint32_t at;
 

@@ -113,11 +113,12 @@ bool ovs_flight_refused(struct dp *dp, uint32_t xid, int err)
 
 /* ---- the end */
 
-/* The list of places to flood to goes with it. */
+/* The list of places to flood to went with it.  Without its device a port is put again and again,
+ * and nothing is sent. */
 static bool is_about_places(const struct dp_op *op)
 {
     return op->verb == DP_NETWORK_PUT || op->verb == DP_FLOOD_PUT || op->verb == DP_FLOOD_DELETE ||
-           op->verb == DP_PORT_PUT || op->verb == DP_PORT_DELETE;
+           (op->verb == DP_PORT_PUT && op->err != -ENODEV) || op->verb == DP_PORT_DELETE;
 }
 
 /* What the switch has refused, or may not have got, the next put has to send; what was to be
@@ -175,14 +176,15 @@ static bool is_alike(const struct dp_op *a, const struct dp_op *b)
     }
 }
 
-/* A later put of the same was no news to the shadow, and has sent nothing. */
+/* A later put of the same, in the flight that lands or one behind it, was no news to the shadow,
+ * and has sent nothing. */
 static void pass_on(struct dp *dp, const struct dp_op *failed)
 {
-    for (uint64_t k = dp->n_done; k < dp->n_started; k++) {
-        const struct ovs_flight *later = flight_at(dp, k);
-        for (size_t i = 0; i < later->n; i++)
-            if (!later->ops[i].err && is_alike(failed, &later->ops[i]))
-                later->ops[i].err = failed->err;
+    for (uint64_t k = dp->n_done - 1; k < dp->n_started; k++) {
+        const struct ovs_flight *flight = flight_at(dp, k);
+        for (size_t i = 0; i < flight->n; i++)
+            if (!flight->ops[i].err && is_alike(failed, &flight->ops[i]))
+                flight->ops[i].err = failed->err;
     }
 }
 

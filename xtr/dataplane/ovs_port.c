@@ -225,8 +225,8 @@ int ovs_port_delete(struct dp *dp, uint32_t network_id, const char *device, uint
 {
     struct ovs_port_rec *rec = ovs_port(dp, network_id, device, vlan);
 
-    if (!rec)
-        return 0;
+    if (!rec) /* perhaps the database has not answered the last time */
+        return ovs_number(dp, device) ? unplug(dp, device) : 0;
     struct ovs_port_rec old = *rec;
     drop_port(dp, &old);
     return old.flags & DP_BORROWED ? 0 : unplug(dp, old.device);

@@ -178,6 +178,25 @@ Test(ovs_flight, refusal_is_that_of_the_same_put_again_meanwhile)
     cr_assert_eq(ops[1].err, -ENOENT, "%d", ops[1].err);
 }
 
+Test(ovs_flight, refusal_is_that_of_the_same_put_in_one_batch)
+{
+    cr_assert(netns_ok("ovs-ofctl -O OpenFlow14 del-groups unix:%s/br-int.mgmt", ovs->dir));
+    ops[1] = ops[0];
+    dp_ovs.apply(dp, ops, 2);
+    assert_results(2, -ENOENT);
+}
+
+Test(ovs_flight, port_without_its_device_sends_nothing)
+{
+    (void)dp_ovs.is_disturbed(dp);
+    cr_assert_eq(op_apply(&dp_ovs, dp, op_port(DP_PORT_PUT, 1, "none")), -ENODEV);
+    kill(ovs->vswitchd, SIGSTOP);
+    uint64_t begin_ms = em_now_ms();
+    (void)dp_ovs.is_disturbed(dp);
+    kill(ovs->vswitchd, SIGCONT);
+    cr_assert_lt(em_now_ms() - begin_ms, 4000, "it has waited for the switch");
+}
+
 Test(ovs_flight, what_lands_while_another_waits_is_news)
 {
     struct pollfd fd = {.fd = dp_ovs.fd(dp), .events = POLLIN};

@@ -674,6 +674,24 @@ Test(ovs_plane, switch_that_dies_is_put_right_when_it_is_back)
     cr_assert_eq(n_differences(false), 0);
 }
 
+/* Its device has gone for good: the rest comes back without it. */
+Test(ovs_plane, port_without_its_device_does_not_keep_a_check_from_the_rest)
+{
+    put_basics();
+    cr_assert_eq(apply(op_mac(1, M1, 1)), 0);
+    cr_assert_eq(apply(op_neigh(1, "10.0.0.1", M1)), 0);
+    cr_assert(ovs_vsctl_ok(ovs, "del-port p0"));
+    cr_assert(netns_ok("ip link del p0"));
+    ovs_kill_vswitchd(ovs);
+    ovs_start_vswitchd(ovs);
+    await_disturbance();
+    unsigned n = 0;
+    cr_assert_eq(check_all(&dp_ovs, dp, true, note, &n).err, 0);
+    cr_assert(has_flow("dl_dst=" M1, "group:"));
+    cr_assert(has_flow("arp_tpa=10.0.0.1", "actions"));
+    cr_assert_eq(n_differences(false), 1, "what is missing is told");
+}
+
 Test(ovs_plane, check_ends_when_the_switch_dies)
 {
     unsigned n = 0;
