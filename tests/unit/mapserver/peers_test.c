@@ -408,6 +408,29 @@ Test(peers, newest_connection_of_a_sender_displaces_the_older_one)
     UNTIL(strstr(sides[0].log, "101:4 "));
 }
 
+/* Anybody can connect that far. */
+Test(peers, strangers_displace_each_other_and_no_server)
+{
+    int strangers[300];
+    struct em_address address;
+    start_pair();
+    UNTIL(is_up(0, 1) && is_up(1, 0));
+    unsigned before = sides[1].n_up;
+    cr_assert_eq(em_address_parse(sides[0].address, &address, NULL), 0);
+    for (int i = 0; i < 300; i++) {
+        strangers[i] = em_socket_connect(&address);
+        cr_assert_geq(strangers[i], 0);
+        ev_run(loop, EVRUN_NOWAIT);
+    }
+    run_for(200);
+    cr_assert(is_up(1, 0));
+    cr_assert_eq(sides[1].n_up, before);
+    ping(1, 0, 5);
+    UNTIL(strstr(sides[0].log, "101:5 "));
+    for (int i = 0; i < 300; i++)
+        close(strangers[i]);
+}
+
 /* ---- up and down --------------------------------------------------------------------------- */
 
 Test(peers, lost_connection_is_made_again)
