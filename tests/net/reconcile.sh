@@ -108,3 +108,16 @@ soon "the underlay's return is seen" has_reconciled hv2 $((n + 1))
 ping_well a 192.168.7.2
 xtrs_agree hv1 hv2
 shown "links that go down and come up are noticed and put right"
+
+# A client that asks for a check and is cut off at once: id 1, xtr_check, then no envelope.
+python3 - "$DIR/hv2.sock" <<'END'
+import socket, sys
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+client.sendall(bytes.fromhex("00000005" "0801ca0500" "00000001" "ff"))
+while client.recv(4096):
+    pass
+END
+xtr hv2 check >"$DIR/check.out" || fail "hv2 does not check any more: $(cat "$DIR/check.out")"
+is_alive hv2
+shown "a client that goes while its check is under way harms nobody"

@@ -240,6 +240,28 @@ Test(ovs_plane, tunnels_and_their_places_are_adopted)
     cr_assert_not(has_flow("table=120, priority=10,reg0=0x1", "192.0.2.9->tun_dst"));
 }
 
+/* What is left of the addresses is found by their MAC. */
+Test(ovs_plane, network_without_its_own_flow_is_none)
+{
+    char ip[EM_IP_TEXT];
+
+    put_basics();
+    cr_assert_eq(apply(op_network(2, 200)), 0);
+    for (unsigned i = 0; i < 32; i++) {
+        snprintf(ip, sizeof ip, "10.0.0.%u", i + 1);
+        cr_assert_eq(apply(op_neigh(1 + i % 2, ip, i % 4 < 2 ? M1 : M2)), 0);
+    }
+    cr_assert(do_ofctl("del-flows", "table=100,tun_id=200"));
+    open_plane();
+    put_basics();
+    for (unsigned i = 0; i < 32; i += 2) {
+        snprintf(ip, sizeof ip, "10.0.0.%u", i + 1);
+        cr_assert_eq(apply(op_neigh(1, ip, M2)), 0);
+        cr_assert_eq(apply(op_neigh_delete(1, ip)), 0);
+    }
+    cr_assert_not(has_flow("reg0=0x1,", "arp_tpa"));
+}
+
 /* ---- strangers */
 
 Test(ovs_plane, flow_of_a_stranger_is_not_overwritten_and_its_place_is_taken_when_it_goes)
