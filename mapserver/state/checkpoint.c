@@ -343,7 +343,8 @@ static void finish(struct ms_checkpoint *checkpoint)
         checkpoint->done(checkpoint->aux, err);
     pthread_mutex_lock(&checkpoint->lock);
     checkpoint->err = err;
-    checkpoint->is_busy = checkpoint->is_awaited = false;
+    checkpoint->is_busy = false;
+    checkpoint->is_awaited = false;
     pthread_cond_broadcast(&checkpoint->idle);
     pthread_mutex_unlock(&checkpoint->lock);
 }
