@@ -29,6 +29,12 @@ soon "the device has the new MTU" mtu_is 1300
 ctl network set red --mtu 9000 >/dev/null
 soon "an MTU that does not fit is a problem" tells hv1 .
 ping_well a 192.168.7.2
+xtr_stop hv1
+xtr_start hv1
+soon "it is one after a restart, too" tells hv1 .
+ping_well a 192.168.7.2
+sleep 2
+ping_well a 192.168.7.2
 ctl network set red --mtu 1400 >/dev/null
 soon "the device has the MTU that fits" mtu_is 1400
 xtrs_agree hv1 hv2

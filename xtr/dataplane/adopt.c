@@ -369,7 +369,7 @@ static void sweep_networks(struct dp *dp, struct tally *tally)
 {
     for (uint32_t i = dp->shadow.networks.len; i-- > 0 && !is_over(tally);) {
         const struct dp_network_rec *rec = dp_table_at(&dp->shadow.networks, i);
-        if (rec->flags & DP_ADOPTED)
+        if (dp_is_nobodys(rec->flags))
             count_result(tally, dp_network_delete(dp, rec->network_id));
     }
 }

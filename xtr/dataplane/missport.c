@@ -77,7 +77,7 @@ int dp_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd)
     struct dp_link tap = {0};
     char name[IFNAMSIZ];
 
-    if (!network || network->flags & DP_ADOPTED)
+    if (!network || dp_is_nobodys(network->flags))
         return -ENOENT;
     if (network->miss) {
         *ret_fd = network->miss_fd;

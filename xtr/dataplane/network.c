@@ -295,6 +295,8 @@ int dp_network_put(struct dp *dp, const struct dp_network *want)
         return -EINVAL;
     if (rec && !(rec->flags & (DP_ADOPTED | DP_DIRTY)) && is_same_network(&rec->want, want))
         return 0;
+    if (rec)
+        rec->flags |= DP_WANTED;
     int r = fit_mtu(dp, want, &mtu);
     if (r)
         return r;

@@ -426,7 +426,7 @@ int ovs_sweep(struct dp *dp, uint32_t network_id)
         n = sweep_network(dp, network_id, end_us);
     for (uint32_t i = dp->networks.len; i-- > 0 && !network_id && !is_over(n, end_us);) {
         const struct ovs_network_rec *rec = dp_table_at(&dp->networks, i);
-        if (rec->flags & DP_ADOPTED) {
+        if (dp_is_nobodys(rec->flags)) {
             (void)ovs_network_delete(dp, rec->network_id);
             n++;
         }

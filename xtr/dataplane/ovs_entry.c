@@ -13,7 +13,7 @@
 
 static bool is_put(const struct ovs_network_rec *network)
 {
-    return network && !(network->flags & DP_ADOPTED);
+    return network && !dp_is_nobodys(network->flags);
 }
 
 /* ---- addresses */

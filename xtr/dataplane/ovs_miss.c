@@ -28,7 +28,7 @@ int ovs_miss_open(struct dp *dp, uint32_t network_id, int *ret_fd)
     struct ovs_network_rec *network = ovs_network(dp, network_id);
     int fds[2];
 
-    if (!network || network->flags & DP_ADOPTED)
+    if (!network || dp_is_nobodys(network->flags))
         return -ENOENT;
     if (network->miss_in >= 0) {
         *ret_fd = network->miss_fd;

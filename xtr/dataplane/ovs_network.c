@@ -48,6 +48,8 @@ int ovs_network_put(struct dp *dp, const struct dp_network *want)
     struct ovs_network_rec *rec = ovs_network(dp, want->id);
     int r = check_network(dp, want);
 
+    if (r && rec)
+        rec->flags |= DP_WANTED;
     if (r)
         return r;
     if (!rec) {
@@ -57,7 +59,7 @@ int ovs_network_put(struct dp *dp, const struct dp_network *want)
     }
     struct ovs_network_rec old = *rec;
     rec->want = *want;
-    rec->flags &= (uint16_t) ~(DP_ADOPTED | DP_DIRTY);
+    rec->flags &= (uint16_t) ~(DP_ADOPTED | DP_WANTED | DP_DIRTY);
     bool is_new = old.want.segmentation_id != want->segmentation_id;
     if (is_new || old.flags & DP_DIRTY)
         ovs_network_flows(dp, rec, ovs_add, NULL);

@@ -176,7 +176,7 @@ int ovs_port_put(struct dp *dp, const struct dp_op *op)
     struct ovs_port_rec *rec = ovs_port(dp, op->network.id, op->device, op->vlan);
     bool is_ours = false, was_ours = false;
 
-    if (!network || network->flags & DP_ADOPTED)
+    if (!network || dp_is_nobodys(network->flags))
         return -ENOENT;
     if (rec && rec->ofport && rec->ofport == ovs_number(dp, op->device) &&
         !(rec->flags & (DP_DIRTY | DP_FOREIGN))) {
