@@ -9,10 +9,11 @@
 struct ctl_port_job {
     struct ctl *ctl;
     struct em_port_id id;
-    /* Shows the port, or sends a request about it: its id, or 0. */
+    /* Shows the port, or sends a request about it: its id, or 0 and perhaps a code. */
     int64_t (*on_port)(struct ctl_port_job *job, const struct em_reply *reply,
                        const struct em_port *port);
     int64_t request;
+    enum ctl_exit code; /* without a request */
     bool is_found;
     char *network; /* its name */
     uint32_t network_id;

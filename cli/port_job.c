@@ -36,7 +36,7 @@ enum ctl_exit ctl_port_read(struct ctl_port_job *job)
         return code;
     if (!job->is_found)
         return ctl_not_found(job->ctl);
-    return job->request ? ctl_wait(job->ctl, job->request) : CTL_DONE;
+    return job->request ? ctl_wait(job->ctl, job->request) : job->code;
 }
 
 enum ctl_exit ctl_port_begin(struct ctl_port_job *job, struct ctl *ctl)

@@ -13,15 +13,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NEVER_USED 255 /* Location.priority */
+
+/* Its rank goes along, if it has one; for whom a place was is said of that place alone. */
 static int64_t move_port(struct ctl_port_job *job, const struct em_reply *reply,
                          const struct em_port *port)
 {
     struct ctl *ctl = job->ctl;
-    struct em_location target = port->n_locations ? port->locations[0] : (struct em_location){0};
-    target.node_id = job->target.node_id;
-    target.segmentation_id = job->target.segmentation_id;
-    target.is_pending = false;
-    target.epoch = 0;
+    struct em_location target = job->target;
+    if (port->n_locations == 1 && port->locations[0].priority != NEVER_USED) {
+        target.priority = port->locations[0].priority;
+        target.weight = port->locations[0].weight;
+    }
     struct em_claim claim = {.port = *port, .is_attach = true};
     claim.port.locations = &target;
     claim.port.n_locations = 1;
@@ -184,12 +187,31 @@ static int64_t locate_port(struct ctl_port_job *job, const struct em_reply *repl
     return id;
 }
 
+static void on_left(void *aux, const struct em_reply *reply)
+{
+    struct ctl_port_job *job = aux;
+    char *what = em_asprintf("no longer at %s", job->target.node_id);
+    if (!reply->err)
+        ctl_report(job->ctl, what, reply->revision);
+    free(what);
+    ctl_on_reply(job->ctl, reply);
+}
+
 static int64_t leave_place(struct ctl_port_job *job, const struct em_reply *reply,
                            const struct em_port *port)
 {
     struct em_port_ref ref = {.id = job->id};
-    return em_client_withdraw(em_call_client(job->ctl->call), &ref, 1, job->target.node_id,
-                              ctl_on_removed, job->ctl);
+    size_t i = 0;
+    while (i < port->n_locations && strcmp(port->locations[i].node_id, job->target.node_id) != 0)
+        i++;
+    if (i == port->n_locations) {
+        job->code =
+            ctl_fail(job->ctl, CTL_REFUSED, "%s: it is not at %s; \"mapctl port show\" says where",
+                     job->ctl->subject, job->target.node_id);
+        return 0;
+    }
+    return em_client_withdraw(em_call_client(job->ctl->call), &ref, 1, job->target.node_id, on_left,
+                              job);
 }
 
 /* All that can be wrong with the options, before a connection is made. */

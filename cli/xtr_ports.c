@@ -144,8 +144,9 @@ static enum ctl_exit print_port(struct ctl *ctl, const Eidmap__LocalPort *port)
     char *took = ctl_duration_text((port->attach_us + 999) / 1000);
     char *phase = phase_text(port);
     if (port->phase == EIDMAP__PORT_PHASE__PHASE_INSTALLED)
-        ctl_say(ctl, "%s: installed on %s after %s, VNI %u, epoch %" PRIu64, ctl->subject,
-                port->device, took, port->segmentation_id, port->epoch);
+        ctl_say(ctl, "%s: installed on %s after %s, VNI %u, epoch %" PRIu64 "%s%s", ctl->subject,
+                port->device, took, port->segmentation_id, port->epoch,
+                port->problem[0] ? "; " : "", port->problem);
     else if (port->phase == EIDMAP__PORT_PHASE__PHASE_PENDING)
         ctl_say(ctl, "%s: pending on %s until the guest is there", ctl->subject, port->device);
     else

@@ -732,6 +732,9 @@ Test(ctl_map, locate_remove_withdraws_that_node)
     struct ctl_run run = ctl_run("port locate web-1 hv1 --remove -s @");
     cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
     cr_assert_str_eq(fake_nth(&ctl_stage.server, BODY(WITHDRAW), 0)->withdraw->node_id, "hv1");
+    cr_assert_null(strstr(run.out, "removed"), "the port is not: %s", run.out);
+    run = ctl_run("port locate web-1 hv9 --remove -s @");
+    ctl_assert_error(&run, CTL_REFUSED, "it is not at hv9");
 }
 
 Test(ctl_map, locate_says_what_it_expects)
