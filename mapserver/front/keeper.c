@@ -356,6 +356,8 @@ void ms_keeper_tick(struct ms_keeper *keeper)
 {
     if (!keeper->is_leader) {
         keeper->is_keeping = false;
+        if (ms_reader_begin(keeper->reader) == 0) /* a map that was replaced is let go */
+            ms_reader_end(keeper->reader);
         return;
     }
     if (!keeper->is_keeping)

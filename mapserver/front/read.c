@@ -160,7 +160,8 @@ void ms_read_resolve(struct ms_session *session, const Eidmap__Envelope *request
     if (resolve->n_eids == 0 || resolve->n_eids > RESOLVE_MAX)
         ms_session_refuse(session, request->id, EM_E_LIMIT, "a Resolve carries 1 to 1024 EIDs");
     else if (resolve->consistent || resolve->min_revision > session->worker->front->revision)
-        ms_deferred_confirm(session, request, false, resolve_now);
+        /* An Unwatch that follows does not overtake the watch. */
+        ms_deferred_confirm(session, request, resolve->watch, resolve_now);
     else
         resolve_now(session, request);
 }

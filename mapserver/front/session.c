@@ -288,13 +288,15 @@ static void keep_node_up(struct ms_pending *pending, const struct ms_result *res
 static void finish_node_up(struct ms_pending *pending)
 {
     struct ms_session *session = pending->session;
+    if (!pending->err) /* it is up, and has a lease, though it may be gone again */
+        ms_front_node_heard(session->worker->front, session->member.identity.name,
+                            session->lease_ms);
     if (!session->conn)
         return;
     if (pending->err) {
         em_conn_close(session->conn, pending->err, "its Hello was refused");
         return;
     }
-    ms_front_node_heard(session->worker->front, session->member.identity.name, session->lease_ms);
     welcome(session, pending->id);
 }
 
