@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,13 @@ static bool stays(const struct undo *undo)
     return state >> 63;
 }
 
+/* Another thread has read from a file that is shorter now. */
+static void wait_for_the_end(int number)
+{
+    for (;;)
+        pause();
+}
+
 /* Counts, and dies when it is time.  The lock is held from here to leave(). */
 static bool enter(void)
 {
@@ -74,6 +82,7 @@ static bool enter(void)
         return false;
     if (++n_done != at)
         return true;
+    signal(SIGBUS, wait_for_the_end);
     for (struct undo *undo = undos; undo && is_power_loss; undo = undo->next)
         if (!stays(undo))
             take_back(undo);

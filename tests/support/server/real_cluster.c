@@ -172,13 +172,25 @@ static bool has_log(const Eidmap__StatusReply *status, const char *name, uint64_
     return member && (member->is_self || (member->is_connected && member->match >= *goal));
 }
 
+/* A server that was started serves when it has caught up, which is later than that it follows. */
+static bool serves(struct real_cluster *cluster, unsigned i)
+{
+    struct raw raw;
+    if (cluster->is_paused[i])
+        return true;
+    if (!ask_status(cluster, i, &raw))
+        return false;
+    raw_close(&raw);
+    return true;
+}
+
 static bool is_settled(struct real_cluster *cluster, const Eidmap__StatusReply *status,
                        uint64_t *goal)
 {
     for (unsigned i = 0; i < cluster->n; i++) {
         const Eidmap__Member *member = member_of(status, cluster->names[i]);
         if (!member || member->role != EIDMAP__MEMBER_ROLE__MEMBER_VOTER ||
-            !has_log(status, cluster->names[i], goal))
+            !has_log(status, cluster->names[i], goal) || !serves(cluster, i))
             return false;
     }
     return status->n_members == cluster->n;
