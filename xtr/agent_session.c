@@ -155,7 +155,15 @@ static void on_heartbeat(void *aux, const struct em_reply *reply)
 static void on_beat(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct xtr_agent *agent = w->data;
-    if (agent->heartbeat)
+    bool is_late = agent->heartbeat;
+    if (is_late && agent->is_beat_late) {
+        em_warn("map server %s is silent; looking for another one", agent->server);
+        agent->is_beat_late = false;
+        em_client_fail_over(agent->client);
+        return;
+    }
+    agent->is_beat_late = is_late;
+    if (is_late)
         return;
     uint64_t installed = agent->other.is_met ? 0 : xtr_mapcache_installed(agent->cache);
     int64_t id = em_client_heartbeat(agent->client, installed, on_heartbeat, agent);

@@ -117,7 +117,8 @@ struct xtr_agent {
     struct xtr_place zero_place;
     int64_t request; /* of the registrar, under way */
     int64_t heartbeat;
-    bool is_swept; /* the whole data plane has been */
+    bool is_beat_late; /* the last was due, and the one before it not answered yet */
+    bool is_swept;     /* the whole data plane has been */
     bool is_trunk_due;
 
     ev_prepare kick; /* never started, only fed */

@@ -153,3 +153,14 @@ for server in ms1 ms2 ms3; do
     fi
 done
 shown "a change of the members shows in the next list of the server that was asked"
+
+# Its kernel goes on acknowledging what is sent to it.
+frozen=$(server_of hv1)
+daemon_signal "$frozen" STOP
+soon "hv1 is at another map server" is_elsewhere hv1 "$frozen"
+is_reachable() { on_server "$(server_of hv1)" -o json node show hv1 | jq -e '.state == "reachable"' >/dev/null; }
+must "hv1 keeps its lease" is_reachable
+daemon_signal "$frozen" CONT
+soon "the map servers are whole again" cluster_is_whole
+xtrs_agree hv1 hv2
+shown "a map server that hangs is left"
