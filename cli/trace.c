@@ -158,6 +158,27 @@ static bool has_family(const struct em_node *node, unsigned size)
     return false;
 }
 
+static bool has_vxlan_alone(const struct em_node *node)
+{
+    for (size_t i = 0; i < node->n_rlocs; i++)
+        if (node->rlocs[i].encap != EM_ENCAP_VXLAN)
+            return false;
+    return true;
+}
+
+/* A node that takes more than VXLAN has Open vSwitch, whose tunnel ports speak all of it, and both
+ * families. */
+static bool has_way(const struct em_node *from, const struct em_node *to)
+{
+    if (!from || has_vxlan_alone(from))
+        return has_family(to, tunnel_family(from));
+    for (size_t i = 0; i < from->n_rlocs; i++)
+        for (size_t k = 0; k < to->n_rlocs; k++)
+            if (from->rlocs[i].ip.size == to->rlocs[k].ip.size)
+                return true;
+    return false;
+}
+
 /* ---- what one node sees of the other port */
 
 struct obstacle {
@@ -185,7 +206,7 @@ static struct obstacle obstacle(const struct trace *t, const char *from,
         return (struct obstacle){"the map has no such node", "start its xTR"};
     if (node->is_disabled)
         return (struct obstacle){"its node is disabled", "mapctl node set --enable lets it in"};
-    if (!has_family(node, tunnel_family(sender)))
+    if (!has_way(sender, node))
         return (struct obstacle){"its node has no RLOC of this node's address family",
                                  "give both nodes an RLOC of one family: rloc: of their xTRs"};
     return (struct obstacle){0};

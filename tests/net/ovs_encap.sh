@@ -43,6 +43,8 @@ goes_by geneve b 192.168.7.1 hv1 "udp dst port 6081" "Geneve"
 goes_by gre c 192.168.7.2 hv2 "ip proto 47 or ip6 proto 47" "GRE"
 for v in a b c; do for n in 1 2 3; do ping_well $v fd07::$n; done; done
 shown "IPv6 guests by all of them"
+traced() { ctl trace red "$1" "$2" >"$DIR/trace.out"; }
+soon "the map sees nothing wrong between Geneve and GRE" traced a b
 
 # A kernel speaks VXLAN only: it says so of the others, and they do reach it.
 xtr_open hv4 4

@@ -36,7 +36,8 @@ struct dp {
     uint32_t underlay; /* ifindex of the device that holds the RLOC */
     enum dp_link_state underlay_state;
     struct dp_version version; /* of the kernel */
-    uint64_t n_refused[2];     /* by its IPv4 and IPv6 neighbour tables before open */
+    uint64_t n_refused[2];     /* by its IPv4 and IPv6 neighbour tables before open, or before ... */
+    uint32_t thresh[2];        /* ... it was given this limit */
     uint32_t next_nexthop_id;  /* where the search for a free one begins */
     bool is_swept;             /* sets have been: groups left over then go with their network */
     bool is_torn;              /* a large network waits for a check to send its entries again */

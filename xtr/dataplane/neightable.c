@@ -77,6 +77,9 @@ static void limit_neigh(struct tables *tables, bool is_v6, dp_limit_fn *visit, v
     table->is_v6 = is_v6;
     table->n_ours = (is_v6 ? &dp->shadow.neighs6 : &dp->shadow.neighs4)->len;
     table->n_rlocs = (dp->rloc.size == 16) == is_v6 ? dp->shadow.nexthops.len : 0;
+    if (table->thresh != dp->thresh[is_v6]) /* what was refused before is no sign any more */
+        dp->n_refused[is_v6] = table->n_refused;
+    dp->thresh[is_v6] = table->thresh;
     table->n_refused -= dp->n_refused[is_v6];
     if (!is_first_namespace())
         table->n_entries = table->n_ours;
@@ -92,6 +95,8 @@ void dp_limits_begin(struct dp *dp)
         return; /* refused ones are then counted from the host's start */
     dp->n_refused[false] = tables.v4.n_refused;
     dp->n_refused[true] = tables.v6.n_refused;
+    dp->thresh[false] = tables.v4.thresh;
+    dp->thresh[true] = tables.v6.thresh;
 }
 
 void dp_limits(struct dp *dp, dp_limit_fn *visit, void *aux)
