@@ -60,7 +60,8 @@ struct place {
 #define AT_ONCE (256 << 10) /* bytes of the map that the disk is given */
 #define WRITE_AND_WAIT                                                                             \
     (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
-#define N_PASSES 2 /* over the file */
+#define N_PASSES 2   /* over the file */
+#define FEW      256 /* pages given up, and about as many to be written: these go at once */
 
 struct ms_checkpoint {
     MDB_env *mdb;
@@ -76,6 +77,7 @@ struct ms_checkpoint {
     MDB_txn *held; /* at the checkpoint */
     MDB_txn *next; /* at the one under way, and its meta page */
     struct meta_page meta;
+    bool is_small;
     ms_sync_fn *done; /* of it, or NULL */
     void *aux;
 
@@ -254,6 +256,7 @@ static int begin(struct ms_checkpoint *checkpoint, ms_sync_fn *done, void *aux)
     checkpoint->done = done;
     checkpoint->aux = aux;
     checkpoint->is_busy = true;
+    checkpoint->is_small = checkpoint->n_kept < FEW;
     checkpoint->n_kept = 0;
     checkpoint->counted = checkpoint->meta.txn;
     pthread_cond_signal(&checkpoint->wake);
@@ -312,8 +315,10 @@ static int write_out(struct ms_checkpoint *checkpoint)
 {
     struct stat file;
     int fd, r = mdb_env_get_fd(checkpoint->mdb, &fd);
-    if (r || fstat(fd, &file))
-        return r ? r : errno;
+    if (r || checkpoint->is_small)
+        return r;
+    if (fstat(fd, &file))
+        return errno;
     for (int pass = 0; pass < N_PASSES; pass++)
         for (off_t at = 0; at < file.st_size && !checkpoint->is_awaited; at += AT_ONCE)
             if (sync_file_range(fd, at, AT_ONCE, WRITE_AND_WAIT) && errno != ENOSYS)
