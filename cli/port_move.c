@@ -13,15 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEVER_USED 255 /* Location.priority */
-
 /* Its rank goes along, if it has one; for whom a place was is said of that place alone. */
 static int64_t move_port(struct ctl_port_job *job, const struct em_reply *reply,
                          const struct em_port *port)
 {
     struct ctl *ctl = job->ctl;
     struct em_location target = job->target;
-    if (port->n_locations == 1 && port->locations[0].priority != NEVER_USED) {
+    if (port->n_locations == 1 && port->locations[0].priority != EM_PRIORITY_NEVER) {
         target.priority = port->locations[0].priority;
         target.weight = port->locations[0].weight;
     }

@@ -157,7 +157,8 @@ static void on_beat(struct ev_loop *loop, ev_timer *w, int revents)
     struct xtr_agent *agent = w->data;
     bool is_late = agent->heartbeat;
     if (is_late && agent->is_beat_late) {
-        em_warn("map server %s is silent; looking for another one", agent->server);
+        em_warn_limited("map server %s is silent; another one is asked, if there is one",
+                        agent->server);
         agent->is_beat_late = false;
         em_client_fail_over(agent->client);
         return;

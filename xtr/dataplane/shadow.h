@@ -24,8 +24,8 @@ enum {
     DP_ON_VXLAN = 1 << 8,
     DP_SEEN = 1 << 9,      /* shown by the dump of a check */
     DP_BORROWED = 1 << 10, /* port: somebody else has put its device into the bridge */
-    DP_WANTED = 1 << 12,   /* network, with DP_ADOPTED: put since, and refused: it stays as it is */
     DP_GUESSED = 1 << 11, /* MAC, with DP_ADOPTED: 'place' and even its being there are not known */
+    DP_WANTED = 1 << 12,  /* network, with DP_ADOPTED: put since, and refused: it stays as it is */
 };
 
 /* What an earlier run has left of a network that nobody has put since. */
