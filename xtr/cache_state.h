@@ -105,6 +105,9 @@ void xtr_cache_drop_set(struct xtr_mapcache *cache, uint32_t slot, uint32_t id);
 
 /* entries.c: the MAC that ARP and ND are answered with, of a port's EIDs; NULL: it has none. */
 const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n);
+/* The MAC that this address is answered with; kind EM_EID_NONE: it is not. */
+struct em_eid xtr_cache_mac_of(const struct xtr_mapcache *cache, uint32_t slot,
+                               const struct em_eid *ip);
 
 /* cache_zero.c: a page of network 0; a record that is gone. */
 void xtr_cache_feed_zero(struct xtr_mapcache *cache, const struct em_feed *page);

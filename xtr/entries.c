@@ -144,7 +144,6 @@ const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n)
     return NULL;
 }
 
-/* The MAC to answer with for 'ip', by value; kind EM_EID_NONE if there is none. */
 static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
                             const struct em_eid *ip, uint32_t holder)
 {
@@ -160,6 +159,12 @@ static struct em_eid mac_of(const struct xtr_mapcache *cache, uint32_t slot,
             mac = xtr_cache_first_mac(eids, xtr_table_eids(&net->table, owner, eids));
     }
     return mac ? *mac : (struct em_eid){0};
+}
+
+struct em_eid xtr_cache_mac_of(const struct xtr_mapcache *cache, uint32_t slot,
+                               const struct em_eid *ip)
+{
+    return mac_of(cache, slot, ip, XTR_SLOT_NONE);
 }
 
 static void emit_ip(struct sink *sink, uint32_t slot, const struct em_eid *ip, uint32_t holder)

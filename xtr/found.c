@@ -5,17 +5,27 @@
 
 #include <string.h>
 
-static void keep_eids(const struct em_eid *eids, size_t n, const struct em_eid *asked,
-                      struct xtr_found *found)
+static bool is_ip(const struct em_eid *eid)
+{
+    return eid->kind == EM_EID_IPV4 || eid->kind == EM_EID_IPV6;
+}
+
+/* Of the port's addresses one that is answered with this MAC: not each is, where the port has
+ * several MACs or shares the address. */
+static void keep_eids(const struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eids,
+                      size_t n, const struct em_eid *asked, struct xtr_found *found)
 {
     const struct em_eid *mac = asked->kind == EM_EID_MAC ? asked : xtr_cache_first_mac(eids, n);
     if (mac)
         found->mac = *mac;
-    if (asked->kind == EM_EID_IPV4 || asked->kind == EM_EID_IPV6)
+    if (is_ip(asked))
         found->ip = *asked;
-    for (size_t i = 0; i < n && found->ip.kind == EM_EID_NONE; i++)
-        if (eids[i].kind == EM_EID_IPV4 || eids[i].kind == EM_EID_IPV6)
+    for (size_t i = 0; i < n && mac && found->ip.kind == EM_EID_NONE; i++) {
+        struct em_eid answer =
+            is_ip(&eids[i]) ? xtr_cache_mac_of(cache, slot, &eids[i]) : (struct em_eid){0};
+        if (em_eid_compare(&answer, mac) == 0)
             found->ip = eids[i];
+    }
 }
 
 static struct xtr_found_place place_of(const struct xtr_mapcache *cache,
@@ -47,14 +57,14 @@ static void keep_places(const struct xtr_mapcache *cache, const struct xtr_set *
     found->n_targets = xtr_set_targets(set, &cache->nodes, cache->udp_port, found->targets);
 }
 
-static void find_local(const struct xtr_local *local, const struct em_eid *eid,
-                       struct xtr_found *found)
+static void find_local(const struct xtr_mapcache *cache, const struct xtr_local *local,
+                       const struct em_eid *eid, struct xtr_found *found)
 {
     found->id = local->id;
     found->is_local = true;
     memcpy(found->device, local->device, sizeof found->device);
     found->vlan = local->vlan;
-    keep_eids(local->eids, local->n_eids, eid, found);
+    keep_eids(cache, local->network, local->eids, local->n_eids, eid, found);
 }
 
 static bool find_remote(const struct xtr_mapcache *cache, uint32_t slot, const struct em_eid *eid,
@@ -67,7 +77,7 @@ static bool find_remote(const struct xtr_mapcache *cache, uint32_t slot, const s
     const struct xtr_set *set = xtr_sets_get(&cache->sets, xtr_table_at(table, index)->set);
     found->id = xtr_table_id(table, index);
     found->is_kept = xtr_cache_keeps_port(cache->nets[slot], index);
-    keep_eids(eids, xtr_table_eids(table, index, eids), eid, found);
+    keep_eids(cache, slot, eids, xtr_table_eids(table, index, eids), eid, found);
     if (set)
         keep_places(cache, set, found);
     return true;
@@ -95,6 +105,6 @@ bool xtr_mapcache_find(const struct xtr_mapcache *cache, uint32_t network_id,
     }
     if (!local)
         return find_remote(cache, slot, eid, index, ret_found);
-    find_local(local, eid, ret_found);
+    find_local(cache, local, eid, ret_found);
     return true;
 }

@@ -20,7 +20,7 @@ struct xtr_found {
     struct em_port_id id;
     struct dp_network network;
     struct em_eid mac; /* kind EM_EID_NONE: the port has none */
-    struct em_eid ip;  /* that was asked for, or the port's first; kind EM_EID_NONE: none */
+    struct em_eid ip;  /* that was asked for, or one with this MAC; kind EM_EID_NONE: none */
     bool is_kept; /* the map no longer shows it (guard.h) */
     bool is_local;
     char device[IFNAMSIZ]; /* local */

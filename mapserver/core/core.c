@@ -109,12 +109,16 @@ static void io_offer(void *aux, uint64_t replica, uint64_t index, uint64_t term)
     ms_peers_send(core->peers, replica, &envelope);
 }
 
-static int learn_identity(struct ms_core *core)
+static int learn_map(struct ms_core *core)
 {
     struct ms_identity identity;
-    int r = ms_identity_get(core->config.store, &identity);
+    struct ms_stats stats;
+    int r = ms_store_stats(core->config.store, &stats);
+    if (r == 0)
+        r = ms_identity_get(core->config.store, &identity);
     if (r)
         return r;
+    core->revision = stats.revision;
     memcpy(core->cluster_id, identity.cluster_id, sizeof(core->cluster_id));
     core->recovery = identity.recovery;
     core->applied = identity.applied;
@@ -134,7 +138,7 @@ static int io_install(void *aux, const struct ms_mark *mark, uint64_t generation
         return r;
     }
     core->generation = generation;
-    r = learn_identity(core);
+    r = learn_map(core);
     if (r == 0)
         r = ms_apply_proposer(core->config.store, core->replica, &incarnation, &seq);
     if (r)
@@ -862,21 +866,17 @@ static int start_parts(struct ms_core *core, const struct ms_log_state *state, c
                                                      on_map_fatal};
     static const struct ms_peers_events peers = {tell_self, on_message, on_peer_up, on_peer_gone};
     struct ms_point point;
-    struct ms_stats stats;
     int r = ms_applier_start(core->config.store, state->has_mark ? &state->mark : NULL, &applier,
                              core, &core->applier, &point);
     if (r == 0)
         r = check_point(state, point, ret_why);
     if (r == 0)
-        r = learn_identity(core);
-    if (r == 0)
-        r = ms_store_stats(core->config.store, &stats);
+        r = learn_map(core);
     if (r)
         return r;
     core->applied = core->sync_from = point.index;
     core->first_last = state->n_entries ? state->first + state->n_entries - 1 : point.index;
     core->has_caught_up = core->applied >= core->first_last;
-    core->revision = stats.revision;
     core->fetch = ms_fetch_new(core);
     core->changes = ms_changes_new(core);
     r = ms_peers_new(core->net, core->config.peers_listen, core->config.tls, &peers, core,

@@ -330,11 +330,24 @@ static bool is_noop(struct ms_session *session, uint64_t id, const Eidmap__Regis
                             ret_result);
 }
 
+/* Any-local is an operator's word, so the EIDs beside it are too: each node may have an instance,
+ * and none may say what the port is. */
+static void declare_any_local(Eidmap__Register *reg)
+{
+    for (size_t i = 0; i < reg->n_claims; i++) {
+        Eidmap__Port *port = reg->claims[i]->port;
+        if (port && port->n_locations == 1 && !port->locations[0]->node_id[0])
+            port->declared = true;
+    }
+}
+
 static void propose_register(struct ms_session *session, uint64_t id, Eidmap__Register *reg)
 {
     Eidmap__Command command = EIDMAP__COMMAND__INIT;
     command.body_case = EIDMAP__COMMAND__BODY_REGISTER;
     command.register_ = reg;
+    if (ms_session_is_operator(session))
+        declare_any_local(reg);
     ms_session_propose(session, id, false, &command, keep_registered, finish_registered);
 }
 

@@ -43,12 +43,6 @@ void ms_changed_note(struct ms_changed *changed, const struct ms_key *key, uint6
                           memory_order_release);
 }
 
-void ms_changed_clear(struct ms_changed *changed)
-{
-    for (size_t i = 0; i < MS_CHANGED; i++)
-        atomic_store_explicit(&changed->revisions[i], 0, memory_order_release);
-}
-
 struct ms_recent *ms_recent_new(void)
 {
     struct ms_recent *recent = em_calloc(1, sizeof *recent);

@@ -2,8 +2,9 @@
  * place of two into the map.
  *
  * Each reader has its own, without locks.  What they share is at which revision an EID's port
- * changed last, one number for each hash of a key: a collision costs a needless look into the map,
- * and nobody is ever given what is older than the state that his reader sees. */
+ * changed last, one number for each hash of a key: a collision, or what is left of a map that
+ * was replaced, costs a needless look into the map, and nobody is ever given what is older than the
+ * state that his reader sees. */
 #ifndef MS_RECENT_H
 #define MS_RECENT_H
 
@@ -19,8 +20,6 @@ struct ms_changed {
 
 /* The writer, before it commits: the port that has this EID is another one as of 'revision'. */
 void ms_changed_note(struct ms_changed *changed, const struct ms_key *key, uint64_t revision);
-/* The map was replaced. */
-void ms_changed_clear(struct ms_changed *changed);
 
 /* Up to 131,072 EIDs of 128 bytes each; what came first goes first. */
 struct ms_recent;

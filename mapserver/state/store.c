@@ -314,7 +314,6 @@ int ms_store_switch(struct ms_store *store, uint64_t generation, char **ret_why)
     free(path);
     if (r)
         return r;
-    ms_changed_clear(&store->changed);
     pthread_mutex_lock(&store->lock);
     old = store->env;
     store->env = env;

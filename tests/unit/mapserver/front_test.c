@@ -210,7 +210,7 @@ static void declare_gateway(const struct em_location *locations, size_t n)
                                       .n_eids = 1,
                                       .locations = locations,
                                       .n_locations = n,
-                                      .is_declared = true,
+                                      .is_declared = n > 1,
                                       .is_multihomed = n > 1}};
     struct scene_wait wait = {op};
     em_client_register(em_call_client(op), &claim, 1, "blue", scene_on_reply, &wait);
@@ -252,6 +252,8 @@ Test(front, any_local_is_an_answer_and_an_instance_is_no_change)
         cr_assert_eq(reply.n_epochs, 1);
         cr_assert_neq(reply.epochs[0], 0);
     }
+    cr_assert_eq(scene_claim(hv1, "blue", "gw", NULL, "10.0.0.253", true, 0).err, EM_E_DENIED,
+                 "the operator has said what it is");
     cr_assert_eq(scene_withdraw(hv1, "gw").err, 0);
     answer = scene_resolve(op, "blue", "10.0.0.254");
     cr_assert(answer.is_positive);

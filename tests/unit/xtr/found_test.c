@@ -66,13 +66,22 @@ static bool find(const char *text)
     return xtr_mapcache_find(cache, 1, &e, &found);
 }
 
+static void feed_port_of(const char *id, const struct em_eid *eids, size_t n_eids,
+                         const struct em_location *locations, size_t n)
+{
+    struct em_port port = {.network_id = 1,
+                           .eids = (struct em_eid *)eids,
+                           .n_eids = n_eids,
+                           .locations = (struct em_location *)locations,
+                           .n_locations = n};
+    cr_assert(eq(int, em_port_id_parse(id, &port.id, NULL), 0));
+    feed(1, (struct em_change){.object = EM_OBJECT_PORT, .port = &port});
+}
+
 static void feed_port(const struct em_location *locations, size_t n)
 {
     struct em_eid eids[] = {eid("02:00:00:00:00:01"), eid("10.0.0.1")};
-    struct em_port port = {
-        .network_id = 1, .eids = eids, .n_eids = 2, .locations = locations, .n_locations = n};
-    cr_assert(eq(int, em_port_id_parse("p1", &port.id, NULL), 0));
-    feed(1, (struct em_change){.object = EM_OBJECT_PORT, .port = &port});
+    feed_port_of("p1", eids, 2, locations, n);
 }
 
 Test(found, nobody_has_it)
@@ -95,6 +104,24 @@ Test(found, a_port_is_found_by_mac_address_and_id)
         cr_assert(eq(u32, found.network.segmentation_id, 100));
     }
     cr_assert(not(find("port:p2")));
+}
+
+/* ARP for it is answered with one MAC; the other's entry has no neighbour to be looked at. */
+Test(found, an_address_is_shown_beside_the_mac_that_it_is_answered_with)
+{
+    struct em_location l = {.node_id = "h1", .segmentation_id = 100};
+    struct em_eid two[] = {eid("02:00:00:00:00:01"), eid("02:00:00:00:00:02"), eid("10.0.0.1")};
+    struct em_eid shared[] = {eid("02:00:00:00:00:03"), eid("10.0.0.1"), eid("10.0.0.3")};
+    feed_port_of("p1", two, 3, &l, 1);
+    feed_port_of("p2", shared, 3, &l, 1);
+    cr_assert(find("02:00:00:00:00:01"));
+    cr_assert(eq(int, found.ip.kind, EM_EID_IPV4));
+    cr_assert(find("02:00:00:00:00:02"));
+    cr_assert(eq(int, found.ip.kind, EM_EID_NONE));
+    cr_assert(find("port:p2"));
+    cr_assert(eq(int, found.ip.addr[3], 3));
+    cr_assert(find("10.0.0.1"));
+    cr_assert(eq(int, found.mac.addr[5], 1));
 }
 
 Test(found, each_location_has_its_reason)
