@@ -12,8 +12,8 @@
 struct ms_registry {
     pthread_mutex_t lock;
     struct em_list all;
-    uint32_t n_all;
-    struct em_index by_node; /* into 'nodes' */
+    uint32_t n_sessions;
+    struct em_index by_node; /* into 'nodes': by name, and whether it is warm */
     struct ms_member **nodes;
     uint32_t n_nodes, size_nodes;
 };
@@ -38,20 +38,31 @@ void ms_registry_free(struct ms_registry *registry)
     free(registry);
 }
 
-static uint64_t name_hash(const char *name)
+struct key {
+    const char *name;
+    bool is_warm;
+};
+
+static struct key key_of(const struct ms_member *member)
 {
-    return em_hash(name, strlen(name));
+    return (struct key){member->identity.name, member->is_warm};
 }
 
-static bool is_same_node(const void *aux, uint32_t slot, const void *key)
+static uint64_t hash(struct key key)
 {
-    const struct ms_registry *registry = aux;
-    return strcmp(registry->nodes[slot]->identity.name, key) == 0;
+    return em_hash(key.name, strlen(key.name)) + key.is_warm;
 }
 
-static uint32_t find_node(const struct ms_registry *registry, const char *name)
+static bool is_same_node(const void *aux, uint32_t slot, const void *key_)
 {
-    return em_index_find(&registry->by_node, name_hash(name), is_same_node, registry, name);
+    const struct ms_member *member = ((const struct ms_registry *)aux)->nodes[slot];
+    const struct key *key = key_;
+    return member->is_warm == key->is_warm && strcmp(member->identity.name, key->name) == 0;
+}
+
+static uint32_t find_node(const struct ms_registry *registry, struct key key)
+{
+    return em_index_find(&registry->by_node, hash(key), is_same_node, registry, &key);
 }
 
 static void insert_node(struct ms_registry *registry, struct ms_member *member)
@@ -62,16 +73,15 @@ static void insert_node(struct ms_registry *registry, struct ms_member *member)
             em_realloc(registry->nodes, registry->size_nodes * sizeof(*registry->nodes));
     }
     registry->nodes[registry->n_nodes] = member;
-    em_index_insert(&registry->by_node, name_hash(member->identity.name), registry->n_nodes++);
+    em_index_insert(&registry->by_node, hash(key_of(member)), registry->n_nodes++);
 }
 
 static void remove_node(struct ms_registry *registry, uint32_t slot)
 {
     uint32_t last = registry->n_nodes - 1;
-    em_index_remove(&registry->by_node, name_hash(registry->nodes[slot]->identity.name), slot);
+    em_index_remove(&registry->by_node, hash(key_of(registry->nodes[slot])), slot);
     if (slot != last) {
-        em_index_move(&registry->by_node, name_hash(registry->nodes[last]->identity.name), last,
-                      slot);
+        em_index_move(&registry->by_node, hash(key_of(registry->nodes[last])), last, slot);
         registry->nodes[slot] = registry->nodes[last];
     }
     registry->n_nodes--;
@@ -80,7 +90,7 @@ static void remove_node(struct ms_registry *registry, uint32_t slot)
 static void unlink_member(struct ms_registry *registry, struct ms_member *member)
 {
     em_list_remove(&member->all);
-    registry->n_all--;
+    registry->n_sessions -= !member->is_warm;
 }
 
 static bool may_displace(const struct ms_member *member, const struct ms_member *old)
@@ -92,7 +102,7 @@ static bool may_displace(const struct ms_member *member, const struct ms_member 
 static int claim_node(struct ms_registry *registry, struct ms_member *member,
                       struct ms_member **ret_displaced)
 {
-    uint32_t slot = find_node(registry, member->identity.name);
+    uint32_t slot = find_node(registry, key_of(member));
     if (slot == EM_INDEX_NONE) {
         insert_node(registry, member);
         return 0;
@@ -117,7 +127,7 @@ int ms_registry_add(struct ms_registry *registry, struct ms_member *member,
         r = claim_node(registry, member, ret_displaced);
     if (r == 0) {
         em_list_append(&registry->all, &member->all);
-        registry->n_all++;
+        registry->n_sessions += !member->is_warm;
     }
     pthread_mutex_unlock(&registry->lock);
     return r;
@@ -129,9 +139,8 @@ bool ms_registry_remove(struct ms_registry *registry, struct ms_member *member)
     bool was_there = !em_list_is_empty(&member->all);
     if (was_there) {
         unlink_member(registry, member);
-        uint32_t slot = member->identity.role == EM_ROLE_NODE
-                            ? find_node(registry, member->identity.name)
-                            : EM_INDEX_NONE;
+        uint32_t slot = member->identity.role == EM_ROLE_NODE ? find_node(registry, key_of(member))
+                                                              : EM_INDEX_NONE;
         if (slot != EM_INDEX_NONE && registry->nodes[slot] == member)
             remove_node(registry, slot);
     }
@@ -143,7 +152,7 @@ struct ms_member *ms_registry_find(struct ms_registry *registry, const char *nod
 {
     struct ms_member *member = NULL;
     pthread_mutex_lock(&registry->lock);
-    uint32_t slot = find_node(registry, node_id);
+    uint32_t slot = find_node(registry, (struct key){node_id, false});
     if (slot != EM_INDEX_NONE) {
         member = registry->nodes[slot];
         atomic_fetch_add(&member->refs, 1);
@@ -163,7 +172,7 @@ bool ms_registry_is_live(struct ms_registry *registry, const struct ms_member *m
 uint32_t ms_registry_count(struct ms_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);
-    uint32_t n = registry->n_all;
+    uint32_t n = registry->n_sessions;
     pthread_mutex_unlock(&registry->lock);
     return n;
 }
@@ -172,6 +181,7 @@ void ms_registry_visit(struct ms_registry *registry, ms_member_fn *visit, void *
 {
     pthread_mutex_lock(&registry->lock);
     EM_FOREACH (member, &registry->all, struct ms_member, all)
-        visit(aux, member);
+        if (!member->is_warm)
+            visit(aux, member);
     pthread_mutex_unlock(&registry->lock);
 }

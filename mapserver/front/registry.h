@@ -1,4 +1,5 @@
-/* Who is connected: the sessions of all workers, and the one live session of each node.
+/* Who is connected: the sessions of all workers, the one live session of each node, and the one
+ * connection that it keeps warm.
  *
  * Threads: every function may be called from any thread. */
 #ifndef MS_REGISTRY_H
@@ -22,6 +23,7 @@ struct ms_member {
     struct em_identity identity;
     char peer[80];
     char software[64];
+    bool is_warm;          /* of a node: waits to become its session */
     uint64_t connected_ms; /* since 1970 */
     uint64_t boot_epoch;
     uint8_t instance[MS_INSTANCE_SIZE];
@@ -34,8 +36,8 @@ struct ms_member {
 struct ms_registry *ms_registry_new(void);
 void ms_registry_free(struct ms_registry *registry);
 
-/* Adds a session.  A node may have one: another session of the same instance is displaced
- * (the process connects again), and so is one with an older boot epoch; otherwise
+/* Adds a session.  A node may have one, and one that is warm: another of the same instance is
+ * displaced (the process connects again), and so is one with an older boot epoch; otherwise
  * EM_E_SUPERSEDED.  *ret_displaced is referenced for the caller, or NULL. */
 int ms_registry_add(struct ms_registry *registry, struct ms_member *member,
                     struct ms_member **ret_displaced);
@@ -49,6 +51,7 @@ struct ms_member *ms_registry_find(struct ms_registry *registry, const char *nod
 /* Is this member still its node's live session? */
 bool ms_registry_is_live(struct ms_registry *registry, const struct ms_member *member);
 
+/* Warm ones are not counted, and not visited. */
 uint32_t ms_registry_count(struct ms_registry *registry);
 
 /* Visits all members with the registry locked: short work only, no call back into it. */

@@ -50,7 +50,7 @@ static void log_close(const struct ms_session *session, int err, const char *why
     if (session->is_ready)
         em_info("%s %s (%s) has gone: %s", em_role_name(who->role), who->name, session->member.peer,
                 why);
-    else if (err && !session->is_warm)
+    else if (err && !session->member.is_warm)
         em_warn_limited("connection from %s refused: %s", session->member.peer, why);
 }
 
@@ -58,7 +58,6 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
 {
     struct ms_session *session = aux;
     struct ms_front *front = session->worker->front;
-    bool has_said_hello = session->member.connected_ms != 0;
     if (!session->is_open) {
         snprintf(session->member.peer, sizeof(session->member.peer), "%s",
                  em_conn_peer(conn)->text);
@@ -70,7 +69,7 @@ static void on_close(struct em_conn *conn, void *aux, int err, const char *why)
     ms_pump_close(session);
     ms_watch_close(session);
     ms_write_close(session);
-    if (has_said_hello)
+    if (session->member.connected_ms)
         ms_registry_remove(front->registry, &session->member);
     ms_front_connection_done(front);
     ms_session_unref(session);
@@ -267,7 +266,6 @@ static void welcome(struct ms_session *session, uint64_t id)
 
 static void keep_warm(struct ms_session *session, uint64_t id)
 {
-    session->is_warm = true;
     em_conn_set_idle(session->conn, session->lease_ms * SILENT_LEASES);
     send_welcome(session, id);
 }
@@ -302,44 +300,47 @@ static void finish_node_up(struct ms_pending *pending)
 
 /* On a unix or loopback socket there is no certificate: root and the server's own user may
  * be what they say they are, nobody else may do anything. */
-static int identify_local(struct ms_session *session, const Eidmap__Hello *hello)
+static int identify_local(const struct em_peer *peer, const Eidmap__Hello *hello,
+                          struct em_identity *ret_who)
 {
-    const struct em_peer *peer = em_conn_peer(session->conn);
-    struct em_identity *who = &session->member.identity;
     if (peer->is_unix && peer->uid != 0 && peer->uid != geteuid())
         return EM_E_DENIED;
     if (hello->node_id[0]) {
-        who->role = EM_ROLE_NODE;
-        snprintf(who->name, sizeof(who->name), "%s", hello->node_id);
+        ret_who->role = EM_ROLE_NODE;
+        snprintf(ret_who->name, sizeof(ret_who->name), "%s", hello->node_id);
         return em_ident_check(hello->node_id, NULL) ? EM_E_MALFORMED : 0;
     }
-    who->role = EM_ROLE_OPERATOR;
+    ret_who->role = EM_ROLE_OPERATOR;
     if (peer->is_unix)
-        snprintf(who->name, sizeof(who->name), "uid-%u", (unsigned)peer->uid);
+        snprintf(ret_who->name, sizeof(ret_who->name), "uid-%u", (unsigned)peer->uid);
     else
-        snprintf(who->name, sizeof(who->name), "loopback");
+        snprintf(ret_who->name, sizeof(ret_who->name), "loopback");
     return 0;
 }
 
 static int identify(struct ms_session *session, const Eidmap__Hello *hello, const char **ret_why)
 {
-    const struct em_identity *who = &em_conn_peer(session->conn)->identity;
-    int r = 0;
-    if (who->role == EM_ROLE_NONE) {
-        r = identify_local(session, hello);
+    const struct em_peer *peer = em_conn_peer(session->conn);
+    struct em_identity *mine = &session->member.identity, who = peer->identity;
+    int r = who.role == EM_ROLE_NONE ? identify_local(peer, hello, &who) : 0;
+    if (r) {
         *ret_why = r == EM_E_DENIED ? "only root and the server's own user may use this socket"
                                     : "Hello.node_id is not a node-id";
         return r;
     }
-    session->member.identity = *who;
-    if (who->role == EM_ROLE_NODE && hello->node_id[0] && strcmp(hello->node_id, who->name) != 0) {
+    if (who.role == EM_ROLE_NODE && hello->node_id[0] && strcmp(hello->node_id, who.name) != 0) {
         *ret_why = "Hello.node_id is not the node of the certificate";
         return EM_E_DENIED;
     }
-    if (who->role != EM_ROLE_NODE && hello->node_id[0]) {
+    if (who.role != EM_ROLE_NODE && hello->node_id[0]) {
         *ret_why = "only a node's certificate can speak for a node";
         return EM_E_DENIED;
     }
+    if (session->member.is_warm && (who.role != mine->role || strcmp(who.name, mine->name) != 0)) {
+        *ret_why = "this connection was kept warm for another";
+        return EM_E_DENIED;
+    }
+    *mine = who;
     return 0;
 }
 
@@ -348,6 +349,7 @@ static void remember_hello(struct ms_session *session, const Eidmap__Hello *hell
     struct ms_member *member = &session->member;
     snprintf(member->software, sizeof(member->software), "%s", hello->software);
     member->connected_ms = em_wall_ms();
+    member->is_warm = hello->warm;
     member->boot_epoch = hello->boot_epoch;
     session->has_instance = hello->instance.len == MS_INSTANCE_SIZE;
     if (session->has_instance)
@@ -389,6 +391,21 @@ static int start_node(struct ms_session *session, uint64_t id, const Eidmap__Hel
     return ms_session_propose(session, id, true, &command, keep_node_up, finish_node_up);
 }
 
+/* Into the registry, as what its Hello says, in place of what it was and of who was there. */
+static int enter(struct ms_session *session, const Eidmap__Hello *hello)
+{
+    struct ms_registry *registry = session->worker->front->registry;
+    struct ms_member *displaced;
+    ms_registry_remove(registry, &session->member);
+    remember_hello(session, hello);
+    int r = ms_registry_add(registry, &session->member, &displaced);
+    if (r == 0 && displaced)
+        ms_session_post_close(displaced, hello->warm
+                                             ? "this node keeps another connection warm"
+                                             : "a newer session of this node has taken over");
+    return r;
+}
+
 /* 0, or the connection is to be closed with this error, which the client has been told. */
 static int hello(struct ms_session *session, const Eidmap__Envelope *request)
 {
@@ -408,28 +425,23 @@ static int hello(struct ms_session *session, const Eidmap__Envelope *request)
     r = EM_E_MALFORMED;
     if (session->member.identity.role == EM_ROLE_NODE && hello->instance.len != MS_INSTANCE_SIZE)
         goto refuse;
-    struct ms_member *displaced;
     session->lease_ms = session->worker->front->lease_ms;
-    if (hello->warm) {
-        keep_warm(session, request->id);
-        return 0;
-    }
     why = "this map server has no leader now; ask another one";
     r = EM_E_NOT_LEADER;
-    if (ms_session_is_node(session) && session->worker->front->is_leaderless)
+    if (!hello->warm && ms_session_is_node(session) && session->worker->front->is_leaderless)
         goto refuse;
-    session->is_warm = false;
-    remember_hello(session, hello);
     why = "another agent with this node-id is connected and was started later; "
           "two hosts must not share a node-id";
-    r = ms_registry_add(session->worker->front->registry, &session->member, &displaced);
+    bool is_same = hello->warm && session->member.is_warm; /* it says that it is still there */
+    r = is_same ? 0 : enter(session, hello);
     if (r)
         goto refuse;
-    if (displaced)
-        ms_session_post_close(displaced, "a newer session of this node has taken over");
-    if (ms_session_is_node(session))
+    if (!hello->warm && ms_session_is_node(session))
         return start_node(session, request->id, hello);
-    welcome(session, request->id);
+    if (hello->warm)
+        keep_warm(session, request->id);
+    else
+        welcome(session, request->id);
     return 0;
 refuse:
     em_warn_limited("%s: Hello refused: %s", session->member.peer, why);

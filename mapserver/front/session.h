@@ -26,7 +26,6 @@ struct ms_session {
     struct em_list link;
     struct ms_member member;
     bool is_open; /* the handshake is done */
-    bool is_warm;
     bool is_greeting;
     bool is_ready;
     bool has_instance; /* its Hello had one: a request that comes again is known */

@@ -69,6 +69,27 @@ Test(registry, an_operator_may_have_many_sessions_and_is_not_found_as_a_node)
     ms_registry_remove(registry, &b);
 }
 
+Test(registry, what_is_warm_waits_beside_the_session_and_is_not_counted)
+{
+    MEMBER(a, EM_ROLE_NODE, "hv1", 1, 1);
+    MEMBER(b, EM_ROLE_NODE, "hv1", 1, 1);
+    MEMBER(c, EM_ROLE_NODE, "hv1", 1, 1);
+    struct ms_member *displaced;
+    b.is_warm = c.is_warm = true;
+    cr_assert_eq(add(&b), 0);
+    cr_assert_eq(ms_registry_count(registry), 0);
+    cr_assert_null(ms_registry_find(registry, "hv1"));
+    cr_assert_eq(ms_registry_add(registry, &a, &displaced), 0);
+    cr_assert_null(displaced);
+    cr_assert_eq(ms_registry_add(registry, &c, &displaced), 0);
+    cr_assert_eq(displaced, &b);
+    cr_assert_eq(ms_registry_count(registry), 1);
+    cr_assert_not(ms_registry_remove(registry, &b));
+    cr_assert(ms_registry_remove(registry, &c));
+    cr_assert_eq(ms_registry_find(registry, "hv1"), &a);
+    cr_assert(ms_registry_remove(registry, &a));
+}
+
 Test(registry, an_older_or_equal_agent_of_the_same_node_is_refused)
 {
     MEMBER(live, EM_ROLE_NODE, "hv1", 7, 1);

@@ -224,6 +224,36 @@ Test(warm, a_warm_connection_displaces_nobody)
     wire_close(&second);
 }
 
+Test(warm, a_node_keeps_one_connection_warm)
+{
+    struct wire wires[3];
+    for (size_t i = 0; i < 3; i++) {
+        wire_open(&wires[i]);
+        say_hello(&wires[i], 1, true, &hv7);
+        assert_welcome(&wires[i], 1);
+        if (i == 0)
+            continue;
+        assert_refused(&wires[i - 1], 0, EM_E_INTERNAL); /* "closed" has no code of its own */
+        cr_assert_null(wire_read(&wires[i - 1]));
+    }
+    say_hello(&wires[2], 2, false, &hv7);
+    assert_welcome(&wires[2], 2);
+    for (size_t i = 0; i < 3; i++)
+        wire_close(&wires[i]);
+}
+
+Test(warm, it_is_not_for_another_node)
+{
+    struct wire wire;
+    wire_open(&wire);
+    say_hello(&wire, 1, true, &hv7);
+    assert_welcome(&wire, 1);
+    say_hello(&wire, 2, false, &(struct who){"hv8", 5, 1, 8});
+    assert_refused(&wire, 2, EM_E_DENIED);
+    cr_assert_null(wire_read(&wire));
+    wire_close(&wire);
+}
+
 Test(warm, nothing_but_a_hello_is_taken)
 {
     struct wire wire;
