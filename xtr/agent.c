@@ -160,15 +160,22 @@ static void start_watchers(struct xtr_agent *agent)
     ev_timer_start(agent->loop, &agent->tick);
 }
 
-static void read_saved(struct xtr_agent *agent, struct xtr_saved *ret_saved)
+/* A file that is there and cannot be read now is not written over. */
+static int read_saved(struct xtr_agent *agent, struct xtr_saved *ret_saved, char **ret_why)
 {
-    int r = xtr_save_read(agent->config->state_dir, ret_saved);
-    if (r == EM_E_MALFORMED)
-        em_error("%s/ports is damaged and was renamed to ports.bad; attached ports are lost",
-                 agent->config->state_dir);
-    else if (r)
-        em_error("cannot read %s/ports: %s", agent->config->state_dir, em_strerror(r));
+    const char *dir = agent->config->state_dir;
+    int r = xtr_save_read(dir, ret_saved);
+    if (r == EM_E_MALFORMED) {
+        em_error("%s/ports is damaged and was renamed to ports.bad; attached ports are lost", dir);
+        r = 0;
+    }
+    if (r)
+        *ret_why =
+            em_asprintf("cannot read %s/ports: %s; the attached ports are in it, so see that "
+                        "this user can read it, or move it away to start without them",
+                        dir, em_strerror(r));
     agent->boot_epoch = xtr_save_next_boot(ret_saved->boot_epoch, em_wall_ms());
+    return r;
 }
 
 int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
@@ -191,7 +198,9 @@ int xtr_agent_new(struct ev_loop *loop, const struct xtr_config *config,
     if (r)
         goto fail;
     xtr_pump_init(&agent->pump, agent->plane, agent->cache, &agent->ports);
-    read_saved(agent, &saved);
+    r = read_saved(agent, &saved, ret_why);
+    if (r)
+        goto fail;
     xtr_store_open(agent);
     r = xtr_agent_watch_new(agent, ret_why);
     if (!r)
@@ -239,6 +248,7 @@ void xtr_agent_free(struct xtr_agent *agent)
     xtr_candidate_fini(&agent->other.networks);
     xtr_arrivals_close(agent);
     xtr_registrar_fini(&agent->registrar);
+    xtr_pump_fini(&agent->pump);
     xtr_ports_fini(&agent->ports);
     xtr_mapcache_free(agent->cache);
     xtr_agent_close_plane(agent);

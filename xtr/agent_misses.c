@@ -334,6 +334,8 @@ void xtr_misses_open(struct xtr_agent *agent, uint32_t network_id)
     net->agent = agent;
     net->network_id = network_id;
     net->position = UINT64_MAX;
+    if (xtr_mapcache_is_leaving(agent->cache, network_id))
+        net->stands_at = xtr_mapcache_tail(agent->cache);
     em_list_init(&net->owns);
     em_list_append(&agent->misses->nets, &net->item);
     feed(agent, network_id, NULL);
@@ -383,7 +385,7 @@ void xtr_misses_turn(struct xtr_agent *agent)
     EM_FOREACH (net, &agent->misses->nets, struct xtr_miss_net, item) {
         if (net->position == UINT64_MAX)
             net->position = xtr_mapcache_tail(agent->cache);
-        if (!net->has_tap && !net->err)
+        if (!net->has_tap && !net->err && xtr_mapcache_done(agent->cache) >= net->stands_at)
             open_tap(net);
         xtr_misses_adopt(net);
     }

@@ -56,6 +56,7 @@ struct xtr_store {
     bool is_packing;
     struct xtr_cachepack pack;
     bool is_void;      /* what is being written cannot be read back as what is there now */
+    uint32_t n_gone;   /* networks, when it was begun */
     uint64_t pack_us;  /* the loop's time for it */
     uint64_t revision; /* of the pack */
     int fd;            /* of the saver's thread while it is busy, and so is 'is_last' */

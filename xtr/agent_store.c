@@ -115,6 +115,7 @@ static void pack_begin(struct xtr_agent *agent)
     store->later_ms = 0;
     store->pack_us = 0;
     store->revision = xtr_mapcache_revision(agent->cache);
+    store->n_gone = xtr_mapcache_networks_gone(agent->cache);
     store->fd = -1;
 }
 
@@ -231,6 +232,11 @@ void xtr_store_turn(struct xtr_agent *agent)
     struct em_buf bytes;
     if (store->saver.is_busy)
         return;
+    store->is_void |= store->n_gone != xtr_mapcache_networks_gone(agent->cache);
+    if (store->is_packing && store->is_void) {
+        pack_end(store);
+        store->has_news = true;
+    }
     if (!store->is_packing) {
         if (!is_due(store, em_now_ms()) || is_in_pass(agent) || yields(agent))
             return;

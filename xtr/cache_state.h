@@ -61,6 +61,7 @@ struct xtr_mapcache {
     struct xtr_locals locals;
     struct xtr_known_network *known;
     uint32_t n_known, known_size;
+    uint32_t n_gone; /* from 'known', as yet */
     struct em_index known_by_id, known_by_name;
     bool is_complete; /* of network 0 */
     bool is_in_pass;
@@ -108,6 +109,9 @@ const struct em_eid *xtr_cache_first_mac(const struct em_eid *eids, size_t n);
 /* The MAC that this address is answered with; kind EM_EID_NONE: it is not. */
 struct em_eid xtr_cache_mac_of(const struct xtr_mapcache *cache, uint32_t slot,
                                const struct em_eid *ip);
+
+/* The data plane copies frames to this MAC. */
+void xtr_cache_copy_stands(struct xtr_net *net, const struct em_eid *mac);
 
 /* cache_zero.c: a page of network 0; a record that is gone. */
 void xtr_cache_feed_zero(struct xtr_mapcache *cache, const struct em_feed *page);

@@ -126,6 +126,11 @@ const char *xtr_mapcache_next_stranded(const struct xtr_mapcache *cache, uint32_
     return NULL;
 }
 
+uint32_t xtr_mapcache_networks_gone(const struct xtr_mapcache *cache)
+{
+    return cache->n_gone;
+}
+
 bool xtr_mapcache_next_network(const struct xtr_mapcache *cache, uint32_t *cursor,
                                const struct em_network **ret_network)
 {

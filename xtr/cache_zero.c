@@ -161,6 +161,7 @@ void xtr_cache_network_gone(struct xtr_mapcache *cache, uint32_t id)
     if (i == XTR_SLOT_NONE)
         return;
     struct em_network *record = cache->known[i].record;
+    cache->n_gone++;
     em_index_remove(&cache->known_by_id, xtr_cache_number_hash(id), i);
     em_index_remove(&cache->known_by_name, name_hash(record->name), i);
     xtr_record_free_network(record);

@@ -54,6 +54,14 @@ static uint32_t find_copy(const struct xtr_net *net, const struct em_eid *mac)
     return i;
 }
 
+void xtr_cache_copy_stands(struct xtr_net *net, const struct em_eid *mac)
+{
+    if (find_copy(net, mac) < net->n_copies)
+        return;
+    net->copies = em_realloc(net->copies, (net->n_copies + 1) * sizeof *net->copies);
+    memcpy(net->copies[net->n_copies++].mac, mac->addr, EM_MAC_SIZE);
+}
+
 static void emit_copy_delete(struct sink *sink, struct xtr_net *net, const struct em_eid *mac)
 {
     uint32_t i = find_copy(net, mac);
@@ -67,11 +75,7 @@ static void emit_copy_delete(struct sink *sink, struct xtr_net *net, const struc
 static void emit_copy_put(struct sink *sink, struct xtr_net *net, const struct em_eid *mac,
                           const struct dp_target *target, const struct xtr_local *local)
 {
-    uint32_t i = find_copy(net, mac);
-    if (i == net->n_copies) {
-        net->copies = em_realloc(net->copies, (i + 1) * sizeof *net->copies);
-        memcpy(net->copies[net->n_copies++].mac, mac->addr, EM_MAC_SIZE);
-    }
+    xtr_cache_copy_stands(net, mac);
     struct dp_op *op = emit(sink, DP_COPY_PUT, net->dp.id);
     memcpy(op->mac, mac->addr, EM_MAC_SIZE);
     op->target = *target;
@@ -201,8 +205,25 @@ static void emit_flood(struct sink *sink, const struct xtr_net *net, const struc
     op->target = *target;
 }
 
+/* Its number may have another one by now. */
+static void emit_gone(struct sink *sink, const struct xtr_key *key)
+{
+    struct xtr_mapcache *cache = sink->cache;
+    if (key->kind == XTR_KEY_SET_GONE) {
+        if (!xtr_sets_get(&cache->sets, key->id))
+            emit(sink, DP_SET_DELETE, 0)->set.id = key->id;
+    } else if (!xtr_mapcache_is_open(cache, key->id) && !xtr_mapcache_is_leaving(cache, key->id)) {
+        emit(sink, DP_NETWORK_DELETE, key->id);
+    }
+}
+
 static void emit_key(struct sink *sink, uint32_t slot, const struct xtr_key *key)
 {
+    const struct xtr_net *net = sink->cache->nets ? sink->cache->nets[slot] : NULL;
+    bool has_gone = key->kind == XTR_KEY_SET_GONE || key->kind == XTR_KEY_NETWORK_GONE;
+    /* All that a closed network has goes with it, but a device may be waited for by another. */
+    if (!has_gone && (!net || (net->is_closed && key->kind != XTR_KEY_DEVICE)))
+        return;
     switch (key->kind) {
     case XTR_KEY_EID:
         emit_eid(sink, slot, &key->eid, XTR_SLOT_NONE, NULL);
@@ -215,6 +236,10 @@ static void emit_key(struct sink *sink, uint32_t slot, const struct xtr_key *key
         break;
     case XTR_KEY_DEVICE:
         emit_device(sink, slot, key->device, key->vlan);
+        break;
+    case XTR_KEY_SET_GONE:
+    case XTR_KEY_NETWORK_GONE:
+        emit_gone(sink, key);
         break;
     }
 }
@@ -282,11 +307,13 @@ static void emit_set_note(struct sink *sink, uint32_t id)
     xtr_sets_free(&cache->sets, &cache->nodes, set);
 }
 
-/* All that a closed network has goes with it, but a device may be waited for by another. */
+static bool is_open_in(const struct xtr_mapcache *cache, uint32_t slot)
+{
+    return cache->nets[slot] && !cache->nets[slot]->is_closed;
+}
+
 static bool answer(struct sink *sink, const struct xtr_queue *queue, const struct xtr_note *note)
 {
-    struct xtr_mapcache *cache = sink->cache;
-    struct xtr_net *net = cache->nets[note->network];
     switch (note->kind) {
     case XTR_NOTE_NETWORK:
         emit_network(sink, note->network);
@@ -295,10 +322,10 @@ static bool answer(struct sink *sink, const struct xtr_queue *queue, const struc
         emit_set_note(sink, note->index);
         return true;
     case XTR_NOTE_PORT:
-        return !net || net->is_closed || emit_port(sink, note->network, note->index);
+        return !is_open_in(sink->cache, note->network) ||
+               emit_port(sink, note->network, note->index);
     case XTR_NOTE_KEY:
-        if (net && (!net->is_closed || xtr_queue_key(queue, note)->kind == XTR_KEY_DEVICE))
-            emit_key(sink, note->network, xtr_queue_key(queue, note));
+        emit_key(sink, note->network, xtr_queue_key(queue, note));
         return true;
     case XTR_NOTE_MARK:
         return true;

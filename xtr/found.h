@@ -21,7 +21,7 @@ struct xtr_found {
     struct dp_network network;
     struct em_eid mac; /* kind EM_EID_NONE: the port has none */
     struct em_eid ip;  /* that was asked for, or one with this MAC; kind EM_EID_NONE: none */
-    bool is_kept; /* the map no longer shows it (guard.h) */
+    bool is_kept;      /* the map no longer shows it (guard.h) */
     bool is_local;
     char device[IFNAMSIZ]; /* local */
     uint16_t vlan;         /* of a child, else 0 */

@@ -93,7 +93,7 @@ static uint32_t free_net_slot(struct xtr_mapcache *cache)
     return cache->n_nets++;
 }
 
-static bool is_leaving(const struct xtr_mapcache *cache, uint32_t network_id)
+bool xtr_mapcache_is_leaving(const struct xtr_mapcache *cache, uint32_t network_id)
 {
     for (uint32_t i = 0; i < cache->n_nets; i++)
         if (cache->nets[i] && cache->nets[i]->is_closed && cache->nets[i]->dp.id == network_id)
@@ -129,7 +129,7 @@ int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t 
     struct xtr_net *net = em_calloc(1, sizeof *net);
     net->dp = xtr_cache_describe(record, segmentation_id);
     net->own_segment = segmentation_id;
-    net->is_second = is_leaving(cache, network_id);
+    net->is_second = xtr_mapcache_is_leaving(cache, network_id);
     xtr_table_init(&net->table);
     xtr_trunks_init(&net->trunks);
     uint32_t slot = free_net_slot(cache);
@@ -529,6 +529,8 @@ static void retry_eid(struct xtr_mapcache *cache, uint32_t slot, const struct dp
     } else {
         memcpy(eid.addr, op->mac, EM_MAC_SIZE);
     }
+    if (op->verb == DP_COPY_DELETE)
+        xtr_cache_copy_stands(cache->nets[slot], &eid);
     if (op->verb == DP_LOCAL_DELETE)
         xtr_notes_locals(cache, slot, &eid, 1, op->device, op->vlan);
     else
@@ -545,7 +547,10 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
             xtr_notes_set(cache, set);
         return;
     case DP_SET_DELETE:
+        xtr_notes_gone(cache, XTR_KEY_SET_GONE, op->set.id);
+        return;
     case DP_NETWORK_DELETE:
+        xtr_notes_gone(cache, XTR_KEY_NETWORK_GONE, op->network.id);
         return;
     case DP_NETWORK_PUT:
     case DP_MAC_PUT:
@@ -565,13 +570,20 @@ void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op)
     if (slot == XTR_SLOT_NONE)
         return;
     if (op->verb == DP_NETWORK_PUT)
-        xtr_cache_queue_net(cache, slot);
+        xtr_notes_network(cache, slot);
     else if (op->verb == DP_FLOOD_PUT || op->verb == DP_FLOOD_DELETE)
         xtr_notes_flood(cache, slot, &op->target);
     else if (op->verb == DP_PORT_PUT || op->verb == DP_PORT_DELETE)
         xtr_notes_device(cache, slot, op->device, op->vlan);
     else
         retry_eid(cache, slot, op);
+}
+
+void xtr_mapcache_repeat(struct xtr_mapcache *cache, uint32_t network_id)
+{
+    uint32_t slot = xtr_cache_slot(cache, network_id);
+    if (slot != XTR_SLOT_NONE)
+        xtr_cache_queue_net(cache, slot);
 }
 
 void xtr_mapcache_retry_all(struct xtr_mapcache *cache)

@@ -78,6 +78,8 @@ uint64_t xtr_mapcache_left_out(const struct xtr_mapcache *cache, uint32_t networ
  * or -EALREADY. */
 int xtr_mapcache_open(struct xtr_mapcache *cache, uint32_t network_id, uint32_t segmentation_id);
 bool xtr_mapcache_is_open(const struct xtr_mapcache *cache, uint32_t network_id);
+/* It was closed, perhaps opened again, and the data plane has still to be told of its end. */
+bool xtr_mapcache_is_leaving(const struct xtr_mapcache *cache, uint32_t network_id);
 
 /* Does the network have a port of this node?  False for one that is not open. */
 bool xtr_mapcache_has_locals(const struct xtr_mapcache *cache, uint32_t network_id);
@@ -127,8 +129,12 @@ void xtr_mapcache_detach(struct xtr_mapcache *cache, const struct em_port_id *id
 /* Queues everything of the local port again; its device may have been missing. */
 void xtr_mapcache_touch(struct xtr_mapcache *cache, const struct em_port_id *id);
 
-/* Queues what the operation was about again; for one that failed. */
+/* Queues what the operation was about again; for one that failed.  Of a network's put that is
+ * nothing but the network. */
 void xtr_mapcache_retry(struct xtr_mapcache *cache, const struct dp_op *op);
+
+/* Queues everything of the open network again; fine for one that is not. */
+void xtr_mapcache_repeat(struct xtr_mapcache *cache, uint32_t network_id);
 
 /* Queues everything again. */
 void xtr_mapcache_retry_all(struct xtr_mapcache *cache);
@@ -205,6 +211,8 @@ bool xtr_mapcache_find_port(const struct xtr_mapcache *cache, uint32_t network_i
                             struct em_port *ret_port);
 bool xtr_mapcache_next_node(const struct xtr_mapcache *cache, uint32_t *cursor,
                             const struct em_node **ret_node);
+/* How many records of networks have gone so far.  When one goes a walk may miss another. */
+uint32_t xtr_mapcache_networks_gone(const struct xtr_mapcache *cache);
 bool xtr_mapcache_next_network(const struct xtr_mapcache *cache, uint32_t *cursor,
                                const struct em_network **ret_network);
 

@@ -15,7 +15,8 @@ struct xtr_miss_net {
     uint32_t network_id;
     struct xtr_misstap tap;
     bool has_tap;
-    int err;             /* why not */
+    uint64_t stands_at;  /* position; until then it may be an older one that has still to leave */
+    int err;             /* why it has no tap */
     struct em_list owns; /* struct own */
     enum xtr_adoption adoption;
     bool has_failed;   /* a question could not be put: all are put again */

@@ -106,6 +106,12 @@ void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *dev
     xtr_queue_push_key(front_queue(cache, slot), slot, &key);
 }
 
+void xtr_notes_gone(struct xtr_mapcache *cache, enum xtr_key_kind kind, uint32_t id)
+{
+    struct xtr_key key = {.kind = kind, .id = id};
+    xtr_queue_push_key(&cache->queue, 0, &key);
+}
+
 void xtr_notes_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target)
 {
     struct xtr_key key = {.kind = XTR_KEY_FLOOD, .target = *target};

@@ -35,6 +35,9 @@ void xtr_notes_locals(struct xtr_mapcache *cache, uint32_t slot, const struct em
 /* 'device' has room for IFNAMSIZ. */
 void xtr_notes_device(struct xtr_mapcache *cache, uint32_t slot, const char *device, uint16_t vlan);
 
+/* A set or a network that is here no more, and stands yet. */
+void xtr_notes_gone(struct xtr_mapcache *cache, enum xtr_key_kind kind, uint32_t id);
+
 /* A place for broadcast; of a node: nothing if frames cannot go there. */
 void xtr_notes_flood(struct xtr_mapcache *cache, uint32_t slot, const struct dp_target *target);
 void xtr_notes_node_flood(struct xtr_mapcache *cache, uint32_t slot, const struct xtr_node *node,

@@ -203,6 +203,8 @@ static void take_wish(struct xtr_ports *ports, struct xtr_port *port, const stru
 {
     char *network = em_strdup(wish->network); /* what is wished may be what is there */
     struct em_eid *eids = em_memdup(wish->eids, wish->n_eids * sizeof *wish->eids);
+    char device[IFNAMSIZ] = "";
+    memcpy(device, wish->device, strlen(wish->device));
     if (port->network && strcmp(port->network, wish->network))
         port->network_id = 0;
     if (port->network)
@@ -212,8 +214,7 @@ static void take_wish(struct xtr_ports *ports, struct xtr_port *port, const stru
     port->network = network;
     port->eids = eids;
     port->n_eids = wish->n_eids;
-    memset(port->device, 0, sizeof port->device);
-    memcpy(port->device, wish->device, strlen(wish->device));
+    memcpy(port->device, device, sizeof port->device);
     port->priority = wish->priority;
     port->weight = wish->weight;
     port->is_multihomed = wish->is_multihomed;

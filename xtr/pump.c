@@ -1,18 +1,29 @@
 /* Each turn of the loop moves a few batches, so that heartbeats and answers are never late
  * however much is queued.  What a stranger's entry blocks is counted and not tried again:
  * it stays until a person looks (mapctl xtr check --repair).  A network is: its VNI may be
- * that of another network of ours that is about to change, too. */
+ * that of another network of ours that is about to change, too.
+ *
+ * A put that is forgotten is made good by all that is queued again; a delete is not, since what it
+ * is about is in the map-cache no more. */
 #include "pump.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 void xtr_pump_init(struct xtr_pump *pump, struct dataplane *plane, struct xtr_mapcache *cache,
                    struct xtr_ports *ports)
 {
     *pump = (struct xtr_pump){.plane = plane, .cache = cache, .ports = ports};
+}
+
+void xtr_pump_fini(struct xtr_pump *pump)
+{
+    free(pump->failed);
+    free(pump->refused);
 }
 
 /* Why a network cannot be made is more telling than that its device is missing then. */
@@ -53,18 +64,82 @@ static bool is_hopeless(const struct dp_op *op)
     return op->verb == DP_COPY_PUT && op->err == -EOPNOTSUPP;
 }
 
+static size_t find_refused(const struct xtr_pump *pump, uint32_t network_id)
+{
+    size_t i = 0;
+    while (i < pump->n_refused && pump->refused[i] != network_id)
+        i++;
+    return i;
+}
+
+/* A network that comes after all brings with it what could not be put without it. */
+static void note_network(struct xtr_pump *pump, const struct dp_op *op)
+{
+    size_t i = find_refused(pump, op->network.id);
+    bool was_refused = i < pump->n_refused;
+    if (!op->err == !was_refused)
+        return;
+    if (!op->err) {
+        pump->refused[i] = pump->refused[--pump->n_refused];
+        xtr_mapcache_repeat(pump->cache, op->network.id);
+        return;
+    }
+    if (pump->n_refused == pump->refused_size) {
+        pump->refused_size = pump->refused_size ? 2 * pump->refused_size : 8;
+        pump->refused = em_realloc(pump->refused, pump->refused_size * sizeof *pump->refused);
+    }
+    pump->refused[pump->n_refused++] = op->network.id;
+}
+
+static bool is_delete(const struct dp_op *op)
+{
+    switch (op->verb) {
+    case DP_NETWORK_DELETE:
+    case DP_SET_DELETE:
+    case DP_MAC_DELETE:
+    case DP_NEIGHBOUR_DELETE:
+    case DP_FLOOD_DELETE:
+    case DP_PORT_DELETE:
+    case DP_LOCAL_DELETE:
+    case DP_COPY_DELETE:
+        return true;
+    case DP_NETWORK_PUT:
+    case DP_SET_PUT:
+    case DP_MAC_PUT:
+    case DP_NEIGHBOUR_PUT:
+    case DP_FLOOD_PUT:
+    case DP_PORT_PUT:
+    case DP_LOCAL_PUT:
+    case DP_COPY_PUT:
+        break;
+    }
+    return false;
+}
+
+static void remember(struct xtr_pump *pump, const struct dp_op *op)
+{
+    if (pump->n_failed >= XTR_PUMP_RETRIES && !is_delete(op)) {
+        pump->has_overflow = true;
+        return;
+    }
+    if (pump->n_failed == pump->failed_size) {
+        pump->failed_size = pump->failed_size ? 2 * pump->failed_size : 8;
+        pump->failed = em_realloc(pump->failed, pump->failed_size * sizeof *pump->failed);
+    }
+    pump->failed[pump->n_failed] = *op;
+    pump->failed[pump->n_failed++].set.targets = NULL;
+}
+
 static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
 {
-    if (is_hopeless(op))
+    bool waits_for_network =
+        op->err == -ENOENT && find_refused(pump, op->network.id) < pump->n_refused;
+    if (is_hopeless(op) || waits_for_network)
         return;
-    if (op->err == -EEXIST && op->verb != DP_NETWORK_PUT) {
+    if (op->err == -EEXIST && op->verb != DP_NETWORK_PUT)
         pump->n_foreign++;
-    } else if (pump->n_failed < XTR_PUMP_RETRIES) {
-        pump->failed[pump->n_failed] = *op;
-        pump->failed[pump->n_failed++].set.targets = NULL;
-    } else {
-        pump->has_overflow = true;
-    }
+    else
+        remember(pump, op);
 }
 
 /* Answers of a kernel that does not have the bridge, vxlan device or nexthop group that the
@@ -81,6 +156,8 @@ static bool is_shaken(const struct dp_op *op)
 static void look_at(struct xtr_pump *pump, const struct dp_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
+        if (ops[i].verb == DP_NETWORK_PUT)
+            note_network(pump, &ops[i]);
         if (is_of_device(&ops[i]))
             tell_ports(pump, &ops[i]);
         else if (ops[i].err)
@@ -132,8 +209,8 @@ void xtr_pump_retry(struct xtr_pump *pump)
 {
     if (pump->has_overflow)
         xtr_mapcache_retry_all(pump->cache);
-    else
-        for (size_t i = 0; i < pump->n_failed; i++)
+    for (size_t i = 0; i < pump->n_failed; i++)
+        if (!pump->has_overflow || is_delete(&pump->failed[i]))
             xtr_mapcache_retry(pump->cache, &pump->failed[i]);
     pump->has_overflow = false;
     pump->n_failed = 0;

@@ -24,15 +24,19 @@ struct xtr_pump {
     struct xtr_ports *ports;
     struct xtr_pump_flight flights[XTR_PUMP_FLIGHTS];
     uint32_t first, n_flights;
-    struct dp_op failed[XTR_PUMP_RETRIES];
-    size_t n_failed;
-    bool has_overflow;  /* more failed than could be remembered */
+    struct dp_op
+        *failed; /* to be tried again: few puts, and each delete, of which nobody else knows */
+    size_t n_failed, failed_size;
+    bool has_overflow; /* more puts failed than are remembered */
+    uint32_t *refused; /* networks that could not be put */
+    size_t n_refused, refused_size;
     bool is_shaken;     /* the kernel lacks what the shadow says: a repair is due */
     uint64_t n_foreign; /* refused because a stranger's entry is in the way */
 };
 
 void xtr_pump_init(struct xtr_pump *pump, struct dataplane *plane, struct xtr_mapcache *cache,
                    struct xtr_ports *ports);
+void xtr_pump_fini(struct xtr_pump *pump);
 
 /* Some batches, for about 'budget_us'.  What it learns of devices goes to the ports.  True
  * if more is queued and can be told at once; else the data plane's descriptor says when there is

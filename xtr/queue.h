@@ -26,10 +26,12 @@ struct xtr_note {
 };
 
 enum xtr_key_kind {
-    XTR_KEY_EID,    /* eid: a MAC or a host address */
-    XTR_KEY_LOCAL,  /* eid: a MAC that was behind 'device' */
-    XTR_KEY_FLOOD,  /* target */
-    XTR_KEY_DEVICE, /* device */
+    XTR_KEY_EID,          /* eid: a MAC or a host address */
+    XTR_KEY_LOCAL,        /* eid: a MAC that was behind 'device' */
+    XTR_KEY_FLOOD,        /* target */
+    XTR_KEY_DEVICE,       /* device */
+    XTR_KEY_SET_GONE,     /* id: the data plane has not taken its end */
+    XTR_KEY_NETWORK_GONE, /* the same */
 };
 
 /* A thing that has no slot (any more). */
@@ -39,6 +41,7 @@ struct xtr_key {
     struct dp_target target;
     char device[IFNAMSIZ];
     uint16_t vlan; /* of 'device' */
+    uint32_t id;
     uint32_t next_free;
 };
 

@@ -151,6 +151,7 @@ static void close_scene(struct scene *scene)
 {
     xtr_mapcache_free(scene->cache);
     xtr_ports_fini(&scene->ports);
+    xtr_pump_fini(&scene->pump);
     dataplane_close(scene->plane);
 }
 

@@ -150,6 +150,7 @@ static void attach(struct xtr_plugs *plugs, const struct xtr_ovs_action *action)
     const struct xtr_port *port;
     char why[EM_ADDR_WHY] = "";
     struct xtr_port *old = xtr_ports_find(&agent->ports, &action->wish.id);
+    bool is_arriving = action->is_fresh || (old && old->is_attach);
     if (old && is_anothers(old)) {
         xtr_ovs_port(plugs->source, &old->id, old);
         return;
@@ -165,7 +166,7 @@ static void attach(struct xtr_plugs *plugs, const struct xtr_ovs_action *action)
                         em_now_ms());
         return;
     }
-    if (old && !action->is_fresh) /* another wish, but what this node holds is what it held */
+    if (old && !is_arriving) /* another wish, but what this node holds is what it held */
         xtr_port_restore(old, old->epoch);
     xtr_ovs_port(plugs->source, &port->id, port);
 }

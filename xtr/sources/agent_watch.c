@@ -134,6 +134,7 @@ static void open_ear(struct xtr_watcher *watcher, const struct dp_learned *port)
         em_warn_limited("%s", why);
         free(why);
         free(ear);
+        watcher->is_behind = true;
         return;
     }
     em_list_append(&watcher->ears, &ear->item);
@@ -200,8 +201,9 @@ static void catch_up(struct xtr_watcher *watcher)
     uint64_t begin = em_now_ms();
     if (!watcher->is_behind || begin < watcher->dump_ms)
         return;
+    watcher->is_behind = false;
     int r = dp_learn_all(watcher->learn);
-    watcher->is_behind = r != 0;
+    watcher->is_behind |= r != 0;
     watcher->dump_ms = em_now_ms() + DUMP_MS + DUMP_SHARE * (em_now_ms() - begin);
     if (r)
         em_warn_limited("the bridges' tables cannot be read: %s; trying again", em_strerror(r));

@@ -28,6 +28,7 @@ struct claim {
     struct tap *winner; /* NULL: none */
     char *restored;     /* the device of an earlier run's port; NULL: none */
     uint64_t given;     /* hash of the wish that the agent was given; 0: none */
+    bool is_given_fresh;
 
     enum record_state record_state;
     uint64_t
@@ -401,7 +402,7 @@ void xtr_ovs_refused(struct xtr_ovs *ovs, const struct em_port_id *id, const cha
                                    claim->winner->interface->name, why));
     tell(ovs, "%s", claim->problem);
     claim->given = 0;
-    claim->winner->is_spent = false;
+    claim->winner->is_spent = !claim->is_given_fresh;
     set_due_at(ovs, claim, now_ms + RETRY_MS);
 }
 
@@ -438,6 +439,7 @@ static enum xtr_ovs_step attach(struct xtr_ovs *ovs, struct claim *claim, uint64
     if (!action->is_fresh && hash == claim->given)
         return XTR_OVS_NONE;
     claim->given = hash;
+    claim->is_given_fresh = action->is_fresh;
     claim->winner->is_spent = true;
     claim->is_detached = false;
     return XTR_OVS_ATTACH;
@@ -457,8 +459,8 @@ static enum xtr_ovs_step look_at(struct xtr_ovs *ovs, struct claim *claim, uint6
                                  struct xtr_ovs_action *action)
 {
     set_problem(claim, NULL);
-    if (!claim->winner)
-        return leave(ovs, claim, action);
+    if (!claim->winner) /* or it has not been shown yet */
+        return ovs->is_synced ? leave(ovs, claim, action) : XTR_OVS_NONE;
     if (claim->is_foreign || (claim->is_detached && claim->winner->is_spent))
         return XTR_OVS_NONE;
     if (is_record_missing(claim) && now_ms >= claim->again_ms && claim->record_state == ANSWERED)

@@ -379,6 +379,32 @@ Test(mapcache, copies_end_before_the_traffic_moves)
     cr_assert(lt(sz, moved, n));
 }
 
+Test(mapcache, the_end_of_a_copy_that_was_not_taken_is_told_again)
+{
+    two_networks();
+    feed_migration();
+    drain(SIZE_MAX);
+    struct em_location l = at("h1", 100);
+    feed_port(1, "p1", "02:00:00:00:00:01", NULL, &l, 1);
+    struct dp_op ops[XTR_OPS_MAX], failed = {0};
+    for (int round = 0; round < 2; round++) {
+        size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX), n_ends = 0;
+        for (size_t i = 0; i < n; i++)
+            if (ops[i].verb == DP_COPY_DELETE) {
+                failed = ops[i];
+                n_ends++;
+            }
+        cr_assert(eq(sz, n_ends, 1), "round %d", round);
+        xtr_mapcache_retry(cache, &failed);
+    }
+    feed_migration();
+    drain(SIZE_MAX);
+    xtr_mapcache_retry(cache, &failed);
+    size_t n = xtr_mapcache_next_ops(cache, ops, XTR_OPS_MAX);
+    for (size_t i = 0; i < n; i++)
+        cr_assert(ne(int, ops[i].verb, DP_COPY_DELETE), "it is to stand again");
+}
+
 Test(mapcache, what_local_ports_send_to_a_local_port_that_migrates_is_copied_too)
 {
     two_networks();

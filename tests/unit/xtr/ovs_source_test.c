@@ -470,6 +470,17 @@ Test(ovs_source, what_an_earlier_run_has_left_and_is_not_there_goes_when_all_has
     cr_assert_eq(next(), XTR_OVS_DETACH);
 }
 
+/* The map may answer before Open vSwitch's database has. */
+Test(ovs_source, what_an_earlier_run_has_left_waits_for_the_database_whatever_the_map_shows)
+{
+    struct em_port record = {.id = id_of("p1")};
+    restore("tap0");
+    xtr_ovs_record(ovs, &record.id, &record, "red", now);
+    cr_assert_eq(next(), XTR_OVS_NONE);
+    plug_in(&tap0, "tap0", FULL);
+    attaches("tap0", false);
+}
+
 Test(ovs_source, what_is_plugged_again_is_fresh_evidence)
 {
     restore("tap0");
@@ -521,6 +532,18 @@ Test(ovs_source, what_the_agent_does_not_take_is_tried_again)
     cr_assert_eq(next(), XTR_OVS_NONE);
     now += 5000;
     attaches("tap0", true);
+}
+
+Test(ovs_source, what_was_no_fresh_evidence_is_none_when_it_is_tried_again)
+{
+    struct em_port_id id = id_of("p1");
+    restore("tap0");
+    plug_in(&tap0, "tap0", FULL);
+    xtr_ovs_synced(ovs);
+    attaches("tap0", false);
+    xtr_ovs_refused(ovs, &id, MAC " belongs to port p9 of this host", now);
+    now += 5000;
+    attaches("tap0", false);
 }
 
 /* Marks */

@@ -152,6 +152,7 @@ Test(ports, a_wish_may_point_to_what_is_there)
                          .source = XTR_SOURCE_TRUNK};
     xtr_ports_attach(&ports, &w, 500, &is_changed);
     cr_assert(is_changed && child->vlan == 102 && child->eids[0].addr[5] == 9);
+    cr_assert(eq(str, child->device, "tap0"));
     cr_assert(eq(str, child->network, "red"));
 }
 

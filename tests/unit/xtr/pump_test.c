@@ -25,6 +25,7 @@ static void setup(void)
 
 static void teardown(void)
 {
+    xtr_pump_fini(&pump);
     xtr_ports_fini(&ports);
     xtr_mapcache_free(cache);
 }
@@ -32,9 +33,12 @@ static void teardown(void)
 /* A data plane whose every operation ends with 'err'; with -EMSGSIZE as the kernel would have
  * it: the network is not made, and then everything else lacks it. */
 static int answer;
+static unsigned n_told[DP_COPY_DELETE + 1]; /* of each verb, in the last run */
 
 static void refuse_all(struct dp *dp, struct dp_op *ops, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        n_told[ops[i].verb]++;
     for (size_t i = 0; i < n; i++)
         ops[i].err = answer == -EMSGSIZE && ops[i].verb != DP_NETWORK_PUT ? -ENOENT : answer;
 }
@@ -66,6 +70,7 @@ static void run(int err)
     struct dp_config config = {0};
     char *why;
     answer = err;
+    memset(n_told, 0, sizeof n_told);
     cr_assert(eq(int, dataplane_open(&refusing, &config, &pump.plane, &why), 0));
     while (xtr_pump_turn(&pump, 1000))
         ;
@@ -199,6 +204,82 @@ Test(pump, what_fails_later_is_tried_again_all_the_same)
     (void)xtr_pump_turn(&pump, 1000000);
     cr_assert(eq(sz, pump.n_failed, 1));
     dataplane_close(pump.plane);
+}
+
+/* ---- tried again: all of it, and no more */
+
+static void retry(int err)
+{
+    xtr_pump_retry(&pump);
+    run(err);
+}
+
+Test(pump, the_end_of_a_network_and_of_its_sets_is_told_until_it_is_taken)
+{
+    open_network();
+    feed_port();
+    run(0);
+    xtr_mapcache_close(cache, 1);
+    run(-ENOBUFS);
+    for (int i = 0; i < 2; i++) {
+        retry(i ? 0 : -ENOBUFS);
+        cr_assert(eq(uint, n_told[DP_NETWORK_DELETE], 1));
+        cr_assert(eq(uint, n_told[DP_SET_DELETE], 1));
+    }
+    retry(0);
+    cr_assert(eq(uint, n_told[DP_NETWORK_DELETE] + n_told[DP_SET_DELETE], 0));
+}
+
+Test(pump, the_end_of_a_network_that_is_open_again_is_not_told)
+{
+    open_network();
+    feed_port();
+    run(0);
+    xtr_mapcache_close(cache, 1);
+    run(-ENOBUFS);
+    cr_assert(eq(int, xtr_mapcache_open(cache, 1, 0), 0));
+    feed_port();
+    retry(0);
+    cr_assert(eq(uint, n_told[DP_NETWORK_DELETE] + n_told[DP_SET_DELETE], 0));
+}
+
+static void feed_gone(uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct em_change gone = {.object = EM_OBJECT_PORT, .is_gone = true, .gone_port.size = 16};
+        memcpy(gone.gone_port.bytes, &i, sizeof i);
+        feed(1, &gone);
+    }
+}
+
+Test(pump, no_delete_is_forgotten_however_many_fail)
+{
+    const uint32_t n = 2 * XTR_PUMP_RETRIES;
+    open_network();
+    feed_ports(0, n);
+    run(0);
+    feed_gone(n);
+    run(-ENOBUFS);
+    cr_assert(eq(uint, n_told[DP_MAC_DELETE], n));
+    retry(0);
+    cr_assert(eq(uint, n_told[DP_MAC_DELETE], n));
+    retry(0);
+    cr_assert(eq(uint, n_told[DP_MAC_DELETE], 0));
+}
+
+Test(pump, a_network_that_cannot_be_made_does_not_have_all_told_again)
+{
+    open_network();
+    feed_ports(0, 2 * XTR_PUMP_RETRIES);
+    run(-EMSGSIZE);
+    cr_assert(eq(sz, pump.n_failed, 1), "%zu", pump.n_failed);
+    retry(-EMSGSIZE);
+    cr_assert(eq(uint, n_told[DP_NETWORK_PUT], 1));
+    cr_assert(eq(uint, n_told[DP_MAC_PUT], 0));
+    retry(0);
+    cr_assert(eq(uint, n_told[DP_MAC_PUT], 2 * XTR_PUMP_RETRIES));
+    retry(0);
+    cr_assert(eq(uint, n_told[DP_NETWORK_PUT] + n_told[DP_MAC_PUT], 0));
 }
 
 Test(pump, a_kernel_without_our_devices_asks_for_a_repair)
