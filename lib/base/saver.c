@@ -8,10 +8,15 @@
 static void *write_bytes(void *aux)
 {
     struct em_saver *saver = aux;
-    pthread_setname_np(pthread_self(), "save");
     saver->err = saver->write(saver->to, &saver->bytes);
     ev_async_send(saver->loop, &saver->done);
     return NULL;
+}
+
+static void *run_thread(void *aux)
+{
+    pthread_setname_np(pthread_self(), "save");
+    return write_bytes(aux);
 }
 
 static void on_done(struct ev_loop *loop, ev_async *w, int revents)
@@ -51,7 +56,7 @@ static int start_thread(struct em_saver *saver)
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int r = pthread_create(&saver->thread, NULL, write_bytes, saver);
+    int r = pthread_create(&saver->thread, NULL, run_thread, saver);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return r;
 }

@@ -139,6 +139,28 @@ static void release(struct em_client *client)
     kick(client);
 }
 
+static void unwatch(struct em_client *client, int64_t id)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Unwatch msg = EIDMAP__UNWATCH__INIT;
+    struct em_pending proto = {.flags = EM_PENDING_FORGET};
+    msg.watch_id = (uint64_t)id;
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_UNWATCH;
+    envelope.unwatch = &msg;
+    em_client_submit(client, &proto, &envelope);
+}
+
+/* A watch that the server has not answered may be set there all the same. */
+static void expire(struct em_client *client, struct em_pending *request)
+{
+    int64_t id = request->id;
+    bool is_watch = request->kind == EM_PENDING_REPLY && request->flags & EM_PENDING_KEEP &&
+                    em_pending_is_sent(&client->pending, request);
+    give_up(client, request, EM_E_TIMEOUT, "no map server answered in time");
+    if (is_watch && !client->is_closing)
+        unwatch(client, id);
+}
+
 /* The timer is not moved when a request is answered: it fires, finds nothing due, and is set
  * for the next deadline. */
 static void on_expire(struct ev_loop *loop, ev_timer *w, int revents)
@@ -152,7 +174,7 @@ static void on_expire(struct ev_loop *loop, ev_timer *w, int revents)
             arm(client, &client->expire, request->due_ms);
             break;
         }
-        give_up(client, request, EM_E_TIMEOUT, "no map server answered in time");
+        expire(client, request);
     }
     if (!client->is_closing)
         release(client);
@@ -322,17 +344,6 @@ static void unsubscribe(struct em_client *client, uint32_t network_id)
     em_client_submit(client, &proto, &envelope); /* when full: its pages are ignored */
 }
 
-static void unwatch(struct em_client *client, int64_t id)
-{
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
-    Eidmap__Unwatch msg = EIDMAP__UNWATCH__INIT;
-    struct em_pending proto = {.flags = EM_PENDING_FORGET};
-    msg.watch_id = (uint64_t)id;
-    envelope.body_case = EIDMAP__ENVELOPE__BODY_UNWATCH;
-    envelope.unwatch = &msg;
-    em_client_submit(client, &proto, &envelope);
-}
-
 void em_client_cancel(struct em_client *client, int64_t id)
 {
     struct em_pending *request = em_pending_find(&client->pending, id);
@@ -386,15 +397,15 @@ static void on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 /* True: the server refused the request for now, and it will be sent again under its id.  Not
- * so where the caller must know: there is no time left, or it would come behind a later write.
- * Servers remember the highest id of a write that they have done, and take a lower one for
- * a repetition. */
+ * so where the caller must know: there is no time left, it has had a part of the answer, or it
+ * would come behind a later write. Servers remember the highest id of a write that they have done,
+ * and take a lower one for a repetition. */
 static bool retry_later(struct em_client *client, struct em_pending *request,
                         const Eidmap__Error *error)
 {
     int err = em_error_from_wire((int)error->code);
-    if ((err != EM_E_BUSY && err != EM_E_NOT_LEADER) ||
-        request->flags & (EM_PENDING_CANCELLED | EM_PENDING_ANSWERED) ||
+    if ((err != EM_E_BUSY && err != EM_E_NOT_LEADER) || request->flags & EM_PENDING_CANCELLED ||
+        (request->flags & EM_PENDING_ANSWERED && request->kind == EM_PENDING_RAW) ||
         (is_write(request) && request->id != client->write))
         return false;
     uint64_t pause_ms = error->retry_after_ms ? error->retry_after_ms : RETRY_MS;

@@ -12,7 +12,9 @@
  * Writes keep their order: those made later wait while one is tried again.  If a later one was
  * on its way already when the refusal came, the first is not sent behind it: its caller gets
  * EM_E_BUSY or EM_E_NOT_LEADER, nothing of it was done, and what to do depends on what the later
- * one says.  Who waits for each write's answer before making the next never sees that.
+ * one says.  Who waits for each write's answer before making the next never sees that, nor this:
+ * of writes that were under way together when a connection broke, one that was refused behind
+ * which another was done is answered as done when it is sent again.
  *
  * Threads: a client belongs to the thread that runs its loop.  No call here blocks,
  * but for em_call_*(), which run a private loop until the answer is there.

@@ -427,18 +427,32 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
     }
 }
 
+/* The loop may have been away for longer than the peer may be silent: libev shows the timer before
+ * what lies in the socket, so that is looked at here. */
+static ev_tstamp time_left(const struct em_conn *conn)
+{
+    return conn->last_input + conn->idle_ms / 1000.0 - ev_now(em_net_loop(conn->net));
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct em_conn *conn = w->data;
     if (conn->state != OPEN) {
-        em_conn_close(conn, EM_E_TIMEOUT, "no handshake in time");
+        if (conn->state == HANDSHAKE)
+            handshake(conn);
+        if (conn->state != OPEN)
+            em_conn_close(conn, EM_E_TIMEOUT, "no handshake in time");
         return;
     }
     /* Input only moves last_input; the timer looks at it when it fires.  A peer that is not
      * listened to cannot be called silent. */
     if (conn->n_pauses)
         conn->last_input = ev_now(loop);
-    ev_tstamp left = conn->last_input + conn->idle_ms / 1000.0 - ev_now(loop);
+    if (time_left(conn) <= 0 && may_read(conn))
+        read_turn(conn);
+    if (conn->state != OPEN || ev_is_active(w) || !conn->idle_ms)
+        return;
+    ev_tstamp left = time_left(conn);
     if (left <= 0) {
         em_conn_close(conn, EM_E_TIMEOUT, "nothing heard from the peer in time");
         return;

@@ -102,9 +102,9 @@ void em_listener_free(struct em_listener *listener)
         return;
     ev_io_stop(listener->loop, &listener->io);
     ev_timer_stop(listener->loop, &listener->retry);
-    close(listener->fd);
-    if (listener->address.transport == EM_UNIX)
+    if (listener->address.transport == EM_UNIX) /* before another process finds nobody behind it */
         unlink(listener->address.path);
+    close(listener->fd);
     free(listener);
 }
 

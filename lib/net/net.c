@@ -23,7 +23,9 @@ struct dead {
 struct em_net {
     struct ev_loop *loop;
     ev_prepare prepare; /* started while something is dead or waits to be flushed */
-    ev_idle idle;       /* started while a turn has work left: keeps the loop from waiting */
+    /* Keeps the loop from waiting: started while a turn has work left, and with 'prepare', which
+     * does not come in the turn whose prepare watchers have been collected. */
+    ev_idle idle;
     struct em_list flush;
     struct em_list bulk; /* to be flushed too, behind those that somebody may wait for */
     struct em_list ready;
@@ -85,10 +87,12 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int revents)
     run_list(&net->flush, TURN_FLUSHES, em_conn_flush_item);
     run_list(&net->bulk, TURN_FLUSHES, em_conn_flush_item);
     bury(net);
-    if (has_work(net))
+    if (has_work(net)) {
         ev_idle_start(loop, &net->idle);
-    else
-        ev_prepare_stop(loop, w);
+        return;
+    }
+    ev_idle_stop(loop, &net->idle);
+    ev_prepare_stop(loop, w);
 }
 
 static void on_idle(struct ev_loop *loop, ev_idle *w, int revents)
@@ -159,7 +163,10 @@ static void queue(struct em_net *net, struct em_list *list, struct em_list *item
     if (!em_list_is_empty(item))
         return;
     em_list_append(list, item);
+    if (ev_is_active(&net->prepare))
+        return;
     ev_prepare_start(net->loop, &net->prepare);
+    ev_idle_start(net->loop, &net->idle);
 }
 
 void em_net_queue_flush(struct em_net *net, struct em_list *item, bool is_bulk)

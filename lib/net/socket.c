@@ -110,9 +110,9 @@ static int remove_stale(const struct sockaddr_storage *ss, socklen_t size, const
     int r = connect(fd, (const struct sockaddr *)ss, size);
     int err = errno;
     close(fd);
-    if (r == 0 || err == EAGAIN)
+    if (r == 0 || (err != ECONNREFUSED && err != ENOENT))
         return -EADDRINUSE;
-    return unlink(path) == 0 ? 0 : -errno;
+    return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
 static int bind_unix(int fd, const struct sockaddr_storage *ss, socklen_t size, const char *path,

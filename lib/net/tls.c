@@ -30,6 +30,7 @@ struct em_tls {
 
 struct em_tls_resume {
     SSL_SESSION *session;
+    struct em_tls *tls; /* that it was made with: another one has to prove itself anew */
 };
 
 struct em_tls_session {
@@ -184,6 +185,8 @@ static int keep_ticket(SSL *ssl, SSL_SESSION *ticket)
         return 0;
     SSL_SESSION_free(session->resume->session);
     session->resume->session = ticket;
+    em_tls_free(session->resume->tls);
+    session->resume->tls = em_tls_ref(session->tls);
     return 1; /* the reference is ours */
 }
 
@@ -315,6 +318,7 @@ void em_tls_resume_free(struct em_tls_resume *resume)
     if (!resume)
         return;
     SSL_SESSION_free(resume->session);
+    em_tls_free(resume->tls);
     free(resume);
 }
 
@@ -348,7 +352,7 @@ struct em_tls_session *em_tls_connect(struct em_tls *tls, int fd, struct em_tls_
     if (!session)
         return NULL;
     SSL_set_connect_state(session->ssl);
-    if (resume && resume->session)
+    if (resume && resume->session && resume->tls == tls)
         SSL_set_session(session->ssl, resume->session);
     return session;
 }

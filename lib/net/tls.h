@@ -42,7 +42,8 @@ int em_identity_parse(const char *uri, struct em_identity *ret_identity);
 const char *em_role_name(enum em_role role);
 
 /* A session on a connected, non-blocking socket.  'resume' (client side, may be NULL)
- * keeps the last session ticket of one server between connections. */
+ * keeps the last session ticket of one server between connections; it is offered with the context
+ * that it came with alone, since own certificate and CA are part of what it stands for. */
 struct em_tls_resume;
 struct em_tls_resume *em_tls_resume_new(void);
 void em_tls_resume_free(struct em_tls_resume *resume);
