@@ -63,6 +63,24 @@ Test(client_feed, watch_is_told_every_change)
     UNTIL(scene.seen.n_replies == 3);
 }
 
+Test(client_feed, watch_is_set_again_where_the_other_server_is_busy_first)
+{
+    scene_up(2, NULL);
+    struct fake_server *first = scene_here(), *second = scene_there();
+    int64_t id = watch();
+    UNTIL(first->n_log == 2);
+    send_answer(first, (uint64_t)id, false, 1);
+    UNTIL(scene.seen.n_replies == 1);
+    fake_cut(first);
+    UNTIL(fake_count(second, BODY(RESOLVE)) == 1);
+    second->retry_after_ms = 20;
+    fake_send_error(second, (uint64_t)id, EM_E_BUSY, "not now");
+    UNTIL(fake_count(second, BODY(RESOLVE)) == 2);
+    send_answer(second, (uint64_t)id, false, 1);
+    UNTIL(scene.seen.n_replies == 2);
+    cr_assert_eq(scene.seen.err, 0);
+}
+
 Test(client_feed, watch_is_set_again_on_another_server)
 {
     scene_up(2, NULL);

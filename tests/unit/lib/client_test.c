@@ -210,6 +210,17 @@ Test(client, request_is_given_up_when_its_time_is_over)
     cr_assert(em_client_is_up(scene.client));
 }
 
+Test(client, a_watch_that_is_given_up_is_taken_back)
+{
+    scene_up(1, &(struct em_client_config){.timeout_ms = 30});
+    int64_t id =
+        em_client_resolve(scene.client, 0, "blue", &eid, 1, EM_RESOLVE_WATCH, scene_on_reply, NULL);
+    UNTIL(scene.seen.n_replies == 1);
+    cr_assert_eq(scene.seen.err, EM_E_TIMEOUT);
+    UNTIL(fake_count(&scene.one, BODY(UNWATCH)) == 1);
+    cr_assert_eq(fake_nth(&scene.one, BODY(UNWATCH), 0)->unwatch->watch_id, (uint64_t)id);
+}
+
 Test(client, request_without_any_server_is_given_up_too)
 {
     scene.one.is_silent = scene.two.is_silent = true;

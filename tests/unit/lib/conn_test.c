@@ -6,6 +6,7 @@
 #include "net/conn.h"
 #include "net/net.h"
 #include "net/pki.h"
+#include "net/socket.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* One end of a connection, and what it has seen. */
@@ -389,6 +391,73 @@ Test(conn, a_silent_peer_is_closed_and_a_talking_one_is_not)
     cr_assert_eq(a.err, EM_E_TIMEOUT);
 }
 
+/* A frame that was there in time counts, also when the loop comes late. */
+Test(conn, a_loop_that_was_away_calls_nobody_silent)
+{
+    int fds[2];
+    struct em_buf out;
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    em_buf_init(&out);
+    envelope.id = 1;
+    cr_assert_eq(em_msg_append(&out, &envelope), 0);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    b.conn =
+        em_conn_new(net, fds[1], &(struct em_conn_config){.events = &events, .idle_ms = 2000}, &b);
+    RUN_UNTIL(b.is_open);
+    turn(5);
+    cr_assert_eq(send(fds[0], em_buf_head(&out), em_buf_size(&out), 0), (ssize_t)em_buf_size(&out));
+    usleep(2100 * 1000);
+    turn(5);
+    cr_assert_eq(b.n_frames, 1);
+    cr_assert_not(b.is_closed);
+    close(fds[0]);
+    RUN_UNTIL(b.is_closed);
+    em_buf_fini(&out);
+}
+
+static void on_prepare(struct ev_loop *l, ev_prepare *w, int revents)
+{
+    ev_prepare_stop(l, w);
+    send_heartbeat(&a, 1);
+}
+
+Test(conn, what_a_prepare_watcher_sends_does_not_wait_for_another_event)
+{
+    ev_prepare prepare;
+    connect_plain();
+    turn(5);
+    ev_prepare_init(&prepare, on_prepare);
+    ev_prepare_start(loop, &prepare);
+    ev_timer late;
+    ev_timer_init(&late, on_late, 10, 0);
+    ev_timer_start(loop, &late);
+    while (b.n_frames == 0)
+        ev_run(loop, EVRUN_ONCE);
+    cr_assert(ev_is_active(&late), "it took another event");
+    ev_timer_stop(loop, &late);
+}
+
+Test(conn, only_a_socket_that_nobody_serves_is_replaced)
+{
+    struct em_address address = {.transport = EM_UNIX};
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    snprintf(address.path, sizeof(address.path), "%s/sock", dir);
+    snprintf(un.sun_path, sizeof(un.sun_path), "%s/sock", dir);
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+    cr_assert_eq(em_socket_listen(&address, 0600), -EADDRINUSE, "another program's");
+    cr_assert_eq(access(un.sun_path, F_OK), 0);
+    close(fd);
+    unlink(un.sun_path);
+    fd = em_socket_listen(&address, 0600);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(em_socket_listen(&address, 0600), -EADDRINUSE);
+    close(fd);
+    fd = em_socket_listen(&address, 0600);
+    cr_assert_geq(fd, 0, "left by one that was killed");
+    close(fd);
+}
+
 /* ---- TLS ----------------------------------------------------------------------------- */
 
 static struct em_tls *context(const char *pki, enum em_role role, const char *name)
@@ -521,6 +590,23 @@ Test(conn, a_tls_session_is_not_resumed_under_another_authority)
     em_tls_resume_free(resume);
     em_tls_free(server);
     em_tls_free(client);
+}
+
+/* Its certificate was renewed, or its CA replaced: the ticket stands for the old one. */
+Test(conn, a_tls_session_is_not_resumed_with_another_context_of_the_client)
+{
+    make_ca(dir);
+    struct em_tls *server = context(dir, EM_ROLE_SERVER, "ms1");
+    struct em_tls *client = context(dir, EM_ROLE_NODE, "hv1");
+    struct em_tls *renewed = context(dir, EM_ROLE_NODE, "hv1");
+    struct em_tls_resume *resume = em_tls_resume_new();
+    cr_assert_not(resumes(client, server, resume));
+    cr_assert_not(resumes(renewed, server, resume));
+    em_tls_free(client);
+    cr_assert(resumes(renewed, server, resume));
+    em_tls_resume_free(resume);
+    em_tls_free(server);
+    em_tls_free(renewed);
 }
 
 Test(conn, a_node_cannot_pose_as_a_server)
