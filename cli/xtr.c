@@ -40,6 +40,12 @@ static const struct ctl_option trace_options[] = {
     {NULL},
 };
 
+static const struct ctl_option detach_options[] = {
+    SOCKET_OPTION,
+    {"wait", 0, NULL, "until the map has it here no more"},
+    {NULL},
+};
+
 const struct ctl_command ctl_xtr_commands[] = {
     {"status", "", 0, 0, socket_options, ctl_xtr_run_status, "Show how the xTR is", NULL,
      "mapctl xtr status"},
@@ -61,8 +67,12 @@ const struct ctl_command ctl_xtr_commands[] = {
      "when 'mapctl port move --activate' says so, or by an attach without --pending.\n",
      "mapctl xtr attach web-1 --network blue --mac 52:54:00:00:00:01 \\\n"
      "       --ip 10.1.0.5 --dev tap0"},
-    {"detach", "PORT", 1, 1, socket_options, ctl_xtr_run_detach,
-     "Take a port of this host out of the map", NULL, "mapctl xtr detach web-1"},
+    {"detach", "PORT [--wait]", 1, 1, detach_options, ctl_xtr_run_detach,
+     "Take a port of this host out of the map",
+     "The xTR withdraws it at once, or when there is a map server again; with --wait the\n"
+     "command ends when that is done, for as long as -t says, also where the port was\n"
+     "detached before.\n",
+     "mapctl xtr detach web-1 --wait"},
     {"check", "[--repair]", 0, 0, check_options, ctl_xtr_run_check,
      "Compare the map-cache with the kernel",
      "Prints every entry that differs; exit code 1 if there is one that was not repaired.\n"

@@ -6,13 +6,16 @@
 #include "talk.h"
 
 #include "base/list.h"
+#include "base/mem.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct check {
     struct ctl_talk talk;
     uint64_t n_checked, n_different, n_foreign, n_omitted, n_undumped;
+    char *failure; /* NULL: none */
 };
 
 static bool show_check(struct ctl_talk *talk, const Eidmap__Envelope *reply)
@@ -22,6 +25,8 @@ static bool show_check(struct ctl_talk *talk, const Eidmap__Envelope *reply)
     check->n_checked += part->checked;
     check->n_omitted += part->omitted;
     check->n_undumped += part->undumped;
+    if (part->failure[0] && !check->failure)
+        check->failure = em_strdup(part->failure);
     for (size_t i = 0; i < part->n_differences; i++) {
         const Eidmap__XtrDifference *d = part->differences[i];
         if (strcmp(d->kind, "foreign") == 0)
@@ -50,8 +55,8 @@ static bool show_check(struct ctl_talk *talk, const Eidmap__Envelope *reply)
 static void sum_up(struct ctl *ctl, const struct check *check, bool is_repair)
 {
     ctl_say(ctl, "%" PRIu64 " entries checked, %" PRIu64 " %s, %" PRIu64 " foreign",
-            check->n_checked, check->n_different, is_repair ? "repaired" : "different",
-            check->n_foreign);
+            check->n_checked, check->n_different,
+            is_repair && !check->failure ? "repaired" : "different", check->n_foreign);
     if (check->n_omitted)
         ctl_say(ctl, "%" PRIu64 " more differences are not listed", check->n_omitted);
     if (check->n_undumped)
@@ -70,8 +75,15 @@ enum ctl_exit ctl_xtr_run_check(struct ctl *ctl)
     body.repair = ctl_option(ctl, "repair") != NULL;
     ctl_subject(ctl, "xtr check");
     enum ctl_exit code = ctl_talk_list(&check.talk, columns);
-    if (code)
-        return code;
-    sum_up(ctl, &check, body.repair);
-    return check.n_different + check.n_omitted && !body.repair ? CTL_REFUSED : CTL_DONE;
+    if (!code)
+        sum_up(ctl, &check, body.repair);
+    if (!code && check.n_different + check.n_omitted && !body.repair)
+        code = CTL_REFUSED;
+    if (check.failure)
+        code = ctl_fail(ctl, CTL_REFUSED,
+                        "not everything could be looked at%s: %s; the xTR's log "
+                        "says more",
+                        body.repair ? " or repaired" : "", check.failure);
+    free(check.failure);
+    return code;
 }

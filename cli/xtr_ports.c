@@ -216,8 +216,8 @@ enum ctl_exit ctl_xtr_run_attach(struct ctl *ctl)
     return code;
 }
 
-/* The xTR withdraws it from the map by itself, at once or when a server is there again: the
- * revision in the reply is that of before. */
+/* Without --wait the xTR withdraws it from the map by itself, at once or when a server is there
+ * again.  The revision in the reply is that of before. */
 static bool show_detached(struct ctl_talk *talk, const Eidmap__Envelope *reply)
 {
     struct ctl *ctl = talk->ctl;
@@ -235,6 +235,7 @@ enum ctl_exit ctl_xtr_run_detach(struct ctl *ctl)
     if (!ctl_port_id(ctl, &id))
         return CTL_USAGE;
     body.id = (ProtobufCBinaryData){id.size, id.bytes};
+    body.wait = ctl_option(ctl, "wait") != NULL;
     ctl_subject(ctl, "port %s", ctl->words[0]);
     return ctl_talk_run(&talk);
 }

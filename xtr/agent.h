@@ -38,10 +38,14 @@ struct xtr_check;
  * detached. */
 typedef void xtr_agent_port_fn(void *aux, const struct em_port_id *id, const struct xtr_port *port);
 
+/* The map has taken withdrawals: see xtr_agent_is_withdrawn(). */
+typedef void xtr_agent_withdrawn_fn(void *aux);
+
 /* Who wants to know; it may take itself off within its call. */
 struct xtr_listener {
     struct em_list item;
     xtr_agent_port_fn *on_port;
+    xtr_agent_withdrawn_fn *on_withdrawn; /* may be NULL */
     void *aux;
 };
 
@@ -67,6 +71,10 @@ int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
 
 /* EM_E_NOT_FOUND; EM_E_IN_USE: it is a child, and goes with its parent. */
 int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id);
+
+/* Does the map have a port that was detached here no more?  False while that is not known: there is
+ * no map server, or it has not answered. */
+bool xtr_agent_is_withdrawn(const struct xtr_agent *agent, const struct em_port_id *id);
 
 /* Takes what a map server is doubted for (guard.h) after all: in the network of this name, "":
  * everywhere; where it is another map, all of it.  0 with how many ports, nodes and networks

@@ -202,12 +202,22 @@ static void on_reconciled(void *aux, const struct dp_check_result *result)
     look_at_limits(agent);
 }
 
+static void put_again(struct xtr_agent *agent, const char *device)
+{
+    for (struct xtr_port *port = xtr_ports_on(&agent->ports, device); port;
+         port = xtr_ports_next_on(&agent->ports, port))
+        xtr_mapcache_touch(agent->cache, &port->id);
+}
+
 void xtr_agent_reconcile_tick(struct xtr_agent *agent)
 {
     struct xtr_reconcile *reconcile = &agent->reconcile;
+    char device[IFNAMSIZ];
     uint64_t now = em_now_ms();
 
     agent->pump.is_shaken |= dataplane_is_disturbed(agent->plane);
+    while (dataplane_lost(agent->plane, device))
+        put_again(agent, device);
     bool is_due = agent->pump.is_shaken ? now >= reconcile->not_before_ms
                                         : now >= reconcile->end_ms + agent->config->reconcile_ms;
     if (reconcile->own || !is_due)

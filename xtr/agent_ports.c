@@ -9,6 +9,18 @@
 #include <errno.h>
 #include <string.h>
 
+/* Whoever attaches it once more may have made its device anew. */
+static void look_again(struct xtr_agent *agent, struct xtr_port *port)
+{
+    if (!port->plane_network)
+        return;
+    xtr_mapcache_touch(agent->cache, &port->id);
+    xtr_port_replugged(port);
+    port->attached_us = em_now_us();
+    port->attach_us = 0;
+    xtr_agent_kick(agent);
+}
+
 int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
                      const struct xtr_port **ret_port, char *why)
 {
@@ -23,6 +35,8 @@ int xtr_agent_attach(struct xtr_agent *agent, const struct xtr_wish *wish,
         agent->is_trunk_due = true;
         xtr_agent_save_soon(agent);
         xtr_agent_kick(agent);
+    } else if (wish->source == XTR_SOURCE_SOCKET) {
+        look_again(agent, port);
     }
     *ret_port = port;
     return 0;
@@ -51,6 +65,11 @@ int xtr_agent_detach(struct xtr_agent *agent, const struct em_port_id *id)
         return EM_E_IN_USE;
     detach(agent, port);
     return 0;
+}
+
+bool xtr_agent_is_withdrawn(const struct xtr_agent *agent, const struct em_port_id *id)
+{
+    return xtr_registrar_is_withdrawn(&agent->registrar, id);
 }
 
 static uint64_t saved_epoch(const struct xtr_saved *saved, const struct em_port_id *id)

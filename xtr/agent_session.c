@@ -27,11 +27,19 @@ static void on_registered(void *aux, const struct em_reply *reply)
     xtr_agent_kick(agent);
 }
 
+static void tell_withdrawn(const struct xtr_agent *agent)
+{
+    EM_FOREACH (listener, &agent->listeners, struct xtr_listener, item)
+        if (listener->on_withdrawn)
+            listener->on_withdrawn(listener->aux);
+}
+
 static void on_withdrawn(void *aux, const struct em_reply *reply)
 {
     struct xtr_agent *agent = aux;
     agent->request = 0;
     xtr_registrar_withdrawn(&agent->registrar, reply->err, em_now_ms());
+    tell_withdrawn(agent);
     xtr_agent_kick(agent);
 }
 
@@ -42,6 +50,7 @@ static void on_ended(void *aux, const struct em_reply *reply)
     if (!reply->err && reply->n_withdrawn)
         em_info("%u locations of an earlier run were withdrawn", reply->n_withdrawn);
     xtr_registrar_ended(&agent->registrar, reply->err, em_now_ms());
+    tell_withdrawn(agent);
     xtr_agent_kick(agent);
 }
 

@@ -1,7 +1,7 @@
-/* A request is answered in the callback that brings it, but for some: an attach that waits is
- * answered when the agent reports its port, checks and traces by later.c, and the cache goes out in
- * parts of 192 KiB, the next when the last has been taken, so that a slow reader costs one part of
- * memory.
+/* A request is answered in the callback that brings it, but for some: an attach or detach that
+ * waits is answered when the agent reports its port, or what the map has taken, checks and traces
+ * by later.c, and the cache goes out in parts of 192 KiB, the next when the last has been taken, so
+ * that a slow reader costs one part of memory.
  *
  * A frame that is no Envelope closes the connection; a body that is not for an xTR, or says
  * something impossible, is answered with an Error. */
@@ -28,15 +28,18 @@
 #include <unistd.h>
 
 #define MAX_PEERS 64
-#define MAX_WAITS 256 /* attaches that one peer waits for */
+#define MAX_WAITS 256 /* attaches and detaches that one peer waits for */
 #define PART_SIZE (192u << 10)
 #define IDLE_MS   (3600u * 1000)
 
-/* An attach that is answered when the port is installed or refused. */
+/* An attach that is answered when the port is installed or refused, or a detach that is when the
+ * map has it no more. */
 struct wait {
     struct em_list item;
     uint64_t id;
     struct em_port_id port;
+    bool is_detach;
+    int err; /* of the detach */
 };
 
 struct peer {
@@ -232,11 +235,9 @@ static bool is_as_asked(const struct xtr_port *port)
                             : port->phase == XTR_INSTALLED && port->is_acked;
 }
 
-static void wait_for(struct peer *peer, uint64_t id, const struct em_port_id *port)
+static void wait_for(struct peer *peer, const struct wait *what)
 {
-    struct wait *wait = em_calloc(1, sizeof *wait);
-    wait->id = id;
-    wait->port = *port;
+    struct wait *wait = em_memdup(what, sizeof *what);
     em_list_append(&peer->waits, &wait->item);
     peer->n_waits++;
 }
@@ -248,6 +249,8 @@ static void wait_free(struct peer *peer, struct wait *wait)
     free(wait);
 }
 
+static const char too_many[] = "too many attaches and detaches are waited for; take some answers";
+
 static void attach(struct peer *peer, uint64_t id, const Eidmap__XtrAttach *request)
 {
     struct em_eid eids[XTR_PORT_EIDS];
@@ -255,7 +258,7 @@ static void attach(struct peer *peer, uint64_t id, const Eidmap__XtrAttach *requ
     const struct xtr_port *port;
     char why[EM_ADDR_WHY] = "";
     if (request->wait && peer->n_waits == MAX_WAITS) {
-        answer_error(peer, id, EM_E_BUSY, "too many attaches are waited for; take some answers");
+        answer_error(peer, id, EM_E_BUSY, too_many);
         return;
     }
     int r = read_wish(request->port, eids, &wish, why);
@@ -268,9 +271,25 @@ static void attach(struct peer *peer, uint64_t id, const Eidmap__XtrAttach *requ
     }
     /* A port that was refused is tried anew: its old phase is no answer. */
     if (request->wait && !is_as_asked(port))
-        wait_for(peer, id, &wish.id);
+        wait_for(peer, &(struct wait){.id = id, .port = wish.id});
     else
         answer_port(peer, id, port);
+}
+
+static void answer_detach(struct peer *peer, uint64_t id, int err)
+{
+    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
+    Eidmap__Done done = EIDMAP__DONE__INIT;
+    if (err) {
+        answer_error(peer, id, err,
+                     err == EM_E_IN_USE ? "it is a child, and comes and goes with its parent"
+                                        : "no such port is attached here");
+        return;
+    }
+    done.revision = xtr_mapcache_revision(xtr_agent_cache(peer->control->agent));
+    envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
+    envelope.done = &done;
+    answer(peer, &envelope, id);
 }
 
 static void detach(struct peer *peer, uint64_t id, const Eidmap__XtrDetach *request)
@@ -280,26 +299,44 @@ static void detach(struct peer *peer, uint64_t id, const Eidmap__XtrDetach *requ
         answer_error(peer, id, EM_E_MALFORMED, "expected a port-id of 1 to 63 bytes");
         return;
     }
-    memcpy(port.bytes, request->id.data, request->id.len);
-    int r = xtr_agent_detach(peer->control->agent, &port);
-    if (r) {
-        answer_error(peer, id, r,
-                     r == EM_E_IN_USE ? "it is a child, and comes and goes with its parent"
-                                      : "no such port is attached here");
+    if (request->wait && peer->n_waits == MAX_WAITS) {
+        answer_error(peer, id, EM_E_BUSY, too_many);
         return;
     }
-    Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
-    Eidmap__Done done = EIDMAP__DONE__INIT;
-    done.revision = xtr_mapcache_revision(xtr_agent_cache(peer->control->agent));
-    envelope.body_case = EIDMAP__ENVELOPE__BODY_DONE;
-    envelope.done = &done;
-    answer(peer, &envelope, id);
+    memcpy(port.bytes, request->id.data, request->id.len);
+    struct xtr_agent *agent = peer->control->agent;
+    int r = xtr_agent_detach(agent, &port);
+    if (request->wait && r != EM_E_IN_USE && !xtr_agent_is_withdrawn(agent, &port))
+        wait_for(peer, &(struct wait){.id = id, .port = port, .is_detach = true, .err = r});
+    else
+        answer_detach(peer, id, r);
+}
+
+static struct wait *find_withdrawn(const struct peer *peer)
+{
+    EM_FOREACH (wait, &peer->waits, struct wait, item)
+        if (wait->is_detach && xtr_agent_is_withdrawn(peer->control->agent, &wait->port))
+            return wait;
+    return NULL;
+}
+
+static void on_withdrawn(void *aux)
+{
+    struct xtr_control *control = aux;
+    struct wait *wait;
+    EM_FOREACH (peer, &control->peers, struct peer, item)
+        while ((wait = find_withdrawn(peer))) {
+            uint64_t request = wait->id;
+            int err = wait->err;
+            wait_free(peer, wait);
+            answer_detach(peer, request, err);
+        }
 }
 
 static struct wait *find_wait(const struct peer *peer, const struct em_port_id *id)
 {
     EM_FOREACH (wait, &peer->waits, struct wait, item)
-        if (em_port_id_equal(&wait->port, id))
+        if (!wait->is_detach && em_port_id_equal(&wait->port, id))
             return wait;
     return NULL;
 }
@@ -522,6 +559,7 @@ int xtr_control_new(struct em_net *net, struct xtr_agent *agent, const struct xt
     em_list_init(&control->peers);
     em_list_init(&control->ports.item);
     control->ports.on_port = on_port;
+    control->ports.on_withdrawn = on_withdrawn;
     control->ports.aux = control;
     em_arena_init(&control->in, 0);
     em_arena_init(&control->out, 0);

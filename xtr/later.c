@@ -83,6 +83,8 @@ static void send_differences(const struct xtr_checking *checking,
         reply.more = at < checking->n;
         reply.omitted = reply.more ? 0 : checking->n_omitted;
         reply.undumped = reply.more ? 0 : result->n_undumped;
+        if (!reply.more && result->err)
+            reply.failure = (char *)(uintptr_t)em_strerror(result->err);
         envelope.body_case = EIDMAP__ENVELOPE__BODY_XTR_CHECK_REPLY;
         envelope.xtr_check_reply = &reply;
         is_open = later->answer(later->aux, &envelope, checking->id);
@@ -104,10 +106,7 @@ static void on_checked(void *aux, const struct dp_check_result *result)
     struct xtr_checking *checking = aux;
     checking->check = NULL;
     checking->later->checking = NULL;
-    if (result->err)
-        answer_error(checking->later, checking->id, result->err, em_strerror(result->err));
-    else
-        send_differences(checking, result);
+    send_differences(checking, result);
     checking_free(checking);
 }
 

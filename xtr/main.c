@@ -6,6 +6,7 @@
 #include "config.h"
 #include "control.h"
 #include "net/net.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { OPT_CONFIG = 'c', OPT_HELP = 'h', OPT_VERSION = 'V', OPT_CHECK = 256, OPT_CLEANUP };
 
@@ -155,6 +157,26 @@ static int run(struct program *program)
     return r ? fail(why) : 0;
 }
 
+static bool is_served(const char *path)
+{
+    struct em_address address = {.transport = EM_UNIX};
+    snprintf(address.path, sizeof address.path, "%s", path);
+    int fd = em_socket_connect(&address);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || fd == -EAGAIN;
+}
+
+/* Beside an agent that runs it would take the guests off the network, until that repairs it. */
+static int clean_up(const struct xtr_config *config)
+{
+    char *why = NULL;
+    if (is_served(config->control_path))
+        return fail(
+            em_asprintf("an agent runs here, %s answers: stop it first", config->control_path));
+    return xtr_agent_cleanup(config, &why) ? fail(why) : 0;
+}
+
 static int with_config(const char *file, int action)
 {
     struct program program = {.file = file};
@@ -166,7 +188,7 @@ static int with_config(const char *file, int action)
     if (action == OPT_CHECK)
         printf("%s: ok\n", file ? file : "defaults");
     else if (action == OPT_CLEANUP)
-        code = xtr_agent_cleanup(&program.started, &why) ? fail(why) : 0;
+        code = clean_up(&program.started);
     else
         code = run(&program);
     xtr_config_free(&program.started);
@@ -185,6 +207,10 @@ int main(int argc, char **argv)
             break;
         case OPT_CHECK:
         case OPT_CLEANUP:
+            if (action && action != option) {
+                fprintf(stderr, "xtr: either --check-config or --cleanup; try 'xtr --help'\n");
+                return 2;
+            }
             action = option;
             break;
         case OPT_HELP:

@@ -42,14 +42,15 @@ static bool is_of_device(const struct dp_op *op)
 }
 
 /* The port put comes first: its success takes an old complaint back, and a local MAC that
- * then fails makes a new one. */
+ * then fails makes a new one; where the put has failed it has said why. */
 static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
 {
     for (struct xtr_port *port = xtr_ports_on(pump->ports, op->device); port;
          port = xtr_ports_next_on(pump->ports, port)) {
         if (port->plane_network != op->network.id || port->vlan != op->vlan)
             continue;
-        if (op->err == -ENOENT && port->device_err)
+        bool is_follower = op->err == -ENOENT || (op->err == -ENODEV && op->verb == DP_LOCAL_PUT);
+        if (is_follower && port->device_err)
             continue;
         if (op->verb == DP_PORT_PUT)
             xtr_port_plugged(port, op->err);

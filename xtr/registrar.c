@@ -66,6 +66,14 @@ void xtr_registrar_withdraw(struct xtr_registrar *registrar, const struct em_por
     registrar->gone[registrar->n_gone++] = (struct em_port_ref){*id, epoch};
 }
 
+bool xtr_registrar_is_withdrawn(const struct xtr_registrar *registrar, const struct em_port_id *id)
+{
+    for (size_t i = 0; i < registrar->n_gone; i++)
+        if (em_port_id_equal(&registrar->gone[i].id, id))
+            return false;
+    return registrar->session == XTR_SESSION_STEADY;
+}
+
 static struct em_claim claim_of(const struct xtr_port *port, struct em_location *location)
 {
     *location = (struct em_location){.node_id = "",

@@ -57,6 +57,9 @@ void xtr_registrar_down(struct xtr_registrar *registrar);
 void xtr_registrar_withdraw(struct xtr_registrar *registrar, const struct em_port_id *id,
                             uint64_t epoch);
 
+/* Does the map have it here no more?  False while that is not known. */
+bool xtr_registrar_is_withdrawn(const struct xtr_registrar *registrar, const struct em_port_id *id);
+
 /* The next step.  After REGISTER and WITHDRAW the request is in the arguments: claims, whose
  * pointers are lent until a port changes, or refs; *ret_n of them.  The caller sends it and
  * reports the answer.  'knows_map': network 0 has been shown to its end; before that a

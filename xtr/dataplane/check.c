@@ -93,9 +93,11 @@ static void check_port(struct dp_check *check)
     snprintf(entry, sizeof(entry), "%s master %s", device,
              dp_bridge_name(port->network_id, bridge));
     dp_check_tell(check, port->network_id, "device", "missing", entry);
-    if (check->is_repair)
-        dp_check_note(check, dp_network_put_port(check->dp, port->network_id, device,
-                                                 port->flags & DP_BORROWED));
+    if (!check->is_repair)
+        return;
+    int r = dp_network_put_port(check->dp, port->network_id, device, port->flags & DP_BORROWED);
+    if (r != -ENODEV) /* else there is nothing to be repaired: its guest has to bring it back */
+        dp_check_note(check, r);
 }
 
 static void check_copy(struct dp_check *check)

@@ -281,6 +281,11 @@ bool dataplane_is_disturbed(struct dataplane *plane)
     return plane->class->is_disturbed(plane->dp);
 }
 
+bool dataplane_lost(struct dataplane *plane, char ret_device[IFNAMSIZ])
+{
+    return plane->class->lost && plane->class->lost(plane->dp, ret_device);
+}
+
 int dataplane_fd(const struct dataplane *plane)
 {
     return plane->class->fd ? plane->class->fd(plane->dp) : -1;

@@ -46,6 +46,7 @@ struct dp_check *dataplane_check_start(struct dataplane *plane, bool repair, dp_
 bool dataplane_check_step(struct dataplane *plane, struct dp_check *check, uint64_t budget_us);
 struct dp_check_result dataplane_check_end(struct dataplane *plane, struct dp_check *check);
 bool dataplane_is_disturbed(struct dataplane *plane);
+bool dataplane_lost(struct dataplane *plane, char ret_device[IFNAMSIZ]);
 int dataplane_fd(const struct dataplane *plane); /* -1: there is nothing to watch */
 bool dataplane_serve(struct dataplane *plane);
 void dataplane_limits(struct dataplane *plane, dp_limit_fn *visit, void *aux);

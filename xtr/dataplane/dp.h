@@ -208,6 +208,11 @@ struct dp_class {
      * 'repair' is due.  Cheap. */
     bool (*is_disturbed)(struct dp *dp);
 
+    /* A port's device that has gone, or was taken out of its network, by somebody else: its port
+     * put is due again.  Call it behind is_disturbed() until it says false.  NULL: it is not known.
+     */
+    bool (*lost)(struct dp *dp, char ret_device[IFNAMSIZ]);
+
     /* To be watched for reading; serve() is called then, true: what it has found may be a
      * disturbance.  NULL: there is nothing to watch. */
     int (*fd)(const struct dp *dp);

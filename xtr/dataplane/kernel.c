@@ -235,6 +235,7 @@ static void kernel_close(struct dp *dp)
     for (uint32_t i = 0; i < dp->shadow.networks.len; i++)
         dp_miss_close(dp_table_at(&dp->shadow.networks, i));
     dp_shadow_fini(&dp->shadow);
+    free(dp->lost);
     free(dp);
 }
 
@@ -361,6 +362,7 @@ const struct dp_class dp_kernel = {
     .check_step = dp_check_step,
     .check_end = dp_check_end,
     .is_disturbed = dp_is_disturbed,
+    .lost = dp_next_lost,
     .fd = kernel_fd,
     .serve = kernel_serve,
     .limits = dp_limits,

@@ -424,40 +424,6 @@ static int check_port(const struct dp *dp, const struct dp_link *link,
     return 0;
 }
 
-int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, bool is_borrowed)
-{
-    const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
-    struct dp_port_rec key, *rec = find_port(dp, network_id, device, &key);
-    struct dp_brport brport = local_port_flags(is_borrowed);
-    struct dp_link link = {0};
-
-    if (!network)
-        return -ENOENT;
-    int r = dp_link_get(dp->nl, key.device, &link);
-    if (r == 0)
-        r = check_port(dp, &link, network);
-    if (r == 0 && is_borrowed && !link.master)
-        r = -ENODEV;
-    if (r)
-        return r;
-    if (!is_in_place(&link, network, &brport)) {
-        r = dp_link_enslave(dp->nl, link.ifindex, network->bridge, &brport);
-        if (r)
-            return r;
-    }
-    if (!rec)
-        rec = dp_table_put(&dp->shadow.ports, &key);
-    else if (rec->ifindex != link.ifindex || link.master != network->bridge)
-        r = resend_locals(dp, rec->ifindex, link.ifindex);
-    if (rec->ifindex && rec->ifindex != link.ifindex) {
-        int err = dp_copy_resend(dp, network_id, rec->ifindex, link.ifindex);
-        r = r ? r : err;
-    }
-    rec->flags = is_borrowed ? DP_BORROWED : 0;
-    set_device(dp, &rec->ifindex, link.ifindex, network_id, DP_DEVICE_PORT);
-    return r;
-}
-
 int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *device)
 {
     const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
@@ -477,6 +443,44 @@ int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *devic
     dp_shadow_drop_device(&dp->shadow, rec->ifindex);
     dp_table_remove(&dp->shadow.ports, rec);
     return 0;
+}
+
+int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, bool is_borrowed)
+{
+    const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
+    struct dp_port_rec key, *rec = find_port(dp, network_id, device, &key);
+    struct dp_brport brport = local_port_flags(is_borrowed);
+    struct dp_link link = {0};
+
+    if (!network)
+        return -ENOENT;
+    int r = dp_link_get(dp->nl, key.device, &link);
+    if (r == 0)
+        r = check_port(dp, &link, network);
+    if (r == 0 && is_borrowed && !link.master)
+        r = -ENODEV;
+    if (r == -ENODEV && rec) {
+        dp_note_lost(dp, key.device);
+        (void)dp_network_delete_port(dp, network_id, device);
+    }
+    if (r)
+        return r;
+    if (!is_in_place(&link, network, &brport)) {
+        r = dp_link_enslave(dp->nl, link.ifindex, network->bridge, &brport);
+        if (r)
+            return r;
+    }
+    if (!rec)
+        rec = dp_table_put(&dp->shadow.ports, &key);
+    else if (rec->ifindex != link.ifindex || link.master != network->bridge)
+        r = resend_locals(dp, rec->ifindex, link.ifindex);
+    if (rec->ifindex && rec->ifindex != link.ifindex) {
+        int err = dp_copy_resend(dp, network_id, rec->ifindex, link.ifindex);
+        r = r ? r : err;
+    }
+    rec->flags = is_borrowed ? DP_BORROWED : 0;
+    set_device(dp, &rec->ifindex, link.ifindex, network_id, DP_DEVICE_PORT);
+    return r;
 }
 
 bool dp_network_port_stands(struct dp *dp, struct dp_port_rec *port)

@@ -8,7 +8,11 @@
  * device which we have made comes up is no disturbance. */
 #include "kernel.h"
 
+#include "base/mem.h"
+
 #include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
 
 struct watch {
     struct dp *dp;
@@ -23,6 +27,33 @@ static void see_state(struct watch *watch, enum dp_link_state *state, bool is_up
         *state = is_up ? DP_LINK_UP : DP_LINK_DOWN;
 }
 
+void dp_note_lost(struct dp *dp, const char *device)
+{
+    if (dp->n_lost == dp->lost_size) {
+        dp->lost_size = dp->lost_size ? 2 * dp->lost_size : 8;
+        dp->lost = em_realloc(dp->lost, dp->lost_size * sizeof *dp->lost);
+    }
+    snprintf(dp->lost[dp->n_lost++], IFNAMSIZ, "%s", device);
+}
+
+bool dp_next_lost(struct dp *dp, char ret_device[IFNAMSIZ])
+{
+    if (dp->n_lost == 0)
+        return false;
+    memcpy(ret_device, dp->lost[--dp->n_lost], IFNAMSIZ);
+    return true;
+}
+
+/* A guest's device comes and goes with the guest: no disturbance of others. */
+static void see_port_gone(struct dp *dp, const struct dp_device_rec *device)
+{
+    for (uint32_t i = 0; i < dp->shadow.ports.len; i++) {
+        const struct dp_port_rec *port = dp_table_at(&dp->shadow.ports, i);
+        if (port->ifindex == device->ifindex)
+            dp_note_lost(dp, port->device);
+    }
+}
+
 static void see_link(struct watch *watch, const struct nlmsghdr *event)
 {
     const struct ifinfomsg *link = NLMSG_DATA(event);
@@ -31,12 +62,12 @@ static void see_link(struct watch *watch, const struct nlmsghdr *event)
 
     if ((uint32_t)link->ifi_index == watch->dp->underlay)
         see_state(watch, &watch->dp->underlay_state, is_up && event->nlmsg_type == RTM_NEWLINK);
-    /* A guest's device comes and goes with the guest. */
-    if (!device || device->role == DP_DEVICE_PORT)
-        return;
-    if (event->nlmsg_type == RTM_DELLINK)
+    if (device && device->role == DP_DEVICE_PORT) {
+        if (event->nlmsg_type == RTM_DELLINK) /* of the device, or of its place in the bridge */
+            see_port_gone(watch->dp, device);
+    } else if (device && event->nlmsg_type == RTM_DELLINK)
         watch->is_disturbed = true;
-    else
+    else if (device)
         see_state(watch, &device->state, is_up);
 }
 
