@@ -64,6 +64,7 @@ enum ctl_exit ctl_talk_run(struct ctl_talk *talk)
     enum ctl_exit code = ctl_open_xtr(talk->ctl);
     if (code)
         return code;
+    talk->was_there = true;
     if (talk->columns)
         list_begin(talk);
     code = converse(talk);

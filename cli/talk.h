@@ -24,6 +24,8 @@ struct ctl_talk {
     struct ctl_table *table; /* of a list, NULL: into 'json' */
     struct ctl_json json;
     enum ctl_exit verdict; /* on the answer itself */
+
+    bool was_there; /* out: the xTR, to be asked */
 };
 
 /* What is asked, as it begins: the names of both bodies, as in Envelope's body case. */

@@ -7,10 +7,12 @@
 #include "target.h"
 #include "talk.h"
 
+#include "base/list.h"
 #include "wire/convert.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* EIDs of a message, as many as are well-formed; for a table cell. */
 static char *eids_text(Eidmap__Eid **msgs, size_t n)
@@ -189,13 +191,47 @@ static bool local_port(struct ctl *ctl, struct em_arena *arena, struct ctl_port 
     return eids != NULL;
 }
 
+/* What a port waits for that was not installed in time. */
+struct waiting {
+    struct ctl_talk talk;
+    ProtobufCBinaryData id;
+};
+
+static bool show_waiting(struct ctl_talk *talk, const Eidmap__Envelope *reply)
+{
+    const struct waiting *waiting = em_container_of(talk, struct waiting, talk);
+    const Eidmap__XtrPortsReply *part = reply->xtr_ports_reply;
+    for (size_t i = 0; i < part->n_ports; i++) {
+        const Eidmap__LocalPort *port = part->ports[i];
+        if (port->id.len != waiting->id.len ||
+            memcmp(port->id.data, waiting->id.data, port->id.len))
+            continue;
+        char *phase = phase_text(port);
+        talk->verdict = ctl_fail(talk->ctl, CTL_REFUSED,
+                                 "%s: it is attached, and %s; 'mapctl xtr detach' takes "
+                                 "it back",
+                                 talk->ctl->subject, phase);
+        free(phase);
+    }
+    return !part->more;
+}
+
+static enum ctl_exit tell_waiting(struct ctl *ctl, ProtobufCBinaryData id)
+{
+    Eidmap__XtrPortsRequest body = EIDMAP__XTR_PORTS_REQUEST__INIT;
+    struct waiting waiting = {CTL_TALK(ctl, XTR_PORTS, &body, XTR_PORTS_REPLY, show_waiting), id};
+    waiting.talk.verdict = CTL_NO_SERVER;
+    return ctl_talk_run(&waiting.talk);
+}
+
 static enum ctl_exit attach(struct ctl *ctl, Eidmap__LocalPort *port)
 {
     Eidmap__XtrAttach body = EIDMAP__XTR_ATTACH__INIT;
     struct ctl_talk talk = CTL_TALK(ctl, XTR_ATTACH, &body, XTR_ATTACH_REPLY, show_attached);
     body.port = port;
     body.wait = !ctl_option(ctl, "no-wait");
-    return ctl_talk_run(&talk);
+    enum ctl_exit code = ctl_talk_run(&talk);
+    return code == CTL_NO_SERVER && talk.was_there ? tell_waiting(ctl, port->id) : code;
 }
 
 enum ctl_exit ctl_xtr_run_attach(struct ctl *ctl)

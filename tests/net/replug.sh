@@ -54,6 +54,12 @@ must "what attach calls installed is in the bridge" b_is_in_bridge
 ping_well a 192.168.7.2
 shown "an attach of a device that was made anew is true when it says installed"
 
+xtr hv1 attach c --network red --mac 02:00:00:00:00:03 --dev nowhere -t 1 >"$DIR/out" 2>&1 &&
+    fail "a port without a device is attached"
+grep -q 'waiting: device nowhere does not exist' "$DIR/out" || fail "$(cat "$DIR/out")"
+xtr hv1 detach c >/dev/null
+shown "an attach that is not through in time says what it waits for"
+
 on hv1 "$XTR" --config "$DIR/hv1.yaml" --cleanup >"$DIR/out" 2>&1 && fail "it cleans up beside an agent"
 grep -q 'stop it first' "$DIR/out" || fail "$(cat "$DIR/out")"
 xtrs_agree hv1
