@@ -342,6 +342,41 @@ Test(pump, a_port_says_why_its_network_cannot_be_made)
     cr_assert(eq(int, port->phase, XTR_REGISTERING));
 }
 
+/* The kernel's bridge has no such port, since another one has it. */
+static void refuse_device(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ops[i].err = ops[i].verb == DP_PORT_PUT    ? -EBUSY
+                     : ops[i].verb == DP_LOCAL_PUT ? -ENODEV
+                                                   : 0;
+}
+
+static const struct dp_class crowded = {.name = "crowded",
+                                        .open = open_nothing,
+                                        .close = close_nothing,
+                                        .apply = refuse_device,
+                                        .count = count_nothing};
+
+Test(pump, a_port_says_why_its_device_cannot_be_put_and_not_what_comes_of_that)
+{
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
+    struct xtr_wish wish = {.network = "red", .device = "tap0", .eids = &mac, .n_eids = 1};
+    struct dp_config config = {0};
+    char *why;
+    bool is_changed;
+    em_port_id_parse("p2", &wish.id, NULL);
+    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
+    xtr_port_network(port, 1, 100);
+    port->plane_network = 1;
+    open_network();
+    attach();
+    cr_assert(eq(int, dataplane_open(&crowded, &config, &pump.plane, &why), 0));
+    while (xtr_pump_turn(&pump, 1000))
+        ;
+    cr_assert(eq(int, port->device_err, -EBUSY));
+    dataplane_close(pump.plane);
+}
+
 static void refuse_tagged(struct dp *dp, struct dp_op *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++)

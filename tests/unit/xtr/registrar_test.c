@@ -224,14 +224,19 @@ Test(registrar, a_withdrawal_goes_before_a_new_attach)
 {
     struct xtr_port *port = add(1);
     announce();
+    struct em_port_id id = port->id;
+    cr_assert(xtr_registrar_is_withdrawn(&registrar, &id), "nothing waits");
     xtr_registrar_withdraw(&registrar, &port->id, port->epoch);
     xtr_ports_remove(&ports, port);
     add(1);
     cr_assert(eq(int, next(), XTR_STEP_WITHDRAW));
     cr_assert(eq(u64, refs[0].epoch, 100));
+    cr_assert(not(xtr_registrar_is_withdrawn(&registrar, &id)));
     xtr_registrar_withdrawn(&registrar, EM_E_TIMEOUT, 1);
     cr_assert(eq(int, next_at(2000, true), XTR_STEP_WITHDRAW), "a lost answer: again");
+    cr_assert(not(xtr_registrar_is_withdrawn(&registrar, &id)));
     xtr_registrar_withdrawn(&registrar, 0, 1);
+    cr_assert(xtr_registrar_is_withdrawn(&registrar, &id));
     cr_assert(eq(int, next_at(4000, true), XTR_STEP_REGISTER));
 }
 
