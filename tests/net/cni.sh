@@ -14,7 +14,7 @@ ipams=/usr/lib/cni
 # HV POD COMMAND [CONFIGURATION]: the answer is in $DIR/cni.out.
 cni() {
     local hv=$1 pod=$2 command=$3
-    printf '%s' "${4:-$(conf_of "$hv")}" |
+    printf '%s' "${4-$(conf_of "$hv")}" |
         on "$hv" env MAPCTL="$MAPCTL" CNI_COMMAND="$command" CNI_CONTAINERID="$pod-$T" \
             CNI_NETNS="/run/netns/$T$pod" CNI_IFNAME=eth0 CNI_PATH="$ipams" "$plugin" \
             >"$DIR/cni.out" 2>"$DIR/cni.err"
@@ -81,6 +81,11 @@ shown "ADD comes back when the first packet arrives"
 
 mine=$(conf_of hv1 ". + {prevResult: $(cat "$DIR/added")}")
 cni hv1 pod1 CHECK "$mine" || fail "CHECK: $(cat "$DIR/cni.out")"
+xtr_stop hv1
+refused 11 "a CHECK without an xTR" hv1 pod1 CHECK "$mine"
+xtr_start hv1
+soon "the port is installed again" port_has_phase hv1 "pod1-$T:eth0" installed
+cni hv1 pod1 CHECK "$mine" || fail "CHECK after a restart of the xTR: $(cat "$DIR/cni.out")"
 on pod1 ip address flush dev eth0
 refused 100 "a container without its address" hv1 pod1 CHECK "$mine"
 must "CHECK names the address" jq -e '.msg | contains("lost the address 192.168.7.1")' \
@@ -93,6 +98,7 @@ refused 1 "a version that nobody knows" hv1 pod3 ADD "$(conf_of hv1 '.cniVersion
 refused 7 "an IPAM plugin that is not there" hv1 pod3 ADD "$(conf_of hv1 '.ipam.type = "none"')"
 refused 7 "an IPAM plugin with a path" hv1 pod3 ADD "$(conf_of hv1 '.ipam.type = "../../bin/sh"')"
 refused 6 "a configuration that is no JSON" hv1 pod3 ADD "nonsense"
+refused 6 "no configuration" hv1 pod3 ADD ""
 refused 11 "a network that is not there" hv1 pod3 ADD \
     "$(conf_of hv1 '.network = "blue" | .timeout = 1')"
 must "it says which" jq -e '.details | contains("no network blue")' "$DIR/cni.out" >/dev/null
