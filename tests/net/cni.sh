@@ -29,7 +29,7 @@ conf_of() {
                           rangeEnd: "192.168.7.\($n)9", gateway: "192.168.7.1"}],
                         [{subnet: "fd07::/64", rangeStart: "fd07::\($n)0",
                           rangeEnd: "fd07::\($n)9"}]],
-               routes: [{dst: "0.0.0.0/0"}]}} | '"${2:-.}"
+               routes: [{dst: "0.0.0.0/0"}, {dst: "::/0", gw: "fd07::1"}]}} | '"${2:-.}"
 }
 
 answer() { jq -r "$1" "$DIR/cni.out"; }
@@ -44,6 +44,8 @@ refused() {
 }
 
 added() { cni "$@" ADD || fail "ADD of $2: $(cat "$DIR/cni.out" "$DIR/cni.err")"; }
+
+default_of() { case $1 in *:*) echo ::/0 ;; *) echo 0.0.0.0/0 ;; esac; }
 
 leases() { find "$DIR/ipam-$1" -type f -name '*.*.*.*' 2>/dev/null | wc -l; }
 
@@ -77,6 +79,7 @@ must "the result names the interface, its MAC and the namespace" jq -e \
      and .routes[0].dst == "0.0.0.0/0"' "$DIR/added" >/dev/null
 on pod1 ip route show default | grep -q 'via 192.168.7.1 ' || fail "there is no default route"
 must "the port is installed" port_has_phase hv1 "pod1-$T:eth0" installed
+on pod1 ip -6 route show default | grep -q 'via fd07::1 ' || fail "there is no IPv6 default route"
 shown "ADD comes back when the first packet arrives"
 
 mine=$(conf_of hv1 ". + {prevResult: $(cat "$DIR/added")}")
@@ -86,6 +89,14 @@ refused 11 "a CHECK without an xTR" hv1 pod1 CHECK "$mine"
 xtr_start hv1
 soon "the port is installed again" port_has_phase hv1 "pod1-$T:eth0" installed
 cni hv1 pod1 CHECK "$mine" || fail "CHECK after a restart of the xTR: $(cat "$DIR/cni.out")"
+for via in 192.168.7.1 fd07::1; do
+    on pod1 ip route delete "$(default_of $via)" via $via
+    refused 100 "a container without the route via $via" hv1 pod1 CHECK "$mine"
+    must "CHECK names the route" jq -e --arg dst "$(default_of $via)" \
+        '.msg | endswith("lost the route to \($dst)")' "$DIR/cni.out" >/dev/null
+    on pod1 ip route add "$(default_of $via)" via $via
+done
+cni hv1 pod1 CHECK "$mine" || fail "CHECK with its routes again: $(cat "$DIR/cni.out")"
 on pod1 ip address flush dev eth0
 refused 100 "a container without its address" hv1 pod1 CHECK "$mine"
 must "CHECK names the address" jq -e '.msg | contains("lost the address 192.168.7.1")' \
