@@ -13,7 +13,7 @@ hook=$(cd "$(dirname "$0")/../../deploy/libvirt" && pwd)/eidmap
 
 # HV OPERATION XML: the hook's words are in $DIR/hook.out.
 hook() {
-    on "$1" env MAPCTL="$MAPCTL" EIDMAP_XTR="$DIR/$1.sock" EIDMAP_RUN="$DIR/run-$1" \
+    on "$1" env PATH="${HOOK_PATH:-$PATH}" MAPCTL="$MAPCTL" EIDMAP_XTR="$DIR/$1.sock" EIDMAP_RUN="$DIR/run-$1" \
         "$hook" web "$2" begin - <"$3" >"$DIR/hook.out" 2>&1
 }
 
@@ -61,6 +61,18 @@ must "a port without a network is not refused" not hook hv1 prepare "$DIR/no-net
 must "it does not say so: $(cat "$DIR/hook.out")" says "web-1 has no network"
 must "a port without an interface is not refused" not hook hv1 prepare "$DIR/no-interface.xml"
 must "it does not say so: $(cat "$DIR/hook.out")" says "no interface with MAC 02:00:00:00:00:0b"
+sed '$d' "$DIR/web.xml" >"$DIR/broken.xml"
+must "a domain that is no XML is not refused" not hook hv1 prepare "$DIR/broken.xml"
+must "it does not say so: $(cat "$DIR/hook.out")" says "the ports in its metadata cannot be read"
+hook hv1 reconnect "$DIR/broken.xml" || fail "a guest that runs is stopped for it"
+must "a reconnect does not say so: $(cat "$DIR/hook.out")" says "cannot be read"
+HOOK_PATH=$DIR/few
+mkdir "$HOOK_PATH"
+ln -s "$(command -v cat)" "$HOOK_PATH"
+must "a host without xmlstarlet is not refused" not hook hv1 prepare "$DIR/web.xml"
+must "it does not say so: $(cat "$DIR/hook.out")" says "xmlstarlet: not found"
+hook hv1 prepare "$DIR/plain.xml" || fail "a guest without metadata needs xmlstarlet"
+HOOK_PATH=
 shown "a mistake is said before the guest starts"
 
 hook hv1 started "$DIR/plain.xml" || fail "a guest without metadata: $(cat "$DIR/hook.out")"
