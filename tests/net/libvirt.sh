@@ -46,7 +46,7 @@ says() { grep -qi "$1" "$DIR/hook.out"; }
 command -v xmlstarlet >/dev/null || skip "needs the package xmlstarlet"
 scene_open
 server_open
-for n in 1 2; do xtr_open hv$n $n; mkdir "$DIR/run-hv$n"; done
+for n in 1 2; do xtr_open hv$n $n; done
 ctl network add red >/dev/null
 vm web hv1 02:00:00:00:00:0a 192.168.7.1 fd07::1
 vm b hv2 02:00:00:00:00:02 192.168.7.2 fd07::2
@@ -88,6 +88,10 @@ shown "what is started is attached by its interface id"
 
 port=7b3c9f2e-1111-4222-8333-944455556666
 ip -n "${T}hv2" link add t-web type veth peer name q-web
+: >"$DIR/run-hv2"
+must "a migration that cannot be noted is not refused" not hook hv2 migrate "$DIR/web.xml"
+must "it does not say so: $(cat "$DIR/hook.out")" says "guest web: .* cannot be noted in $DIR/run-hv2"
+rm "$DIR/run-hv2"
 for operation in migrate prepare started reconnect; do
     hook hv2 $operation "$DIR/web.xml" || fail "$operation at the target: $(cat "$DIR/hook.out")"
 done
