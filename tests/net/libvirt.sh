@@ -102,6 +102,16 @@ hook hv2 release "$DIR/web.xml" || fail "release at the target: $(cat "$DIR/hook
 must "the port went with a migration that failed" lives_at red 192.168.7.1 hv1
 shown "what comes by live migration is pending at the target"
 
+sed "/<eidmap:port /{p;s/mac='[^']*'/mac='02:00:00:00:00:0c' id='web-2'/}" "$DIR/web.xml" >"$DIR/two.xml"
+kill -s STOP "$(daemon_pid hv1)"
+start=$(now_ms)
+must "a release that nobody answers is well" not hook hv1 release "$DIR/two.xml"
+took=$(($(now_ms) - start))
+kill -s CONT "$(daemon_pid hv1)"
+must "it took $took ms" [ $took -lt 60000 ]
+must "it does not say once of each port: $(cat "$DIR/hook.out")" [ "$(grep -c '^mapctl: ' "$DIR/hook.out")" = 2 ]
+shown "an agent that hangs does not hold libvirt up"
+
 hook hv1 release "$DIR/web.xml" || fail "release: $(cat "$DIR/hook.out")"
 must "what is released is still there" [ "$(xtr_json hv1 length ports)" = 0 ]
 soon "the map has forgotten it" not ctl resolve red 192.168.7.1
