@@ -533,8 +533,10 @@ static int set_group(const struct xtr_config *config, char **ret_why)
     const struct group *group = getgrnam(config->control_group);
     if (group && !chown(config->control_path, (uid_t)-1, group->gr_gid))
         return 0;
-    *ret_why = em_asprintf("control.group: %s: %s", config->control_group,
-                           group ? strerror(errno) : "no such group");
+    const char *why = group ? strerror(errno) : "no such group";
+    if (group && errno == EPERM)
+        why = "the agent's user must be a member of it (SupplementaryGroups= of its unit)";
+    *ret_why = em_asprintf("control.group: %s: %s", config->control_group, why);
     return -EINVAL;
 }
 

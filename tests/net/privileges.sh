@@ -8,10 +8,10 @@ set -eu
 
 user=daemon group=games stranger=nobody
 
-# The group is there so that the agent may give it the socket.
 caps=-all,+net_admin,+net_raw
-unprivileged="setpriv --reuid $user --regid $user --groups $group --inh-caps $caps
-    --ambient-caps $caps --bounding-set $caps --no-new-privs"
+unprivileged="setpriv --reuid $user --regid $user --inh-caps $caps --ambient-caps $caps
+    --bounding-set $caps --no-new-privs"
+as_member="$unprivileged --groups $group"
 
 # GROUP: as the stranger, who is in it.
 attach_as() {
@@ -43,7 +43,14 @@ vm b hv2 02:00:00:00:00:02 192.168.7.2 fd07::2
 vm_attach b hv2 red
 
 # shellcheck disable=SC2086 # a list of words
-daemon_start hv1 hv1 $unprivileged "$DIR/bin/xtr" --config "$DIR/hv1.yaml"
+! on hv1 $unprivileged --clear-groups "$DIR/bin/xtr" --config "$DIR/hv1.yaml" >"$DIR/out" 2>&1 ||
+    fail "it gives its socket to a group that it is not in"
+grep -q "control.group: $group: .*must be a member of it (SupplementaryGroups=" "$DIR/out" ||
+    fail "it does not say what it lacks: $(cat "$DIR/out")"
+shown "who may not give the socket to the group says how to"
+
+# shellcheck disable=SC2086
+daemon_start hv1 hv1 $as_member "$DIR/bin/xtr" --config "$DIR/hv1.yaml"
 soon "the xTR answers" xtr_answers hv1
 must "it is root" [ "$(stat -c %U "/proc/$(daemon_pid hv1)")" = $user ]
 must "it has other capabilities" grep -q '^CapEff:.*0000000000003000$' "/proc/$(daemon_pid hv1)/status"
@@ -63,7 +70,7 @@ xtr hv1 check --repair >/dev/null || fail "it cannot repair"
 ping_well a 192.168.7.2
 xtr_stop hv1
 # shellcheck disable=SC2086
-on hv1 $unprivileged "$DIR/bin/xtr" --config "$DIR/hv1.yaml" --cleanup >"$DIR/out" 2>&1 ||
+on hv1 $as_member "$DIR/bin/xtr" --config "$DIR/hv1.yaml" --cleanup >"$DIR/out" 2>&1 ||
     fail "it cannot clean up: $(cat "$DIR/out")"
 must "a vxlan device is left" [ -z "$(on hv1 ip -o link show type vxlan)" ]
 shown "and repairs, and cleans up"
