@@ -25,6 +25,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,6 +262,25 @@ static void on_chunk(void *aux, int err, const Eidmap__Envelope *reply)
 
 /* ---- the file ---- */
 
+/* The file to write, empty and locked; or -EWOULDBLOCK: another backup writes it, or has just now
+ * renamed or removed what was opened here; or another -errno.  Where files have no locks it goes
+ * without. */
+static int open_part(const char *part)
+{
+    struct stat opened, there;
+    int r = 0, fd = open(part, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    if ((flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) || fstat(fd, &opened) ||
+        lstat(part, &there) || opened.st_ino != there.st_ino)
+        r = -EWOULDBLOCK;
+    else if (fchmod(fd, 0600) || ftruncate(fd, 0))
+        r = -errno;
+    if (r)
+        close(fd);
+    return r ? r : fd;
+}
+
 static enum ctl_exit open_file(struct backup *b, const char *path)
 {
     struct ctl *ctl = b->ctl;
@@ -278,10 +298,12 @@ static enum ctl_exit open_file(struct backup *b, const char *path)
                         ctl->subject);
     b->path = em_strdup(path);
     b->part = em_asprintf("%s.part", path);
-    int fd = open(b->part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = open_part(b->part);
+    if (fd == -EWOULDBLOCK)
+        return ctl_fail(ctl, CTL_REFUSED, "%s: another backup writes %s", ctl->subject, b->part);
     if (fd < 0)
-        return cannot_write(b, b->part, -errno);
-    if (fchmod(fd, 0600) || !(b->file = fdopen(fd, "wb"))) {
+        return cannot_write(b, b->part, fd);
+    if (!(b->file = fdopen(fd, "wb"))) {
         int err = -errno;
         close(fd);
         return cannot_write(b, b->part, err);
@@ -312,16 +334,18 @@ static enum ctl_exit keep_file(struct backup *b)
         return cannot_write(b, b->part, -errno);
     if (rename(b->part, b->path))
         return cannot_write(b, b->path, -errno);
+    free(b->part);
+    b->part = NULL; /* the name may be another backup's from now on */
     int r = sync_directory(b->path);
     return r ? cannot_write(b, b->path, r) : CTL_DONE;
 }
 
 static void close_file(struct backup *b, enum ctl_exit code)
 {
+    if (b->part && b->file && code)
+        unlink(b->part); /* while it is locked: afterwards it may be another's */
     if (b->path && b->file)
         fclose(b->file);
-    if (b->path && b->file && code)
-        unlink(b->part);
     free(b->path);
     free(b->part);
 }

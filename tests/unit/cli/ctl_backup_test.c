@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -254,6 +255,21 @@ Test(ctl_backup, file_that_cannot_be_made_is_named)
 {
     struct ctl_run run = run_on("-o json", "backup", "missing/map");
     ctl_assert_error(&run, CTL_REFUSED, "missing/map.part: No such file or directory");
+}
+
+Test(ctl_backup, another_backup_to_the_same_name_is_left_alone)
+{
+    struct stat st;
+    write_file("map.part", "begun", 5);
+    int fd = open(path_of("map.part"), O_WRONLY);
+    cr_assert_eq(flock(fd, LOCK_EX), 0);
+    struct ctl_run run = run_on("-o json", "backup", "map");
+    ctl_assert_error(&run, CTL_REFUSED, "another backup writes ");
+    cr_assert_eq(fstat(fd, &st), 0);
+    cr_assert_eq(st.st_size, 5);
+    cr_assert_eq(st.st_nlink, 1);
+    close(fd); /* it was killed: what it left is written over */
+    back_up();
 }
 
 Test(ctl_backup, what_is_no_plain_file_is_left_alone)
