@@ -16,6 +16,8 @@ static void on_answer(void *aux, const struct em_reply *reply)
         const struct em_answer *answer = &reply->answers[i];
         if (!answer->port)
             printf("nowhere: %s\n", answer->reason);
+        else if (!answer->port->n_locations)
+            printf("nowhere: no location of its port is for this client\n");
         for (size_t k = 0; answer->port && k < answer->port->n_locations; k++)
             printf("%s:%u\n", answer->port->locations[k].node_id,
                    answer->port->locations[k].segmentation_id);
