@@ -126,10 +126,18 @@ cni hv1 pod3 DEL || fail "DEL of an ADD that failed: $(cat "$DIR/cni.out")"
 must "DEL gives its address back" [ "$(leases hv1)" = 1 ]
 shown "what fails says why, and leaves nothing behind"
 
+server_stop
+refused 11 "a DEL without a map server" hv1 pod1 DEL "$(conf_of hv1 '.timeout = 1')"
+must "the address is given back while the map has it" [ "$(leases hv1)" = 1 ]
+refused 11 "an ADD without a map server" hv1 pod3 ADD "$(conf_of hv1 '.timeout = 1')"
+must "the address is given back, and the map may have it" [ "$(leases hv1)" = 2 ]
+server_start
+cni hv1 pod3 DEL || fail "DEL of an ADD that failed: $(cat "$DIR/cni.out")"
 cni hv1 pod1 DEL || fail "DEL: $(cat "$DIR/cni.out")"
+must "the map has what DEL has given back" not ctl resolve red \
+    "$(jq -r '.ips[0].address | sub("/.*"; "")' "$DIR/added")"
 cni hv1 pod1 DEL || fail "a second DEL: $(cat "$DIR/cni.out")"
 must "DEL leaves nothing" has_nothing hv1
-soon "the map has forgotten it" not ctl resolve red "$(jq -r '.ips[0].address | sub("/.*"; "")' "$DIR/added")"
 ip netns delete "${T}pod2"
 cni hv2 pod2 DEL || fail "DEL of a container that is gone: $(cat "$DIR/cni.out")"
 must "DEL leaves nothing where the container went first" has_nothing hv2
