@@ -113,6 +113,8 @@ refused 6 "no configuration" hv1 pod3 ADD ""
 refused 11 "a network that is not there" hv1 pod3 ADD \
     "$(conf_of hv1 '.network = "blue" | .timeout = 1')"
 must "it says which" jq -e '.details | contains("no network blue")' "$DIR/cni.out" >/dev/null
+refused 100 "an address of another port" hv1 pod3 ADD "$(conf_of hv1 ".ipam.ranges =
+    [[{subnet: \"192.168.7.0/24\", rangeStart: \"$target\", rangeEnd: \"$target\"}]]")"
 must "the pod's own ADD has left one lease" [ "$(leases hv1)" = 1 ]
 must "and one device" [ "$(devices hv1)" = 1 ]
 xtr_stop hv1
