@@ -231,7 +231,8 @@ static enum ctl_exit attach(struct ctl *ctl, Eidmap__LocalPort *port)
     body.port = port;
     body.wait = !ctl_option(ctl, "no-wait");
     enum ctl_exit code = ctl_talk_run(&talk);
-    return code == CTL_NO_SERVER && talk.was_there ? tell_waiting(ctl, port->id) : code;
+    bool was_late = code == CTL_NO_SERVER && talk.was_there && body.wait;
+    return was_late ? tell_waiting(ctl, port->id) : code;
 }
 
 enum ctl_exit ctl_xtr_run_attach(struct ctl *ctl)
