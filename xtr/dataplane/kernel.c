@@ -235,7 +235,7 @@ static void kernel_close(struct dp *dp)
     for (uint32_t i = 0; i < dp->shadow.networks.len; i++)
         dp_miss_close(dp_table_at(&dp->shadow.networks, i));
     dp_shadow_fini(&dp->shadow);
-    free(dp->lost);
+    dp_lost_fini(&dp->lost);
     free(dp);
 }
 
@@ -348,6 +348,11 @@ static uint64_t kernel_count(const struct dp *dp)
     return dp_shadow_count(&dp->shadow);
 }
 
+static bool kernel_lost(struct dp *dp, char ret_device[IFNAMSIZ])
+{
+    return dp_lost_next(&dp->lost, ret_device);
+}
+
 const struct dp_class dp_kernel = {
     .name = "kernel",
     .open = kernel_open,
@@ -362,7 +367,7 @@ const struct dp_class dp_kernel = {
     .check_step = dp_check_step,
     .check_end = dp_check_end,
     .is_disturbed = dp_is_disturbed,
-    .lost = dp_next_lost,
+    .lost = kernel_lost,
     .fd = kernel_fd,
     .serve = kernel_serve,
     .limits = dp_limits,

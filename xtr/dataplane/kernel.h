@@ -6,6 +6,7 @@
 #include "entry.h"
 #include "limits.h"
 #include "link.h"
+#include "lost.h"
 #include "netlink.h"
 #include "shadow.h"
 #include "writer.h"
@@ -40,8 +41,7 @@ struct dp {
     uint32_t thresh[2];       /* ... it was given this limit */
     uint32_t next_nexthop_id; /* where the search for a free one begins */
     bool is_swept;            /* sets have been: groups left over then go with their network */
-    char (*lost)[IFNAMSIZ];   /* devices of ports, to be told of */
-    size_t n_lost, lost_size;
+    struct dp_lost lost;
     bool is_torn; /* a large network waits for a check to send its entries again */
     struct dp_flight flights[DP_FLIGHTS];
     uint64_t n_put, n_done; /* flights that were given to the writer, and completed since */
@@ -203,8 +203,6 @@ int dp_sweep(struct dp *dp, uint32_t network_id);
 
 /* watch.c */
 bool dp_is_disturbed(struct dp *dp);
-bool dp_next_lost(struct dp *dp, char ret_device[IFNAMSIZ]);
-void dp_note_lost(struct dp *dp, const char *device);
 
 /* look.c */
 void dp_look(struct dp *dp, const struct dp_path *path, dp_step_fn *visit, void *aux);

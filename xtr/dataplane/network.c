@@ -460,7 +460,7 @@ int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, 
     if (r == 0 && is_borrowed && !link.master)
         r = -ENODEV;
     if (r == -ENODEV && rec) {
-        dp_note_lost(dp, key.device);
+        dp_lost_add(&dp->lost, key.device);
         (void)dp_network_delete_port(dp, network_id, device);
     }
     if (r)

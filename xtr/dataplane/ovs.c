@@ -191,6 +191,7 @@ static void ovs_close(struct dp *dp)
         dp_table_fini(tables[i]);
     for (size_t i = 0; i < 2; i++)
         em_index_fini(&dp->by_mac[i]);
+    dp_lost_fini(&dp->lost);
     of_close(dp->conn);
     of_flow_fini(&dp->flow);
     em_buf_fini(&dp->scratch);
@@ -305,6 +306,11 @@ static void ovs_limits(struct dp *dp, dp_limit_fn *visit, void *aux)
 {
 }
 
+static bool ovs_lost(struct dp *dp, char ret_device[IFNAMSIZ])
+{
+    return dp_lost_next(&dp->lost, ret_device);
+}
+
 static uint64_t ovs_count(const struct dp *dp)
 {
     return (uint64_t)dp->networks.len + dp->ports.len + dp->sets.len + dp->groups.len +
@@ -325,6 +331,7 @@ const struct dp_class dp_ovs = {
     .set_rloc = ovs_set_rloc,
     .look = ovs_look,
     .is_disturbed = ovs_is_disturbed,
+    .lost = ovs_lost,
     .fd = ovs_fd,
     .serve = ovs_serve,
     .limits = ovs_limits,

@@ -4,6 +4,7 @@
 #define DP_OVS_H
 
 #include "ovs/ofconn.h"
+#include "lost.h"
 #include "shadow.h"
 
 #include "dp.h"
@@ -62,13 +63,16 @@ struct ovs_network_rec {
     uint16_t flags;
 };
 
+#define OVS_GONE UINT32_MAX /* no ifindex */
+
 struct ovs_port_rec {
     uint32_t network_id;
     char device[IFNAMSIZ];
     uint16_t vlan;
     uint16_t pad;
-    uint32_t ofport; /* 0: the switch has none for it now */
-    uint32_t id;     /* what MACs name it by: unlike 'ofport' it stays */
+    uint32_t ofport;  /* 0: the switch has none for it now */
+    uint32_t id;      /* what MACs name it by: unlike 'ofport' it stays */
+    uint32_t ifindex; /* of its device, where we have plugged it; OVS_GONE; 0: not looked at yet */
     uint16_t flags;
     bool is_renumbered; /* its flows with the new number are still to come */
 };
@@ -204,6 +208,7 @@ struct dp {
     struct dp_table port_ids; /* struct ovs_port_id_rec */
     bool has_port_news;       /* a port of ours, or a tunnel, may have another number */
     bool has_dumped_ports;    /* in this start */
+    struct dp_lost lost;
     uint32_t last_port_id;
     uint32_t next_group_id;
     struct of_flow flow; /* that is being built */

@@ -170,20 +170,50 @@ static int oust(struct dp *dp, const struct dp_op *op, bool *ret_is_ours)
     return 0;
 }
 
+static void set_ifindex(struct dp *dp, const char *device, uint32_t ifindex)
+{
+    for (uint32_t i = 0; i < dp->ports.len; i++) {
+        struct ovs_port_rec *rec = dp_table_at(&dp->ports, i);
+        if (strcmp(rec->device, device) == 0)
+            rec->ifindex = ifindex;
+    }
+}
+
+/* The switch holds on to a device that has gone, even when there is another of that name: what we
+ * have plugged is taken off the bridge when its device comes again, to be plugged anew. */
+static int follow_device(struct dp *dp, const struct ovs_port_rec *port, bool *ret_is_off)
+{
+    uint32_t was = port->ifindex, ifindex = if_nametoindex(port->device);
+    uint32_t now = ifindex ? ifindex : OVS_GONE;
+
+    if (port->flags & DP_BORROWED)
+        return 0;
+    if (now != was)
+        set_ifindex(dp, port->device, now);
+    if (now == OVS_GONE)
+        return -ENODEV;
+    *ret_is_off = was && was != now;
+    dp->has_port_news |= *ret_is_off;
+    return *ret_is_off ? ovs_db_del_port(dp, port->device) : 0;
+}
+
 int ovs_port_put(struct dp *dp, const struct dp_op *op)
 {
     struct ovs_network_rec *network = ovs_network(dp, op->network.id);
     struct ovs_port_rec *rec = ovs_port(dp, op->network.id, op->device, op->vlan);
-    bool is_ours = false, was_ours = false;
+    bool is_ours = false, was_ours = false, is_off = false;
 
     if (!network || dp_is_nobodys(network->flags))
         return -ENOENT;
-    if (rec && rec->ofport && rec->ofport == ovs_number(dp, op->device) &&
+    int r = rec ? follow_device(dp, rec, &is_off) : 0;
+    if (r)
+        return r;
+    if (rec && !is_off && rec->ofport && rec->ofport == ovs_number(dp, op->device) &&
         !(rec->flags & (DP_DIRTY | DP_FOREIGN))) {
         rec->flags &= (uint16_t)~DP_ADOPTED;
         return 0;
     }
-    int r = oust(dp, op, &was_ours);
+    r = oust(dp, op, &was_ours);
     if (r == 0)
         r = plug(dp, op, &is_ours);
     if (r)
@@ -198,6 +228,7 @@ int ovs_port_put(struct dp *dp, const struct dp_op *op)
     rec->flags &= DP_BORROWED;
     if (is_ours || was_ours)
         rec->flags = 0;
+    rec->ifindex = rec->flags & DP_BORROWED ? 0 : if_nametoindex(op->device);
     dp->is_blocked = false;
     network->is_behind = true;
     if (is_new) /* there are no MACs behind it */
@@ -278,8 +309,11 @@ void ovs_on_port_status(struct dp *dp, const struct of_message *message)
         return;
     struct ovs_number_rec key = number_key(port.name);
     struct ovs_number_rec *rec = dp_table_find(&dp->numbers, &key);
-    if (reason != DELETED && rec && rec->number == port.number)
+    if (reason != DELETED && rec && rec->number == port.number) {
+        if (is_ours(dp, port.name)) /* it is up or down: perhaps its device has gone */
+            dp_lost_add(&dp->lost, port.name);
         return;
+    }
     dp->has_port_news |= is_ours(dp, port.name);
     if (reason != DELETED)
         set_number(dp, &port);

@@ -8,11 +8,7 @@
  * device which we have made comes up is no disturbance. */
 #include "kernel.h"
 
-#include "base/mem.h"
-
 #include <linux/rtnetlink.h>
-#include <stdio.h>
-#include <string.h>
 
 struct watch {
     struct dp *dp;
@@ -27,30 +23,13 @@ static void see_state(struct watch *watch, enum dp_link_state *state, bool is_up
         *state = is_up ? DP_LINK_UP : DP_LINK_DOWN;
 }
 
-void dp_note_lost(struct dp *dp, const char *device)
-{
-    if (dp->n_lost == dp->lost_size) {
-        dp->lost_size = dp->lost_size ? 2 * dp->lost_size : 8;
-        dp->lost = em_realloc(dp->lost, dp->lost_size * sizeof *dp->lost);
-    }
-    snprintf(dp->lost[dp->n_lost++], IFNAMSIZ, "%s", device);
-}
-
-bool dp_next_lost(struct dp *dp, char ret_device[IFNAMSIZ])
-{
-    if (dp->n_lost == 0)
-        return false;
-    memcpy(ret_device, dp->lost[--dp->n_lost], IFNAMSIZ);
-    return true;
-}
-
 /* A guest's device comes and goes with the guest: no disturbance of others. */
 static void see_port_gone(struct dp *dp, const struct dp_device_rec *device)
 {
     for (uint32_t i = 0; i < dp->shadow.ports.len; i++) {
         const struct dp_port_rec *port = dp_table_at(&dp->shadow.ports, i);
         if (port->ifindex == device->ifindex)
-            dp_note_lost(dp, port->device);
+            dp_lost_add(&dp->lost, port->device);
     }
 }
 
