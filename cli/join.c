@@ -184,6 +184,20 @@ static enum ctl_exit check_address(struct join *join)
         join->ctl->subject, join->known_address);
 }
 
+/* Of a server that is a member already.  A vote without a server that uses it is nothing that
+ * was added: it is dead, or what runs there is not what has the vote. */
+static enum ctl_exit check_known(struct join *join)
+{
+    enum ctl_exit code = check_address(join);
+    if (code || !join->address || join->role != EM_MEMBER_VOTER || join->is_connected)
+        return code;
+    return ctl_fail(join->ctl, CTL_REFUSED,
+                    "%s: it is a voter already, and not reached at %s: %s; start it, or, if its "
+                    "data directory is lost, remove it, wipe it, and add it again",
+                    join->ctl->subject, join->known_address,
+                    join->problem[0] ? join->problem : "does it run?");
+}
+
 /* Makes it a member, unless it is one. */
 static enum ctl_exit enter(struct join *join)
 {
@@ -194,7 +208,7 @@ static enum ctl_exit enter(struct join *join)
         return ctl_fail(ctl, CTL_NO_SERVER, "%s: no map server answered; -t allows more time",
                         ctl->subject);
     if (join->is_member)
-        return check_address(join);
+        return check_known(join);
     if (!join->address)
         return ctl_not_found(ctl);
     ctl_progress(ctl, "adding", "%s: asking the cluster to take it in at %s", join->name,
@@ -204,7 +218,7 @@ static enum ctl_exit enter(struct join *join)
         return refused(join, &verdict);
     look(join);
     if (verdict.err && join->is_answered && join->is_member)
-        return check_address(join);
+        return check_known(join);
     /* Another member has the address, or the one that answers was not told yet. */
     return verdict.err ? refused(join, &verdict) : CTL_DONE;
 }

@@ -240,6 +240,22 @@ Test(ctl_member, add_under_another_address_says_which_it_has)
     cr_assert_null(asked(0));
 }
 
+Test(ctl_member, add_does_not_take_a_voter_that_is_not_there_for_one_that_was_added)
+{
+    members[1].role = EIDMAP__MEMBER_ROLE__MEMBER_VOTER;
+    members[1].is_connected = false;
+    struct ctl_run run = ctl_run("-s @ member add ms2 192.0.2.2");
+    ctl_assert_error(&run, CTL_REFUSED,
+                     "member ms2: it is a voter already, and not reached at tls://192.0.2.2:4343: "
+                     "does it run?; start it");
+    problems[0] = (char *)"ms2 is not taken for a member: its data directory is another one";
+    n_problems = 1;
+    run = ctl_run("-s @ member add ms2 192.0.2.2");
+    ctl_assert_error(&run, CTL_REFUSED, "4343: ms2 is not taken for a member: its data directory");
+    ctl_assert_error(&run, CTL_REFUSED, "remove it, wipe it, and add it again");
+    cr_assert_null(asked(0));
+}
+
 static void assert_refused(int err, const char *says, const char *hint)
 {
     char expected[300];
