@@ -194,6 +194,7 @@ static enum ctl_exit run_show(struct ctl *ctl)
     enum ctl_exit code = ctl_port_begin(&job, ctl);
     if (code)
         return code;
+    job.is_local = !ctl_option(ctl, "consistent");
     if (!ctl->is_json) {
         job.on_port = learn_network;
         code = ctl_port_read(&job);
@@ -271,6 +272,11 @@ static enum ctl_exit run_remove(struct ctl *ctl)
     return code;
 }
 
+static const struct ctl_option show_options[] = {
+    {"consistent", 0, NULL, "the newest state of the cluster, not of one server"},
+    {NULL},
+};
+
 static const struct ctl_option register_options[] = {
     {"network", 'n', "NAME", "the network it is in"},
     {"mac", 0, "MAC", "may be repeated"},
@@ -309,7 +315,9 @@ static const struct ctl_option locate_options[] = {
 const struct ctl_command ctl_port_commands[] = {
     {"list", "[NETWORK]", 0, 1, NULL, run_list, "List ports, of all networks or of one",
      "Each port once, as it was when the list reached it.\n", "mapctl port list blue"},
-    {"show", "PORT", 1, 1, NULL, run_show, "Show a port and where it is", NULL,
+    {"show", "PORT [--consistent]", 1, 1, show_options, run_show, "Show a port and where it is",
+     "As the server that answers knows it, also without a majority; what was changed through\n"
+     "another a moment ago may not be there yet.  --consistent waits for that.\n",
      "mapctl port show web-1"},
     {"register", "PORT --network NAME --mac MAC --ip ADDRESS [OPTION]...", 1, 1, register_options,
      run_register, "Declare a port",

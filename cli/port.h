@@ -12,6 +12,7 @@ struct ctl_port_job {
     /* Shows the port, or sends a request about it: its id, or 0 and perhaps a code. */
     int64_t (*on_port)(struct ctl_port_job *job, const struct em_reply *reply,
                        const struct em_port *port);
+    bool is_local; /* as the server that answers knows it; else as a majority does */
     int64_t request;
     enum ctl_exit code; /* without a request */
     bool is_found;

@@ -28,10 +28,10 @@ enum ctl_exit ctl_port_read(struct ctl_port_job *job)
         .name = (const char *)job->id.bytes,
     };
     struct em_client *client = em_call_client(job->ctl->call);
+    unsigned flags = EM_RESOLVE_NODES | (job->is_local ? 0 : EM_RESOLVE_CONSISTENT);
     job->is_found = false;
-    enum ctl_exit code = ctl_wait(
-        job->ctl, em_client_resolve(client, 0, NULL, &eid, 1,
-                                    EM_RESOLVE_NODES | EM_RESOLVE_CONSISTENT, on_resolved, job));
+    enum ctl_exit code =
+        ctl_wait(job->ctl, em_client_resolve(client, 0, NULL, &eid, 1, flags, on_resolved, job));
     if (code)
         return code;
     if (!job->is_found)

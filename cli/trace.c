@@ -374,6 +374,8 @@ static enum ctl_exit resolve(struct trace *t)
     for (size_t s = 0; s < 2; s++)
         for (size_t i = 0; i < t->sides[s].n; i++)
             eids[n++] = t->sides[s].eids[i];
+    unsigned flags =
+        EM_RESOLVE_NODES | (ctl_option(t->ctl, "consistent") ? EM_RESOLVE_CONSISTENT : 0);
     enum ctl_exit code = ctl_open(t->ctl);
     if (code)
         return code;
@@ -386,8 +388,7 @@ static enum ctl_exit resolve(struct trace *t)
                         t->ctl->words[0]);
     if (!code)
         code = ctl_wait(t->ctl, em_client_resolve(em_call_client(t->ctl->call), t->network.id, NULL,
-                                                  eids, n, EM_RESOLVE_NODES | EM_RESOLVE_CONSISTENT,
-                                                  on_resolved, t));
+                                                  eids, n, flags, on_resolved, t));
     ctl_close(t->ctl);
     return code;
 }
@@ -453,12 +454,20 @@ static enum ctl_exit run_trace(struct ctl *ctl)
     return code;
 }
 
+static const struct ctl_option trace_options[] = {
+    {"consistent", 0, NULL, "the newest state of the cluster, not of one server"},
+    {NULL},
+};
+
 const struct ctl_command ctl_trace_commands[] = {
-    {"", "NETWORK A B", 3, 3, NULL, run_trace, "Say why two endpoints cannot talk",
+    {"", "NETWORK A B [--consistent]", 3, 3, trace_options, run_trace,
+     "Say why two endpoints cannot talk",
      "A and B are EIDs or port-ids.  For both directions: where each is, what the other's node\n"
      "sees of it, whether that node is alive and has installed the last change, as all servers\n"
      "that are given know it.  Exit code 1 if a step is wrong.  What stands in the kernel of one\n"
-     "of the hosts is told by \"mapctl xtr trace\" there.\n",
+     "of the hosts is told by \"mapctl xtr trace\" there.  The map is that of the server that\n"
+     "answers, also without a majority; what was changed through another a moment ago may not\n"
+     "be there yet: --consistent waits for that.\n",
      "mapctl trace blue 10.1.0.11 10.1.0.12\n"
      "mapctl trace blue web-1 db-1"},
     {NULL},

@@ -758,6 +758,28 @@ Test(ctl_map, locate_says_what_it_expects)
     cr_assert_eq(fake_count(&ctl_stage.server, BODY(HELLO)), 0);
 }
 
+static void assert_asks(const char *line, bool is_consistent)
+{
+    size_t n = 0;
+    while (fake_nth(&ctl_stage.server, BODY(RESOLVE), n))
+        n++;
+    ctl_run(line);
+    const Eidmap__Envelope *e = fake_nth(&ctl_stage.server, BODY(RESOLVE), n);
+    cr_assert(e, "%s", line);
+    cr_assert_eq(e->resolve->consistent, is_consistent, "%s", line);
+}
+
+Test(ctl_map, what_only_shows_needs_no_majority_and_what_changes_does)
+{
+    assert_asks("-s @ port show web-1", false);
+    assert_asks("-s @ port show web-1 --consistent", true);
+    assert_asks("-s @ trace blue web-1 10.1.0.5", false);
+    assert_asks("-s @ trace blue web-1 10.1.0.5 --consistent", true);
+    assert_asks("-s @ port move web-1 --to hv7", true);
+    assert_asks("-s @ port locate web-1 hv7", true);
+    assert_asks("-s @ port remove web-1", true);
+}
+
 /* ---- trace */
 
 Test(ctl_map, trace_of_two_that_can_talk_is_code_0)
