@@ -32,6 +32,15 @@ static void fail_with(struct ctl_verdict *verdict, int err, const char *message)
              message && message[0] ? message : em_strerror(err));
 }
 
+/* The leader may still be at it: a majority is away, or the server that was asked waits for one. */
+static const char *timeout_text(const struct ctl *ctl)
+{
+    return em_client_is_up(em_call_client(ctl->call))
+               ? "the map server has not answered in time; it may still be done: look with "
+                 "\"mapctl member list\" before you repeat"
+               : "no map server answered in time";
+}
+
 void ctl_verdict_take(struct ctl_verdict *verdict, int err, const Eidmap__Envelope *reply)
 {
     if (err)
@@ -61,7 +70,10 @@ int64_t ctl_member_send(struct ctl *ctl, Eidmap__MemberChange change, const char
 static void on_answer(void *aux, int err, const Eidmap__Envelope *reply)
 {
     struct change *change = aux;
-    ctl_verdict_take(change->verdict, err, reply);
+    if (err == EM_E_TIMEOUT)
+        fail_with(change->verdict, err, timeout_text(change->ctl));
+    else
+        ctl_verdict_take(change->verdict, err, reply);
     ctl_finish(change->ctl, CTL_DONE);
 }
 
@@ -71,7 +83,7 @@ void ctl_member_ask(struct ctl *ctl, Eidmap__MemberChange change, const char *na
     struct change asked = {ctl, ret_verdict};
     int r = ctl_wait_quietly(ctl, ctl_member_send(ctl, change, name, address, on_answer, &asked));
     if (r)
-        fail_with(ret_verdict, r, "no map server answered in time");
+        fail_with(ret_verdict, r, r == EM_E_TIMEOUT ? timeout_text(ctl) : NULL);
 }
 
 int ctl_peer_address(const char *text, char ret_address[CTL_ADDRESS_TEXT], char *why)

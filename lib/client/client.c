@@ -150,13 +150,42 @@ static void unwatch(struct em_client *client, int64_t id)
     em_client_submit(client, &proto, &envelope);
 }
 
+/* Does the order of these requests matter to the map? */
+static bool is_write(const struct em_pending *request)
+{
+    switch ((int)request->body) {
+    case EIDMAP__ENVELOPE__BODY_REGISTER:
+    case EIDMAP__ENVELOPE__BODY_WITHDRAW:
+    case EIDMAP__ENVELOPE__BODY_ANNOUNCE_BEGIN:
+    case EIDMAP__ENVELOPE__BODY_ANNOUNCE_END:
+    case EIDMAP__ENVELOPE__BODY_PUT_NETWORK:
+    case EIDMAP__ENVELOPE__BODY_REMOVE_NETWORK:
+    case EIDMAP__ENVELOPE__BODY_PUT_NODE:
+    case EIDMAP__ENVELOPE__BODY_REMOVE_NODE:
+    case EIDMAP__ENVELOPE__BODY_CHANGE_MEMBER:
+    case EIDMAP__ENVELOPE__BODY_XTR_ATTACH:
+    case EIDMAP__ENVELOPE__BODY_XTR_DETACH:
+        return true;
+    }
+    return false;
+}
+
+static const char *expiry_text(const struct em_client *client, const struct em_pending *request)
+{
+    if (!em_client_is_up(client) || !em_pending_is_sent(&client->pending, request))
+        return "no map server answered in time";
+    if (!is_write(request))
+        return "the map server has not answered in time";
+    return "the map server has not answered in time; it may still be done: look before you repeat";
+}
+
 /* A watch that the server has not answered may be set there all the same. */
 static void expire(struct em_client *client, struct em_pending *request)
 {
     int64_t id = request->id;
     bool is_watch = request->kind == EM_PENDING_REPLY && request->flags & EM_PENDING_KEEP &&
                     em_pending_is_sent(&client->pending, request);
-    give_up(client, request, EM_E_TIMEOUT, "no map server answered in time");
+    give_up(client, request, EM_E_TIMEOUT, expiry_text(client, request));
     if (is_watch && !client->is_closing)
         unwatch(client, id);
 }
@@ -211,26 +240,6 @@ static bool announce_stands(struct em_client *client, const struct em_pending *r
     if (request->body != EIDMAP__ENVELOPE__BODY_ANNOUNCE_END)
         return true;
     return client->is_announcing && client->sync_id == request->sync_id;
-}
-
-/* Does the order of these requests matter to the map? */
-static bool is_write(const struct em_pending *request)
-{
-    switch ((int)request->body) {
-    case EIDMAP__ENVELOPE__BODY_REGISTER:
-    case EIDMAP__ENVELOPE__BODY_WITHDRAW:
-    case EIDMAP__ENVELOPE__BODY_ANNOUNCE_BEGIN:
-    case EIDMAP__ENVELOPE__BODY_ANNOUNCE_END:
-    case EIDMAP__ENVELOPE__BODY_PUT_NETWORK:
-    case EIDMAP__ENVELOPE__BODY_REMOVE_NETWORK:
-    case EIDMAP__ENVELOPE__BODY_PUT_NODE:
-    case EIDMAP__ENVELOPE__BODY_REMOVE_NODE:
-    case EIDMAP__ENVELOPE__BODY_CHANGE_MEMBER:
-    case EIDMAP__ENVELOPE__BODY_XTR_ATTACH:
-    case EIDMAP__ENVELOPE__BODY_XTR_DETACH:
-        return true;
-    }
-    return false;
 }
 
 static void put(struct em_client *client, struct em_pending *request)

@@ -20,6 +20,7 @@ static size_t n_problems;
 
 static int refuse; /* an em_error: the answer to each change */
 static const char *sentence;
+static bool is_silent;       /* to changes */
 static unsigned n_busy;      /* promotions that are answered BUSY first */
 static unsigned n_unreached; /* statuses in which a new member is not connected */
 static unsigned n_installing;
@@ -89,6 +90,8 @@ static void answer_status(struct fake_server *server, const Eidmap__Envelope *e)
 static void answer_change(struct fake_server *server, const Eidmap__Envelope *e)
 {
     const Eidmap__ChangeMember *change = e->change_member;
+    if (is_silent)
+        return;
     if (refuse) {
         fake_send_error(server, e->id, refuse, sentence);
         return;
@@ -333,6 +336,15 @@ Test(ctl_member, demote_and_remove_are_one_request)
     sentence = "it is the last voter";
     run = ctl_run("-s @ member remove ms1 --yes");
     ctl_assert_error(&run, CTL_REFUSED, "member ms1: it is the last voter");
+}
+
+Test(ctl_member, change_that_is_not_answered_may_still_be_done)
+{
+    is_silent = true;
+    struct ctl_run run = ctl_run("-s @ -t 1 member remove ms2 --yes");
+    ctl_assert_error(&run, CTL_NO_SERVER,
+                     "member ms2: the map server has not answered in time; it");
+    ctl_assert_error(&run, CTL_NO_SERVER, "look with \"mapctl member list\" before you repeat");
 }
 
 Test(ctl_member, transfer_tells_who_leads)

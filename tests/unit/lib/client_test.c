@@ -203,6 +203,7 @@ Test(client, request_is_given_up_when_its_time_is_over)
     fake_send_done(&scene.one, (uint64_t)answered, 1);
     UNTIL(scene.seen.n_replies == 2);
     cr_assert_eq(scene.seen.err, EM_E_TIMEOUT);
+    cr_assert(strstr(scene.seen.message, "it may still be done"), "%s", scene.seen.message);
     cr_assert_eq(scene.seen.order[1], 2);
     fake_send_done(&scene.one, (uint64_t)answered + 1, 1); /* too late */
     scene_settle();
@@ -217,6 +218,7 @@ Test(client, a_watch_that_is_given_up_is_taken_back)
         em_client_resolve(scene.client, 0, "blue", &eid, 1, EM_RESOLVE_WATCH, scene_on_reply, NULL);
     UNTIL(scene.seen.n_replies == 1);
     cr_assert_eq(scene.seen.err, EM_E_TIMEOUT);
+    cr_assert_str_eq(scene.seen.message, "the map server has not answered in time");
     UNTIL(fake_count(&scene.one, BODY(UNWATCH)) == 1);
     cr_assert_eq(fake_nth(&scene.one, BODY(UNWATCH), 0)->unwatch->watch_id, (uint64_t)id);
 }
@@ -228,6 +230,7 @@ Test(client, request_without_any_server_is_given_up_too)
     remove_node("a", 1);
     UNTIL(scene.seen.n_replies == 1);
     cr_assert_eq(scene.seen.err, EM_E_TIMEOUT);
+    cr_assert_str_eq(scene.seen.message, "no map server answered in time");
 }
 
 Test(client, cancelled_request_is_not_called_back)
