@@ -188,11 +188,11 @@ static enum ctl_exit run_list(struct ctl *ctl)
 
 static enum ctl_exit tell(struct ctl *ctl, const struct ctl_verdict *verdict, const char *done)
 {
-    if (verdict->err == EM_E_NOT_FOUND)
-        return ctl_not_found(ctl);
+    const char *hint =
+        verdict->err == EM_E_NOT_FOUND ? "; \"mapctl member list\" shows the members" : "";
     if (verdict->err)
-        return ctl_fail(ctl, verdict->err == EM_E_TIMEOUT ? CTL_NO_SERVER : CTL_REFUSED, "%s: %s",
-                        ctl->subject, verdict->message);
+        return ctl_fail(ctl, verdict->err == EM_E_TIMEOUT ? CTL_NO_SERVER : CTL_REFUSED, "%s: %s%s",
+                        ctl->subject, verdict->message, hint);
     ctl_report(ctl, done, verdict->revision);
     return CTL_DONE;
 }

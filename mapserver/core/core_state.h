@@ -88,6 +88,8 @@ bool ms_core_is_installing(const struct ms_peer_info *info, uint64_t now_ms);
 
 /* status.c: what other threads are shown, made anew. */
 void ms_core_publish(struct ms_core *core);
+/* Has the server said something lately?  'info' may be NULL. */
+bool ms_core_is_heard(const struct ms_peer_info *info, uint64_t now_ms);
 
 /* members.c: changes of the members that are under way. */
 struct ms_changes *ms_changes_new(struct ms_core *core);

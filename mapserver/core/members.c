@@ -202,12 +202,24 @@ static void hold(struct ms_core *core, bool is_holding, uint64_t now_ms)
     core->is_holding = is_holding;
 }
 
+static bool is_reached(struct ms_core *core, uint64_t replica, uint64_t now_ms)
+{
+    return ms_peers_out(core->peers, replica) &&
+           ms_core_is_heard(ms_peers_info(core->peers, replica), now_ms);
+}
+
 static void transfer(struct change *change, uint64_t now_ms)
 {
     struct ms_core *core = change->changes->core;
     int err;
     if (change->replica == core->replica) {
         end(change, 0, NULL);
+        return;
+    }
+    /* The engine would wait for it, and take no writes meanwhile. */
+    if (change->replica && !is_reached(core, change->replica, now_ms)) {
+        end(change, EM_E_NOT_FOUND,
+            "this member cannot be reached; leadership goes to a voter that can");
         return;
     }
     int r = ms_engine_transfer(core->engine, now_ms, change->replica, &err);

@@ -51,6 +51,11 @@ static void describe_self(struct ms_core *core, struct ms_member_status *member)
     copy_servers(member, core->config.servers, core->config.n_servers);
 }
 
+bool ms_core_is_heard(const struct ms_peer_info *info, uint64_t now_ms)
+{
+    return info && info->heard_ms && now_ms - info->heard_ms < SILENT_MS;
+}
+
 static void describe_other(struct ms_core *core, struct ms_member_status *member)
 {
     const struct ms_peer_info *info = ms_peers_info(core->peers, member->replica);
@@ -59,7 +64,7 @@ static void describe_other(struct ms_core *core, struct ms_member_status *member
     if (!info)
         return;
     member->heard_ms = info->heard_ms ? now_ms - info->heard_ms : 0;
-    member->is_connected = info->heard_ms && member->heard_ms < SILENT_MS;
+    member->is_connected = ms_core_is_heard(info, now_ms);
     member->why = info->why;
     member->is_installing = info->is_installing;
     member->applied = info->applied;

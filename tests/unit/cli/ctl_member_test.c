@@ -354,6 +354,15 @@ Test(ctl_member, transfer_tells_who_leads)
     cr_assert_str_eq(run.out, "ms2 leads, term 6\n");
 }
 
+Test(ctl_member, transfer_passes_on_why_not)
+{
+    refuse = EM_E_NOT_FOUND;
+    sentence = "leadership goes to a voter that can be reached; there is none, or this is none";
+    struct ctl_run run = ctl_run("-s @ member transfer");
+    ctl_assert_error(&run, CTL_REFUSED, "leadership: leadership goes to a voter that can be");
+    ctl_assert_error(&run, CTL_REFUSED, "; \"mapctl member list\" shows the members");
+}
+
 Test(ctl_member, status_has_the_members_and_what_is_wrong)
 {
     leader = "";

@@ -233,6 +233,19 @@ Test(cluster, leadership_goes_to_whoever_is_best_when_nobody_is_named)
     put(leader, "after");
 }
 
+Test(cluster, leadership_is_not_offered_to_who_cannot_be_reached)
+{
+    cluster_grow(&c, 3);
+    unsigned leader = cluster_leader(&c), away = leader == 2 ? 1 : 2;
+    cluster_down(&c, away);
+    assert_refused(leader, MS_MEMBER_TRANSFER, cluster_name(away), "", EM_E_NOT_FOUND,
+                   "this member cannot be reached");
+    cr_assert_eq(cluster_leader(&c), leader);
+    cluster_up(&c, away);
+    CLUSTER_UNTIL(cluster_change(&c, leader, MS_MEMBER_TRANSFER, cluster_name(away), "").err == 0);
+    CLUSTER_UNTIL(cluster_leader(&c) == away);
+}
+
 Test(cluster, changes_that_make_no_sense_are_refused)
 {
     char nowhere[40];
