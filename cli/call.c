@@ -50,17 +50,38 @@ static enum ctl_exit code_for(int err)
     return CTL_REFUSED;
 }
 
+/* What is asked for, and what may help when it is not reached, or not for us. */
+struct place {
+    const char *what, *absent, *forbidden;
+};
+
+/* A server that has answered said itself what is wrong. */
+static const char *hint_for(const struct place *place, int err)
+{
+    switch (err) {
+    case EM_E_TLS:
+        return "; do --ca, --cert and --key belong to this cluster?";
+    case -EACCES:
+    case -EPERM:
+        return place->forbidden;
+    case EM_E_CLOSED:
+    case EM_E_TIMEOUT:
+    case EM_E_FRAME:
+        return place->absent;
+    }
+    return err < 0 && err > EM_E_UNSUPPORTED ? place->absent : "";
+}
+
 static enum ctl_exit open_with(struct ctl *ctl, const struct em_client_config *config,
-                               const char *what, const char *hint)
+                               const struct place *place)
 {
     char *why = NULL;
     int r = em_call_open(config, &ctl->call, &why);
     if (!r)
         return CTL_DONE;
-    enum ctl_exit code = r == EM_E_DENIED ? CTL_REFUSED : CTL_NO_SERVER;
-    if (r == EM_E_TLS)
-        hint = "do --ca, --cert and --key belong to this cluster?";
-    ctl_fail(ctl, code, "%s: %s; %s", what, why ? why : em_strerror(r), hint);
+    bool is_denied = r == EM_E_DENIED || r == -EACCES || r == -EPERM;
+    enum ctl_exit code = is_denied ? CTL_REFUSED : CTL_NO_SERVER;
+    ctl_fail(ctl, code, "%s: %s%s", place->what, why ? why : em_strerror(r), hint_for(place, r));
     free(why);
     return code;
 }
@@ -92,13 +113,18 @@ bool ctl_open_quietly(struct ctl *ctl, const struct ctl_servers *servers, size_t
 
 enum ctl_exit ctl_open(struct ctl *ctl)
 {
+    static const struct place place = {
+        .what = "no map server",
+        .absent = "; is it running? -s names another",
+        .forbidden = "; run it as root or as the server's user",
+    };
     struct ctl_servers s;
     enum ctl_exit code = ctl_servers_init(ctl, &s);
     if (!code)
         code = ctl_servers_check(ctl, &s);
     if (!code) {
         struct em_client_config config = config_for(ctl, &s);
-        code = open_with(ctl, &config, "no map server", "is it running? -s names another");
+        code = open_with(ctl, &config, &place);
     }
     ctl_servers_fini(&s);
     return code;
@@ -106,6 +132,11 @@ enum ctl_exit ctl_open(struct ctl *ctl)
 
 enum ctl_exit ctl_open_xtr(struct ctl *ctl)
 {
+    static const struct place place = {
+        .what = "no xTR",
+        .absent = "; is it running? -S names its socket",
+        .forbidden = "; run it as root, or as a member of the xTR's control.group",
+    };
     char *server = em_asprintf("unix:%s", ctl->target.xtr ? ctl->target.xtr : CTL_DEFAULT_XTR);
     const char *servers[] = {server};
     struct em_client_config config = {
@@ -114,7 +145,7 @@ enum ctl_exit ctl_open_xtr(struct ctl *ctl)
         .software = "mapctl " EM_VERSION,
         .timeout_ms = ctl->target.timeout_ms,
     };
-    enum ctl_exit code = open_with(ctl, &config, "no xTR", "is it running? -S names its socket");
+    enum ctl_exit code = open_with(ctl, &config, &place);
     free(server);
     return code;
 }

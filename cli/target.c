@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "net/socket.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -98,6 +99,19 @@ enum ctl_exit ctl_servers_init(struct ctl *ctl, struct ctl_servers *servers)
     return code || !needs_tls ? code : find_credentials(ctl, servers);
 }
 
+/* Before anything is dialled, so that a fault of these files is not taken for one of a server. */
+static enum ctl_exit check_tls(struct ctl *ctl, const struct ctl_servers *s)
+{
+    struct em_tls *tls = NULL;
+    char *why = NULL;
+    int r = s->ca ? em_tls_new(s->ca, s->cert, s->key, &tls, &why) : 0;
+    if (r)
+        ctl_fail(ctl, CTL_USAGE, "%s; --pki, or --ca, --cert and --key, name others", why);
+    em_tls_free(tls);
+    free(why);
+    return r ? CTL_USAGE : CTL_DONE;
+}
+
 enum ctl_exit ctl_servers_check(struct ctl *ctl, const struct ctl_servers *servers)
 {
     static const char *const options[] = {"ca", "cert", "key"};
@@ -106,7 +120,7 @@ enum ctl_exit ctl_servers_check(struct ctl *ctl, const struct ctl_servers *serve
         if (files[i] && access(files[i], R_OK))
             return ctl_fail(ctl, CTL_USAGE, "cannot read %s: %s; --pki or --%s names another",
                             files[i], em_strerror(-errno), options[i]);
-    return CTL_DONE;
+    return check_tls(ctl, servers);
 }
 
 void ctl_servers_fini(struct ctl_servers *servers)

@@ -22,7 +22,7 @@ const char *ctl_target_pki(const struct ctl *ctl);
 
 /* From options and environment.  Complains itself; fini in either case. */
 enum ctl_exit ctl_servers_init(struct ctl *ctl, struct ctl_servers *servers);
-/* Can the files be read?  Complains itself. */
+/* Can the files be read, and do they belong together?  Complains itself. */
 enum ctl_exit ctl_servers_check(struct ctl *ctl, const struct ctl_servers *servers);
 void ctl_servers_fini(struct ctl_servers *servers);
 

@@ -64,8 +64,8 @@ printf 'subjectAltName=URI:eidmap://operator/op\nextendedKeyUsage=clientAuth\n' 
 openssl x509 -req -in "$DIR/late.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -days -1 \
     -extfile "$DIR/late.ext" -out "$DIR/late.crt" 2>/dev/null
 
-refuses "mapctl with another CA's certificate" 3 'issuer' as "$DIR/other" operator-op status
-refuses "mapctl with an expired certificate" 3 'expired' as "$DIR" late status
+refuses "mapctl with another CA's certificate" 2 'issuer' as "$DIR/other" operator-op status
+refuses "mapctl with an expired certificate" 2 'expired' as "$DIR" late status
 refuses "no map server there" 3 '10.0.0.10:4343|refused' \
     on op "$MAPCTL" -s 10.0.0.10:4343 --pki "$pki" -t 3 status
 

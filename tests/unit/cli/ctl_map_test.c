@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BODY(name) EIDMAP__ENVELOPE__BODY_##name
@@ -295,6 +296,25 @@ Test(ctl_map, status_in_json_has_every_field)
     cr_assert_eq(json_object_size(session), 9);
     cr_assert_eq(json_integer_value(json_object_get(session, "installed_revision")), 49);
     json_decref(json);
+}
+
+Test(ctl_map, server_that_says_why_it_refuses_is_not_asked_whether_it_runs)
+{
+    ctl_stage.server.hello_error = EM_E_DENIED;
+    struct ctl_run run = ctl_run("-s @ status");
+    ctl_assert_error(&run, CTL_REFUSED, "you are not wanted here\n");
+    ctl_stage.server.hello_error = EM_E_BUSY;
+    run = ctl_run("-s @ status");
+    ctl_assert_error(&run, CTL_NO_SERVER, "you are not wanted here\n");
+}
+
+Test(ctl_map, socket_that_may_not_be_used_says_who_may)
+{
+    cr_assert_eq(chmod(ctl_stage.server.path, 0), 0);
+    cr_assert(geteuid() != 0 || seteuid(65534) == 0);
+    struct ctl_run run = ctl_run("-s @ status");
+    cr_assert(getuid() != 0 || seteuid(0) == 0);
+    ctl_assert_error(&run, CTL_REFUSED, "Permission denied; run it as root or as the server's");
 }
 
 Test(ctl_map, network_add_sends_what_was_given_and_tells_what_came)

@@ -294,6 +294,17 @@ Test(ctl_pki, file_that_cannot_be_read_is_named_before_anything_is_dialled)
     ctl_assert_error(&r, CTL_USAGE, "cannot read /none: No such file");
 }
 
+Test(ctl_pki, files_that_do_not_belong_together_are_a_usage_error)
+{
+    make_all();
+    struct ctl_run r =
+        run("-s 127.0.0.1:1 --cert %s/operator-alice.crt --key %s/node-hv1.key status", dir, dir);
+    ctl_assert_error(&r, CTL_USAGE, "does not belong to");
+    ctl_assert_has(r.err, "; --pki, or --ca, --cert and --key, name others\n");
+    r = run("-s 127.0.0.1:1 --ca %s/node-hv1.key status", dir);
+    ctl_assert_error(&r, CTL_USAGE, "node-hv1.key: not a CA certificate in PEM form");
+}
+
 Test(ctl_pki, directory_without_an_operator_says_how_to_make_one)
 {
     cr_assert_eq(run("pki init").code, CTL_DONE);
