@@ -142,8 +142,9 @@ static int ca_open(const char *path, FILE **ret_file, char **ret_why)
     FILE *file = fopen(path, "re");
     if (!file) {
         int err = -errno;
-        *ret_why =
-            em_asprintf("cannot read %s: %s; \"mapctl pki init\" makes it", path, em_strerror(err));
+        /* One that is there must not be made again. */
+        const char *hint = err == -ENOENT ? "; \"mapctl pki init\" makes it" : "";
+        *ret_why = em_asprintf("cannot read %s: %s%s", path, em_strerror(err), hint);
         return err;
     }
     *ret_file = file;

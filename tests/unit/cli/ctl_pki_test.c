@@ -223,6 +223,16 @@ Test(ctl_pki, failure_leaves_no_files)
     cr_assert_eq(system(command), 0);
 }
 
+Test(ctl_pki, ca_that_is_there_but_cannot_be_read_is_not_made_again)
+{
+    char command[160];
+    make_all();
+    snprintf(command, sizeof(command), "cd %s && rm ca.crt && ln -s ca.crt ca.crt", dir);
+    cr_assert_eq(system(command), 0);
+    struct ctl_run r = run("pki node hv2");
+    ctl_assert_error(&r, CTL_REFUSED, "ca.crt: Too many levels of symbolic links\n");
+}
+
 Test(ctl_pki, foreign_key_of_the_ca_is_seen)
 {
     char output[4096];
