@@ -204,10 +204,13 @@ static bool set_it(void *aux, const struct em_change *change)
     return true;
 }
 
-/* A node that is not there yet may be declared: its labels stand before it first connects. */
+/* A node that is not there yet may be declared by its labels, which then stand before it first
+ * connects; without any its name is rather a slip of the finger. */
 static enum ctl_exit set_wait(struct edit *edit)
 {
     struct em_node node = {.id = edit->ctl->words[0], .version = ""};
+    if (!edit->is_found && !edit->n_labels)
+        return ctl_not_found(edit->ctl);
     if (!edit->is_found) {
         edit->request = put(edit, &node);
         return ctl_wait(edit->ctl, edit->request);
@@ -260,7 +263,7 @@ const struct ctl_command ctl_node_commands[] = {
     {"list", "", 0, 0, NULL, run_list, "List nodes", NULL, "mapctl node list"},
     {"show", "ID", 1, 1, NULL, run_show, "Show a node", NULL, "mapctl node show hv1"},
     {"set", "ID OPTION...", 1, 1, set_options, run_set, "Change a node",
-     "What is not given stays.  A node that is not known yet is made.\n",
+     "What is not given stays.  With --label, a node that is not known yet is made.\n",
      "mapctl node set hv1 --label rack=r7"},
     {"remove", "ID", 1, 1, NULL, run_remove, "Remove a node",
      "Its locations go too.  An xTR that is alive makes it again.\n", "mapctl node remove hv1"},

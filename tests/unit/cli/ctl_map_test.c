@@ -447,6 +447,15 @@ Test(ctl_map, node_set_makes_a_node_that_is_not_known)
     cr_assert_eq(n->revision, 0);
 }
 
+Test(ctl_map, node_set_without_a_label_needs_one_that_is_known)
+{
+    struct ctl_run run = ctl_run("-s @ node set hvl --disable");
+    ctl_assert_error(&run, CTL_REFUSED, "node hvl: not found; \"mapctl node list\"");
+    run = ctl_run("-s @ node set hvl --label rack=");
+    ctl_assert_error(&run, CTL_REFUSED, "node hvl: not found");
+    cr_assert_null(fake_nth(&ctl_stage.server, BODY(PUT_NODE), 0));
+}
+
 Test(ctl_map, port_list_shows_each_port_once)
 {
     struct ctl_run run = succeed("-s @ port list blue");
