@@ -72,7 +72,8 @@ static void print_all(FILE *out)
     for (const struct ctl_family *f = ctl_families; f->name; f++)
         list_commands(out, f);
     print_options(out, "Options", ctl_global_options);
-    fputs("\nSERVER is HOST:PORT or tls://HOST:PORT, unix:PATH, or several with commas between.\n"
+    fputs("\nSERVER is ADDRESS:PORT or tls://ADDRESS:PORT, unix:PATH, or several with commas\n"
+          "between.  ADDRESS is an IPv4 address or [IPv6]; names are not looked up.\n"
           "Certificates: --pki DIR (ca.crt and the only operator-NAME.crt in it), or all of\n"
           "--ca, --cert and --key.  Environment: EIDMAP_SERVERS, EIDMAP_PKI, EIDMAP_CA,\n"
           "EIDMAP_CERT, EIDMAP_KEY.\n"

@@ -94,8 +94,8 @@ int ctl_peer_address(const char *text, char ret_address[CTL_ADDRESS_TEXT], char 
     const char *scheme = strstr(text, "://");
     if (strncmp(text, "unix:", 5) == 0 || (scheme && strncmp(text, "tls://", 6) != 0)) {
         snprintf(why, EM_ADDR_WHY,
-                 "map servers talk TLS to each other; expected HOST:PORT or "
-                 "tls://HOST:PORT");
+                 "map servers talk TLS to each other; expected ADDRESS:PORT or "
+                 "tls://ADDRESS:PORT");
         return -EINVAL;
     }
     int r = em_endpoint_parse(scheme ? scheme + 3 : text, CTL_PEER_PORT, &ip, &port, why);
@@ -334,8 +334,8 @@ const struct ctl_command ctl_member_commands[] = {
      "mapctl member list --long"},
     {"add", "NAME ADDRESS [--standby]", 2, 2, add_options, ctl_join_add,
      "Add a map server to the cluster",
-     "NAME is that of its certificate, ADDRESS the HOST:PORT of its peer listener (port 4343\n"
-     "when none is given).  It must run with an empty data directory and wait for a cluster.\n"
+     "NAME is that of its certificate, ADDRESS that of its peer listener, with :PORT if that is\n"
+     "not 4343.  It must run with an empty data directory and wait for a cluster.\n"
      "It gets the map, its log catches up, and then it becomes a voter.  Interrupted, the\n"
      "same command goes on where it stood.  -t limits how long it all may take (600 s).\n",
      "mapctl member add ms2 192.0.2.11:4343\n"

@@ -24,7 +24,7 @@ void ctl_verdict_take(struct ctl_verdict *verdict, int err, const Eidmap__Envelo
 void ctl_member_ask(struct ctl *ctl, Eidmap__MemberChange change, const char *name,
                     const char *address, struct ctl_verdict *ret_verdict);
 
-/* "HOST", "HOST:PORT" or "tls://HOST:PORT" of a peer listener into "tls://HOST:PORT".
+/* "ADDRESS", "ADDRESS:PORT" or "tls://ADDRESS:PORT" of a peer listener into "tls://ADDRESS:PORT".
  * 0, or -EINVAL with 'why' (EM_ADDR_WHY bytes). */
 int ctl_peer_address(const char *text, char ret_address[CTL_ADDRESS_TEXT], char *why);
 

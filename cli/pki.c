@@ -93,7 +93,7 @@ static enum ctl_exit run_node(struct ctl *ctl)
 
 static enum ctl_exit run_operator(struct ctl *ctl)
 {
-    return issue(ctl, EM_ROLE_OPERATOR, "next: mapctl -s HOST:PORT --pki DIR status\n");
+    return issue(ctl, EM_ROLE_OPERATOR, "next: mapctl -s ADDRESS:PORT --pki DIR status\n");
 }
 
 static const struct ctl_option init_options[] = {

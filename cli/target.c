@@ -40,7 +40,7 @@ static enum ctl_exit split(struct ctl *ctl, struct ctl_servers *s, bool *ret_nee
         s->servers[s->n_servers++] = text;
     }
     if (!s->n_servers)
-        return ctl_fail(ctl, CTL_USAGE, "no server given; expected -s HOST:PORT or unix:PATH");
+        return ctl_fail(ctl, CTL_USAGE, "no server given; expected -s ADDRESS:PORT or unix:PATH");
     return CTL_DONE;
 }
 

@@ -36,7 +36,7 @@ static int check_peer_address(const char *text, char *why)
     struct em_address address;
     int r = em_address_parse(text, &address, why);
     if (r == 0 && address.transport != EM_TLS) {
-        snprintf(why, EM_ADDR_WHY, "expected tls://HOST:PORT");
+        snprintf(why, EM_ADDR_WHY, "expected tls://ADDRESS:PORT");
         r = -EINVAL;
     }
     return r;
@@ -49,7 +49,7 @@ static const struct em_config_option options[] = {
      .fallback = "/var/lib/eidmap/mapserver", .help = "Where the map is kept; made if need be."},
     {"listen", EM_CONFIG_STRINGS, EM_CONFIG_LIST_AT(struct ms_config, listen, n_listen), .min = 1,
      .max = 16, .fallback = "unix:/run/eidmap/mapserver.sock", .check = check_address,
-     .help = "Addresses to serve: tls://HOST:PORT, unix:PATH, or tcp://127.0.0.1:PORT without "
+     .help = "Addresses to serve: tls://ADDRESS:PORT, unix:PATH, or tcp://127.0.0.1:PORT without "
              "TLS."},
     {"advertise", EM_CONFIG_STRINGS, EM_CONFIG_LIST_AT(struct ms_config, advertise, n_advertise),
      .max = 16, .check = check_address,
@@ -59,7 +59,7 @@ static const struct em_config_option options[] = {
              "starting one; of no effect once it has a map."},
     {"peers.listen", EM_CONFIG_STRING, EM_CONFIG_AT(struct ms_config, peers_listen),
      .check = check_peer_address,
-     .help = "Address for other map servers, tls://HOST:PORT (4343 by custom); without it the "
+     .help = "Address for other map servers, tls://ADDRESS:PORT (4343 by custom); without it the "
              "cluster cannot grow."},
     {"peers.advertise", EM_CONFIG_STRING, EM_CONFIG_AT(struct ms_config, peers_advertise),
      .check = check_peer_address, .help = "How the others reach that address, where it differs."},

@@ -169,7 +169,7 @@ char *em_ip_format(const uint8_t *addr, size_t size, char text[EM_IP_TEXT])
     return text;
 }
 
-/* Takes "HOST:PORT", "[v6]:PORT", and without ":PORT" HOST, v6, [v6] if 'port' is set
+/* Takes "ADDRESS:PORT", "[v6]:PORT", and without ":PORT" ADDRESS, v6, [v6] if 'port' is set
  * beforehand; -1 beforehand asks for a port. */
 static bool parse_host_port(const char *text, struct em_ip *ip, int *port)
 {

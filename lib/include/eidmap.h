@@ -36,7 +36,7 @@ struct em_client;
 
 /* Where map servers are and who we are.  Strings are copied. */
 struct em_client_config {
-    /* "HOST:PORT" or "tls://HOST:PORT", "unix:PATH", and "tcp://127.0.0.1:PORT" (no TLS,
+    /* "ADDRESS:PORT" or "tls://ADDRESS:PORT", "unix:PATH", and "tcp://127.0.0.1:PORT" (no TLS,
      * loopback only).  Tried in this order, from a random one on. */
     const char *const *servers;
     size_t n_servers;

@@ -47,7 +47,7 @@ int em_address_parse(const char *text, struct em_address *ret_address, char *why
     const char *host = strstr(text, "://");
     if (host && strncmp(text, "tls://", 6) != 0 && address.transport == EM_TLS) {
         snprintf(why, EM_ADDR_WHY,
-                 "expected tls://HOST:PORT, HOST:PORT, unix:PATH or tcp://127.0.0.1:PORT");
+                 "expected tls://ADDRESS:PORT, ADDRESS:PORT, unix:PATH or tcp://127.0.0.1:PORT");
         return -EINVAL;
     }
     int r =

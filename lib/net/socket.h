@@ -19,8 +19,8 @@ struct em_address {
     char path[108]; /* unix */
 };
 
-/* "tls://HOST:PORT", "HOST:PORT" (TLS), "tcp://127.0.0.1:PORT", "unix:PATH".  0 or -EINVAL with
- * 'why' (EM_ADDR_WHY bytes).  tcp:// to anything but loopback is refused. */
+/* "tls://ADDRESS:PORT", "ADDRESS:PORT" (TLS), "tcp://127.0.0.1:PORT", "unix:PATH".  0 or -EINVAL
+ * with 'why' (EM_ADDR_WHY bytes).  tcp:// to anything but loopback is refused. */
 int em_address_parse(const char *text, struct em_address *ret_address, char *why);
 
 /* As the kernel's calls want it; returns its size. */

@@ -511,7 +511,7 @@ void ms_write_change_member(struct ms_session *session, const Eidmap__Envelope *
     if (change == MS_MEMBER_ADD &&
         (em_address_parse(msg->address, &address, NULL) || address.transport != EM_TLS)) {
         ms_session_refuse(session, request->id, EM_E_MALFORMED,
-                          "the address is where the new server takes others: tls://HOST:PORT");
+                          "the address is where the new server takes others: tls://ADDRESS:PORT");
         return;
     }
     ms_core_change_member(session->worker->front->core, change, msg->name, msg->address,

@@ -76,7 +76,7 @@ int em_prefix_parse(const char *text, struct em_eid *ret_eid, char *why);
  * A name and a port-id point into 'text' and into 'name_buf' (EM_EID_TEXT bytes). */
 int em_eid_parse(const char *text, struct em_eid *ret_eid, char *name_buf, char *why);
 
-/* "HOST:PORT", "[v6]:PORT" with a numeric host; a missing port is 'default_port'. */
+/* "ADDRESS:PORT", "[v6]:PORT" with a numeric host; a missing port is 'default_port'. */
 int em_endpoint_parse(const char *text, uint16_t default_port, struct em_ip *ret_ip,
                       uint16_t *ret_port, char *why);
 
