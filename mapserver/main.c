@@ -53,14 +53,12 @@ static void help(void)
 
 static int check(const char *file)
 {
-    struct ms_config config;
     char *why = NULL;
-    if (ms_config_load(file, &config, &why)) {
+    if (ms_server_check(file, &why)) {
         fprintf(stderr, "%s\n", why);
         free(why);
         return 1;
     }
-    ms_config_free(&config);
     printf("%s: ok\n", file ? file : "defaults");
     return 0;
 }
@@ -101,8 +99,10 @@ int main(int argc, char **argv)
                 argv[optind]);
         return 2;
     }
-    if (is_check && is_recover) {
-        fprintf(stderr, "mapserver: --check-config or --recover, not both\n");
+    if ((is_check && is_recover) || (is_sure && !is_recover)) {
+        fprintf(stderr, "mapserver: %s\n",
+                is_sure && !is_recover ? "--yes goes only with --recover"
+                                       : "--check-config or --recover, not both");
         return 2;
     }
     if (is_recover)

@@ -323,6 +323,19 @@ static void keep_heap(void)
     mallopt(M_MMAP_THRESHOLD, HEAP_KEPT);
 }
 
+int ms_server_check(const char *file, char **ret_why)
+{
+    struct ms_config config;
+    struct em_tls *tls = NULL;
+    int r = ms_config_load(file, &config, ret_why);
+    if (r)
+        return r;
+    r = open_tls(&config, &tls, ret_why);
+    em_tls_free(tls);
+    ms_config_free(&config);
+    return r;
+}
+
 int ms_server_run(const char *file)
 {
     struct server server = {.file = file};

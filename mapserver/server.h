@@ -7,4 +7,8 @@
  * from the main thread. */
 int ms_server_run(const char *file);
 
+/* What a start would say of the file, without starting: 0, or an error with a sentence (free()
+ * it). */
+int ms_server_check(const char *file, char **ret_why);
+
 #endif

@@ -65,3 +65,18 @@ soon "the fault is logged with its place" grep -q 'hv1.yaml:[0-9]*:[0-9]*: log: 
 ping_well a 192.168.7.2
 must "the port is untouched" port_has_phase hv1 a installed
 shown "a faulty file changes nothing"
+
+# LINE PATTERN: a map server's configuration with this line is refused like that.
+check_refuses() {
+    echo "$1" >"$DIR/check.yaml"
+    ! "$MAPSERVER" --check-config --config "$DIR/check.yaml" >/dev/null 2>"$DIR/check.err" &&
+        grep -q "$2" "$DIR/check.err"
+}
+
+must "files that are not there are told" \
+    check_refuses 'tls: {ca: /none/ca.crt, cert: /none/ms.crt, key: /none/ms.key}' '/none/.*No such'
+code=0
+timeout 5 "$MAPSERVER" --yes --config "$DIR/ms.yaml" 2>"$DIR/check.err" || code=$?
+must "--yes alone: code $code, $(cat "$DIR/check.err")" [ $code = 2 ]
+must "--yes alone: $(cat "$DIR/check.err")" grep -q 'only with --recover' "$DIR/check.err"
+shown "a check of the configuration says what a start would say"
