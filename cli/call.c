@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define FOR_EVER (-1)
+#define LOOK_S   0.5 /* between two looks whether there is a map server */
 
 void ctl_subject(struct ctl *ctl, const char *format, ...)
 {
@@ -206,6 +207,28 @@ enum ctl_exit ctl_wait(struct ctl *ctl, int64_t id)
     return wait_for(ctl, id, (int)ctl->target.timeout_ms);
 }
 
+/* Whoever watches should know that silence is not peace. */
+struct vigil {
+    struct ctl *ctl;
+    ev_timer timer;
+    bool was_down; /* at the last look: a change to the warm connection takes no time */
+    bool is_told;
+};
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct vigil *vigil = timer->data;
+    struct ctl *ctl = vigil->ctl;
+    bool is_down = !em_client_is_up(em_call_client(ctl->call));
+    if (is_down == vigil->was_down && is_down != vigil->is_told) {
+        ctl_fail(ctl, CTL_DONE, "%s: %s", ctl->subject,
+                 is_down ? "no map server; trying again" : "a map server is there again");
+        fflush(ctl->err);
+        vigil->is_told = is_down;
+    }
+    vigil->was_down = is_down;
+}
+
 static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 {
     ctl_finish(watcher->data, CTL_DONE);
@@ -214,7 +237,11 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 enum ctl_exit ctl_follow(struct ctl *ctl, int64_t id)
 {
     struct ev_loop *loop = em_call_loop(ctl->call);
+    struct vigil vigil = {.ctl = ctl};
     ev_signal interrupt, terminate;
+    ev_timer_init(&vigil.timer, on_look, LOOK_S, LOOK_S);
+    vigil.timer.data = &vigil;
+    ev_timer_start(loop, &vigil.timer);
     ev_signal_init(&interrupt, on_signal, SIGINT);
     ev_signal_init(&terminate, on_signal, SIGTERM);
     interrupt.data = terminate.data = ctl;
@@ -223,6 +250,7 @@ enum ctl_exit ctl_follow(struct ctl *ctl, int64_t id)
     enum ctl_exit code = wait_for(ctl, id, FOR_EVER);
     ev_signal_stop(loop, &interrupt);
     ev_signal_stop(loop, &terminate);
+    ev_timer_stop(loop, &vigil.timer);
     return code;
 }
 

@@ -195,7 +195,7 @@ static void on_answers(void *aux, const struct em_reply *reply)
     if (!question->is_watching)
         ctl_finish(ctl, code);
     else if (fflush(ctl->out))
-        ctl_finish(ctl, CTL_REFUSED); /* the reader has gone */
+        ctl_finish(ctl, CTL_DONE); /* main() tells what is wrong with the output */
 }
 
 static enum ctl_exit ask(struct question *question, const struct em_eid *eids, size_t n)

@@ -89,10 +89,12 @@ static char *record_text(const struct em_change *change)
     return ctl_text("?");
 }
 
-static uint64_t revision_of(const struct em_change *change, uint64_t page)
+/* 0: not known, since a tombstone does not say it.  That of its page would be too new: who sorts
+ * by it might take what is there again for gone. */
+static uint64_t revision_of(const struct em_change *change)
 {
     if (change->is_gone)
-        return page; /* a tombstone does not say; it is not newer than its page */
+        return 0;
     switch (change->object) {
     case EM_OBJECT_PORT:
         return change->port->revision;
@@ -101,15 +103,19 @@ static uint64_t revision_of(const struct em_change *change, uint64_t page)
     case EM_OBJECT_NETWORK:
         return change->network->revision;
     }
-    return page;
+    return 0;
 }
 
 static void json_change(struct ctl *ctl, const struct em_feed *page, const struct em_change *change)
 {
     struct ctl_json json = {ctl->out};
     char *id = id_text(change);
+    uint64_t revision = revision_of(change);
     ctl_json_begin(&json, NULL, '{');
-    ctl_json_uint(&json, "revision", revision_of(change, page->revision));
+    if (revision)
+        ctl_json_uint(&json, "revision", revision);
+    else
+        ctl_json_null(&json, "revision");
     ctl_json_uint(&json, "network_id", page->network_id);
     ctl_json_text(&json, "kind", object_name(change->object));
     ctl_json_text(&json, "id", id);
@@ -122,13 +128,16 @@ static void json_change(struct ctl *ctl, const struct em_feed *page, const struc
     free(id);
 }
 
-static void say_change(struct ctl *ctl, const struct em_feed *page, const struct em_change *change)
+static void say_change(struct ctl *ctl, const struct em_change *change)
 {
     char now[CTL_CLOCK_TEXT];
     char *id = id_text(change);
     char *text = record_text(change);
-    ctl_say(ctl, "%s  revision %" PRIu64 "  %s %s  %s", ctl_clock_text(now),
-            revision_of(change, page->revision), object_name(change->object), id, text);
+    uint64_t number = revision_of(change);
+    char *revision = number ? ctl_uint_text(number) : ctl_text(NULL);
+    ctl_say(ctl, "%s  revision %s  %s %s  %s", ctl_clock_text(now), revision,
+            object_name(change->object), id, text);
+    free(revision);
     free(id);
     free(text);
 }
@@ -143,16 +152,30 @@ void ctl_watch_page(struct ctl *ctl, const struct em_feed *page)
         if (ctl->is_json)
             json_change(ctl, page, &page->changes[i]);
         else
-            say_change(ctl, page, &page->changes[i]);
+            say_change(ctl, &page->changes[i]);
     if (page->is_removed)
         ctl_finish(ctl, ctl_fail(ctl, CTL_REFUSED, "%s: it was removed", ctl->subject));
     else if (fflush(ctl->out))
-        ctl_finish(ctl, CTL_REFUSED); /* the reader has gone */
+        ctl_finish(ctl, CTL_DONE); /* main() tells what is wrong with the output */
+}
+
+/* Revisions from the future are of another map, or of one that was put back from a copy. */
+static void say_start_over(const struct watch *watch)
+{
+    ctl_fail(watch->ctl, CTL_DONE,
+             "%s: this map server does not know what changed after revision %" PRIu64
+             ", which is too long ago or none of its own; all that there is follows",
+             watch->ctl->subject, watch->since);
 }
 
 static void on_page(void *aux, const struct em_feed *page)
 {
-    ctl_watch_page(aux, page);
+    struct watch *watch = aux;
+    if (page->is_start_over && watch->since)
+        say_start_over(watch);
+    ctl_watch_page(watch->ctl, page);
+    if (page->revision)
+        watch->since = page->revision;
 }
 
 static void on_status(void *aux, const struct em_reply *reply)
@@ -181,7 +204,8 @@ static enum ctl_exit run_watch(struct ctl *ctl)
     if (!ctl_option(ctl, "since"))
         code = ctl_wait(ctl, em_client_status(client, false, on_status, &watch));
     if (!code)
-        code = ctl_follow(ctl, em_client_subscribe(client, 0, network, watch.since, on_page, ctl));
+        code =
+            ctl_follow(ctl, em_client_subscribe(client, 0, network, watch.since, on_page, &watch));
     ctl_close(ctl);
     return code;
 }
@@ -194,7 +218,7 @@ static const struct ctl_option watch_options[] = {
 const struct ctl_command ctl_watch_commands[] = {
     {"", "[NETWORK]", 0, 1, watch_options, run_watch, "Print changes of the map as they come",
      "The ports of a network; without one, networks and nodes.  Ends with Ctrl-C.  JSON is one\n"
-     "object a line.\n",
+     "object a line.  What is gone has no revision: the map does not say when it went.\n",
      "mapctl watch blue"},
     {NULL},
 };

@@ -6,11 +6,16 @@
 #define MAX_ARGS 64
 
 struct ctl_stage ctl_stage;
-static size_t out_size; /* as of the last flush */
+static size_t out_size, err_size; /* as of the last flush */
 
 bool ctl_has_printed(void)
 {
     return __atomic_load_n(&out_size, __ATOMIC_ACQUIRE) > 0;
+}
+
+size_t ctl_complaints(void)
+{
+    return __atomic_load_n(&err_size, __ATOMIC_ACQUIRE);
 }
 
 struct ctl_run ctl_run(const char *line)
@@ -19,8 +24,7 @@ struct ctl_run ctl_run(const char *line)
     char *copy = strdup(line);
     char *argv[MAX_ARGS + 2] = {"mapctl"};
     int argc = 1;
-    size_t err_size;
-    out_size = 0;
+    out_size = err_size = 0;
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {
         cr_assert_lt(argc, MAX_ARGS);
         if (strcmp(word, "@") == 0)

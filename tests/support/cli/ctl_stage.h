@@ -23,6 +23,8 @@ struct ctl_run ctl_run(const char *line);
 
 /* Has the run that goes on flushed any output yet?  For other threads. */
 bool ctl_has_printed(void);
+/* Bytes of errors that it has flushed. */
+size_t ctl_complaints(void);
 
 /* The script's side.  The server is on ctl_stage.url; run lines say "-s @ ..." for it, and
  * "-S @ ..." for its socket as that of an xTR. */

@@ -40,7 +40,8 @@ static Eidmap__Label *labels[] = {&label};
 static Eidmap__Port port;
 static Eidmap__Network blue, red;
 static Eidmap__Node node;
-static int refuse; /* an ErrorCode: the answer to every write */
+static int refuse;     /* an ErrorCode: the answer to every write */
+static bool goes_away; /* at the next request, until its hello_error is taken back */
 
 static void make_map(void)
 {
@@ -233,9 +234,18 @@ static void send_refusal(struct fake_server *server, uint64_t id)
     fake_send(server, &envelope);
 }
 
+static void go_away(struct fake_server *server)
+{
+    goes_away = false;
+    server->hello_error = EM_E_BUSY;
+    fake_cut(server);
+}
+
 static void answer(struct fake_server *server, const Eidmap__Envelope *e)
 {
-    if (e->body_case == BODY(SUBSCRIBE))
+    if (goes_away)
+        go_away(server);
+    else if (e->body_case == BODY(SUBSCRIBE))
         answer_subscribe(server, e);
     else if (e->body_case == BODY(RESOLVE))
         answer_resolve(server, e);
@@ -259,7 +269,7 @@ static void setup(void)
     ctl_stage_start(answer);
 }
 
-TestSuite(ctl_map, .init = setup, .fini = ctl_stage_stop);
+TestSuite(ctl_map, .init = setup, .fini = ctl_stage_stop, .timeout = 60);
 
 static const Eidmap__Envelope *sent(Eidmap__Envelope__BodyCase body)
 {
@@ -676,13 +686,48 @@ Test(ctl_map, watch_prints_changes_until_interrupted)
     cr_assert_eq(run.code, CTL_DONE, "%s", run.err);
     ctl_assert_has(run.out,
                    "revision 41  port web-1  at hv1:5001, EIDs 52:54:00:00:00:01 10.1.0.5\n");
-    ctl_assert_has(run.out, "port old-1  gone\n");
+    ctl_assert_has(run.out, "revision -  port old-1  gone\n");
 }
 
 Test(ctl_map, watch_without_since_begins_at_the_present)
 {
     run_until_interrupt("-s @ watch", false);
     cr_assert_eq(sent(BODY(SUBSCRIBE))->subscribe->cursor, 50);
+}
+
+Test(ctl_map, watch_says_that_it_starts_over)
+{
+    struct ctl_run run = run_until_interrupt("-s @ watch blue --since 999", true);
+    ctl_assert_has(run.err, "network blue: this map server does not know what changed after "
+                            "revision 999, ");
+    run = run_until_interrupt("-s @ watch blue --since 0", true);
+    cr_assert_str_eq(run.err, "", "all is what was asked for");
+}
+
+/* The server goes, is missed, comes back, and the watch goes on. */
+static void *let_it_come_back(void *arg)
+{
+    size_t before;
+    while (!(before = ctl_complaints()))
+        usleep(5000);
+    ctl_stage.server.hello_error = 0;
+    while (!ctl_has_printed() || ctl_complaints() == before)
+        usleep(5000);
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+Test(ctl_map, watch_says_when_there_is_no_server_and_goes_on)
+{
+    pthread_t thread;
+    goes_away = true;
+    cr_assert_eq(pthread_create(&thread, NULL, let_it_come_back, NULL), 0);
+    struct ctl_run run = ctl_run("-s @ watch blue --since 0");
+    pthread_join(thread, NULL);
+    cr_assert_eq(run.code, CTL_DONE);
+    cr_assert_str_eq(run.err, "mapctl: network blue: no map server; trying again\n"
+                              "mapctl: network blue: a map server is there again\n");
+    ctl_assert_has(run.out, "port web-1");
 }
 
 Test(ctl_map, watch_in_json_is_an_object_a_line)
@@ -693,6 +738,8 @@ Test(ctl_map, watch_in_json_is_an_object_a_line)
          line = strtok_r(NULL, "\n", &save), n++) {
         json_t *json = ctl_parse_json(line);
         cr_assert(json_object_get(json, "record"));
+        bool is_gone = json_is_true(json_object_get(json, "gone"));
+        cr_assert_eq(json_is_null(json_object_get(json, "revision")), is_gone, "%s", line);
         json_decref(json);
     }
     cr_assert_eq(n, 3);
