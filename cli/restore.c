@@ -134,8 +134,6 @@ static enum ctl_exit send_more(struct restore *r)
 static const char *hint_for(int err)
 {
     switch (err) {
-    case EM_E_MALFORMED:
-        return "; the copy is damaged: take another";
     case EM_E_UNSUPPORTED:
         return "; the map server must be at least as new as the one that made the copy";
     case EM_E_IN_USE:

@@ -312,11 +312,14 @@ static void *check(void *aux)
     }
     if (r)
         unlink(part);
+    const char *rest = why && strncmp(why, part, strlen(part)) == 0 ? why + strlen(part) : NULL;
+    char *told = rest ? em_asprintf("the file%s", rest) : NULL; /* our file is nothing to them */
     pthread_mutex_lock(&copies->lock);
     copies->restored = revision;
-    answer_all(copies, r, why);
+    answer_all(copies, r, told ? told : why);
     copies->is_working = false;
     pthread_mutex_unlock(&copies->lock);
+    free(told);
     free(why);
     free(part);
     free(whole);
@@ -386,7 +389,7 @@ static int take_piece(struct ms_copies *copies, const Eidmap__Restore *piece, co
         piece->data.len > PIECE_MAX || piece->offset + piece->data.len > piece->total)
         return EM_E_MALFORMED;
     if (em_crc32c(0, piece->data.data, piece->data.len) != piece->crc32c) {
-        *ret_why = "a piece of the copy was damaged on its way";
+        *ret_why = "a piece of the copy was damaged on its way; begin again";
         return EM_E_MALFORMED;
     }
     if (write(copies->part_fd, piece->data.data, piece->data.len) != (ssize_t)piece->data.len) {

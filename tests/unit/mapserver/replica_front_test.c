@@ -339,7 +339,7 @@ Test(replica_front, nothing_is_restored_over_a_map_or_from_rubbish)
     restore(call, 5, 100);
     assert_error(EIDMAP__ERROR_CODE__ERROR_MALFORMED, "do not fit");
     restore(call, 0, 5);
-    assert_error(EIDMAP__ERROR_CODE__ERROR_MALFORMED, "");
+    assert_error(EIDMAP__ERROR_CODE__ERROR_MALFORMED, "the file is not a copy of a map");
     cr_assert_eq(cluster_put(&c, 0, "blue").err, 0);
     restore(call, 0, 5);
     assert_error(EIDMAP__ERROR_CODE__ERROR_IN_USE, "has a map already");
