@@ -15,8 +15,8 @@
 static void print_sessions(struct ctl *ctl, const struct em_status *status)
 {
     static const struct ctl_column columns[] = {
-        {"SESSION"},         {"ROLE"},        {"PEER"},          {"SINCE"},
-        {"INSTALLED", true}, {"FEEDS", true}, {"WATCHES", true}, {"SOFTWARE"},
+        {"NAME"},        {"ROLE"},        {"PEER"},     {"SINCE"}, {"INSTALLED", true},
+        {"FEEDS", true}, {"WATCH", true}, {"SOFTWARE"},
     };
     uint64_t now_ms = em_wall_ms();
     struct ctl_table *table = ctl_table_new(ctl->out, columns, sizeof(columns) / sizeof(*columns));

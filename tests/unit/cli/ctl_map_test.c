@@ -2,6 +2,7 @@
  * print, and how they end. */
 #include "cli/ctl_stage.h"
 
+#include "base/clock.h"
 #include "eidmap/error.h"
 
 #include <signal.h>
@@ -166,11 +167,17 @@ static void answer_status(struct fake_server *server, const Eidmap__Envelope *e)
     Eidmap__Envelope envelope = EIDMAP__ENVELOPE__INIT;
     Eidmap__StatusReply body = EIDMAP__STATUS_REPLY__INIT;
     Eidmap__Session session = EIDMAP__SESSION__INIT;
-    Eidmap__Session *sessions[] = {&session};
+    Eidmap__Session second = EIDMAP__SESSION__INIT;
+    Eidmap__Session *sessions[] = {&session, &second};
     char *problems[] = {"the disk is nearly full; remove something"};
     session.name = "hv1";
     session.role = EIDMAP__ROLE__ROLE_NODE;
     session.peer = "192.0.2.1:40000";
+    second.name = "me";
+    second.role = EIDMAP__ROLE__ROLE_OPERATOR;
+    second.peer = "192.0.2.10:40001";
+    second.software = "mapctl 0.1.0";
+    session.connected_ms = second.connected_ms = em_wall_ms() - 754000;
     session.installed_revision = 49;
     body.server_id = "ms1";
     body.software = "mapserver 1";
@@ -184,7 +191,7 @@ static void answer_status(struct fake_server *server, const Eidmap__Envelope *e)
     body.n_problems = 1;
     if (e->status->with_sessions) {
         body.listed = sessions;
-        body.n_listed = 1;
+        body.n_listed = 2;
     }
     envelope.id = e->id;
     envelope.body_case = BODY(STATUS_REPLY);
@@ -294,6 +301,9 @@ Test(ctl_map, status_shows_the_server_and_its_problems)
     ctl_assert_has(run.out, "1.0 MiB of 1.0 GiB (0.1 %)");
     ctl_assert_has(run.out, "the disk is nearly full");
     ctl_assert_has(run.out, "192.0.2.1:40000");
+    const char *line = strstr(run.out, "NAME");
+    cr_assert(line);
+    cr_assert_leq(strcspn(strstr(line, "\nme") + 1, "\n"), 80, "wider than a terminal: %s", line);
 }
 
 Test(ctl_map, status_in_json_has_every_field)
