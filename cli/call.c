@@ -138,7 +138,7 @@ enum ctl_exit ctl_open_xtr(struct ctl *ctl)
         .absent = "; is it running? -S names its socket",
         .forbidden = "; run it as root, or as a member of the xTR's control.group",
     };
-    char *server = em_asprintf("unix:%s", ctl->target.xtr ? ctl->target.xtr : CTL_DEFAULT_XTR);
+    char *server = em_asprintf("unix:%s", ctl_target_xtr(ctl));
     const char *servers[] = {server};
     struct em_client_config config = {
         .servers = servers,

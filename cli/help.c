@@ -76,7 +76,7 @@ static void print_all(FILE *out)
           "between.  ADDRESS is an IPv4 address or [IPv6]; names are not looked up.\n"
           "Certificates: --pki DIR (ca.crt and the only operator-NAME.crt in it), or all of\n"
           "--ca, --cert and --key.  Environment: EIDMAP_SERVERS, EIDMAP_PKI, EIDMAP_CA,\n"
-          "EIDMAP_CERT, EIDMAP_KEY.\n"
+          "EIDMAP_CERT, EIDMAP_KEY; EIDMAP_XTR, the xTR's socket.\n"
           "\nExit code: 0 done, 1 refused or not found, 2 usage, 3 no server.\n"
           "\nExample:\n  mapctl network add blue --subnet 10.1.0.0/24\n"
           "  mapctl -s 192.0.2.10:4342 --pki ./pki resolve blue 10.1.0.5\n"

@@ -13,16 +13,23 @@
 #include <string.h>
 #include <unistd.h>
 
-/* An option before the environment; an empty variable counts as none. */
+/* An option before the environment; what is empty counts as none, as a script passes it that has
+ * nothing to say. */
 static const char *choose(const char *option, const char *variable)
 {
-    const char *value = option ? option : getenv(variable);
+    const char *value = option && option[0] ? option : getenv(variable);
     return value && value[0] ? value : NULL;
 }
 
 const char *ctl_target_pki(const struct ctl *ctl)
 {
     return choose(ctl->target.pki, "EIDMAP_PKI");
+}
+
+const char *ctl_target_xtr(const struct ctl *ctl)
+{
+    const char *path = choose(ctl->target.xtr, "EIDMAP_XTR");
+    return path ? path : CTL_DEFAULT_XTR;
 }
 
 static enum ctl_exit split(struct ctl *ctl, struct ctl_servers *s, bool *ret_needs_tls)
@@ -44,15 +51,29 @@ static enum ctl_exit split(struct ctl *ctl, struct ctl_servers *s, bool *ret_nee
     return CTL_DONE;
 }
 
+/* 'dir' may have any name, also one that glob() would take for a pattern. */
+static char *operator_pattern(const char *dir)
+{
+    char *escaped = em_malloc(2 * strlen(dir) + 1), *to = escaped;
+    for (; *dir; *to++ = *dir++)
+        if (strchr("\\*?[", *dir))
+            *to++ = '\\';
+    *to = '\0';
+    char *pattern = em_asprintf("%s/operator-*.crt", escaped);
+    free(escaped);
+    return pattern;
+}
+
 /* The certificate and key of the only operator in 'dir'. */
 static enum ctl_exit find_operator(struct ctl *ctl, const char *dir, struct ctl_servers *s)
 {
     glob_t found = {0};
-    char *pattern = em_asprintf("%s/operator-*.crt", dir);
+    char *pattern = operator_pattern(dir);
     int r = glob(pattern, 0, NULL, &found);
     enum ctl_exit code = CTL_DONE;
     if (r || found.gl_pathc == 0) {
-        code = ctl_fail(ctl, CTL_USAGE, "no %s; \"mapctl pki operator NAME\" makes one", pattern);
+        code = ctl_fail(ctl, CTL_USAGE,
+                        "no %s/operator-*.crt; \"mapctl pki operator NAME\" makes one", dir);
     } else if (found.gl_pathc > 1) {
         code = ctl_fail(ctl, CTL_USAGE, "%zu operators in %s; choose one with --cert and --key",
                         found.gl_pathc, dir);

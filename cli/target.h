@@ -20,6 +20,9 @@ struct ctl_servers {
 /* --pki, or $EIDMAP_PKI, or NULL. */
 const char *ctl_target_pki(const struct ctl *ctl);
 
+/* --xtr, or $EIDMAP_XTR, or the default. */
+const char *ctl_target_xtr(const struct ctl *ctl);
+
 /* From options and environment.  Complains itself; fini in either case. */
 enum ctl_exit ctl_servers_init(struct ctl *ctl, struct ctl_servers *servers);
 /* Can the files be read, and do they belong together?  Complains itself. */

@@ -15,7 +15,7 @@ static size_t err_size;
 static void setup(void)
 {
     static const char *const variables[] = {"EIDMAP_SERVERS", "EIDMAP_PKI", "EIDMAP_CA",
-                                            "EIDMAP_CERT", "EIDMAP_KEY"};
+                                            "EIDMAP_CERT",    "EIDMAP_KEY", "EIDMAP_XTR"};
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
         unsetenv(variables[i]);
     ctl = (struct ctl){.out = stdout, .err = open_memstream(&err, &err_size)};
@@ -67,6 +67,38 @@ Test(ctl_target, empty_variable_counts_as_none)
     setenv("EIDMAP_SERVERS", "", 1);
     cr_assert_eq(ctl_servers_init(&ctl, &servers), CTL_DONE);
     cr_assert_str_eq(servers.servers[0], CTL_DEFAULT_SERVER);
+}
+
+Test(ctl_target, empty_option_counts_as_none)
+{
+    setenv("EIDMAP_SERVERS", "unix:/a/b", 1);
+    ctl.target.servers = "";
+    cr_assert_eq(ctl_servers_init(&ctl, &servers), CTL_DONE);
+    cr_assert_str_eq(servers.servers[0], "unix:/a/b");
+}
+
+Test(ctl_target, socket_of_the_xtr_comes_from_option_environment_or_is_the_default)
+{
+    cr_assert_str_eq(ctl_target_xtr(&ctl), CTL_DEFAULT_XTR);
+    setenv("EIDMAP_XTR", "/env/xtr.sock", 1);
+    cr_assert_str_eq(ctl_target_xtr(&ctl), "/env/xtr.sock");
+    ctl.target.xtr = "/option/xtr.sock";
+    cr_assert_str_eq(ctl_target_xtr(&ctl), "/option/xtr.sock");
+}
+
+Test(ctl_target, directory_with_the_name_of_a_pattern_is_no_pattern)
+{
+    char dir[] = "/tmp/eidmap[1]*-XXXXXX", command[128];
+    cr_assert(mkdtemp(dir));
+    snprintf(command, sizeof(command), "touch '%s/operator-me.crt'", dir);
+    cr_assert_eq(system(command), 0);
+    ctl.target.servers = "192.0.2.1:4342";
+    ctl.target.pki = dir;
+    enum ctl_exit code = ctl_servers_init(&ctl, &servers);
+    snprintf(command, sizeof(command), "rm -r '%s'", dir);
+    cr_assert_eq(system(command), 0);
+    cr_assert_eq(code, CTL_DONE);
+    ctl_assert_has(servers.key, "/operator-me.key");
 }
 
 Test(ctl_target, one_bad_address_in_a_list_is_named)
