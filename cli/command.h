@@ -34,7 +34,7 @@ struct ctl_command {
     const struct ctl_option *options; /* NULL: none of its own */
     enum ctl_exit (*run)(struct ctl *ctl);
     const char *summary; /* a few words */
-    const char *detail;  /* sentences, or NULL */
+    const char *detail;  /* sentences, or NULL; help breaks their lines anew */
     const char *example; /* a line, or several */
 };
 

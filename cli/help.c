@@ -2,9 +2,17 @@
  * and runs it, so it cannot tell of an option that is not there. */
 #include "help.h"
 
+#include "base/wrap.h"
+
 #include <string.h>
 
 #define COLUMN 26 /* where explanations begin */
+
+static void print_row(FILE *out, const char *left, const char *text)
+{
+    size_t at = (size_t)fprintf(out, "  %-*s ", COLUMN - 1, left);
+    em_wrap(out, text, at, COLUMN + 2);
+}
 
 static void print_option(FILE *out, const struct ctl_option *option)
 {
@@ -14,7 +22,7 @@ static void print_option(FILE *out, const struct ctl_option *option)
         snprintf(letter, sizeof(letter), "-%c, ", option->letter);
     snprintf(left, sizeof(left), "%s--%s%s%s", letter, option->name, option->arg ? " " : "",
              option->arg ? option->arg : "");
-    fprintf(out, "  %-*s %s\n", COLUMN - 1, left, option->help);
+    print_row(out, left, option->help);
 }
 
 static void print_options(FILE *out, const char *title, const struct ctl_option *options)
@@ -38,8 +46,10 @@ static void print_lines(FILE *out, const char *text)
 static void print_command(FILE *out, const struct ctl_family *family,
                           const struct ctl_command *command)
 {
-    fprintf(out, "mapctl %s%s%s %s\n\n%s.\n%s", family->name, command->name[0] ? " " : "",
-            command->name, command->args, command->summary, command->detail ? command->detail : "");
+    fprintf(out, "mapctl %s%s%s %s\n\n%s.\n", family->name, command->name[0] ? " " : "",
+            command->name, command->args, command->summary);
+    if (command->detail)
+        em_wrap(out, command->detail, 0, 0);
     print_options(out, "Options", command->options);
     fputs("\nExample:\n", out);
     print_lines(out, command->example);
@@ -51,7 +61,7 @@ static void list_commands(FILE *out, const struct ctl_family *family)
     for (const struct ctl_command *c = family->commands; c->name; c++) {
         char left[32];
         snprintf(left, sizeof(left), "%s%s%s", family->name, c->name[0] ? " " : "", c->name);
-        fprintf(out, "  %-*s %s\n", COLUMN - 1, left, c->summary);
+        print_row(out, left, c->summary);
     }
 }
 
@@ -72,11 +82,11 @@ static void print_all(FILE *out)
     for (const struct ctl_family *f = ctl_families; f->name; f++)
         list_commands(out, f);
     print_options(out, "Options", ctl_global_options);
-    fputs("\nSERVER is ADDRESS:PORT or tls://ADDRESS:PORT, unix:PATH, or several with commas\n"
-          "between.  ADDRESS is an IPv4 address or [IPv6]; names are not looked up.\n"
-          "Certificates: --pki DIR (ca.crt and the only operator-NAME.crt in it), or all of\n"
-          "--ca, --cert and --key.  Environment: EIDMAP_SERVERS, EIDMAP_PKI, EIDMAP_CA,\n"
-          "EIDMAP_CERT, EIDMAP_KEY; EIDMAP_XTR, the xTR's socket.\n"
+    fputs("\nSERVER is ADDRESS:PORT or tls://ADDRESS:PORT, unix:PATH, or several with\n"
+          "commas between.  ADDRESS is an IPv4 address or [IPv6]; names are not looked\n"
+          "up.  Certificates: --pki DIR (ca.crt and the only operator-NAME.crt in it), or\n"
+          "all of --ca, --cert and --key.  Environment: EIDMAP_SERVERS, EIDMAP_PKI,\n"
+          "EIDMAP_CA, EIDMAP_CERT, EIDMAP_KEY; EIDMAP_XTR, the xTR's socket.\n"
           "\nExit code: 0 done, 1 refused or not found, 2 usage, 3 no server.\n"
           "\nExample:\n  mapctl network add blue --subnet 10.1.0.0/24\n"
           "  mapctl -s 192.0.2.10:4342 --pki ./pki resolve blue 10.1.0.5\n"

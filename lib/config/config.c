@@ -1,6 +1,7 @@
 #include "config/config.h"
 
 #include "base/mem.h"
+#include "base/wrap.h"
 #include "config/check.h"
 #include "config/load.h"
 #include "config/value.h"
@@ -289,19 +290,29 @@ size_t em_config_diff(const struct em_config_table *table, const void *old_conf,
 
 /* ---- the manual ---- */
 
-static void print_table(const struct em_config_table *table, FILE *out, int indent)
+static void print_option(const struct em_config_option *option, FILE *out, int indent)
 {
     char expected[EM_CONFIG_WHY];
+    const char *fallback = option->fallback;
+    size_t begin = (size_t)indent, deeper = begin + 4;
+    if (!fallback && option->type == EM_CONFIG_CHOICE)
+        fallback = option->choices[0].name;
+    char *head = em_asprintf(
+        "%s: %s%s%s%s%s", option->key, em_config_value_expected(option, expected),
+        fallback ? ", default " : "", fallback ? fallback : "",
+        option->is_required ? ", required" : "", option->is_live ? ", taken over on reload" : "");
+    fprintf(out, "%*s", indent, "");
+    em_wrap(out, head, begin, deeper);
+    fprintf(out, "%*s", indent + 4, "");
+    em_wrap(out, option->help, deeper, deeper);
+    free(head);
+}
+
+static void print_table(const struct em_config_table *table, FILE *out, int indent)
+{
     for (size_t i = 0; i < table->n_options; i++) {
         const struct em_config_option *option = &table->options[i];
-        fprintf(out, "%*s%s: %s", indent, "", option->key,
-                em_config_value_expected(option, expected));
-        if (option->fallback)
-            fprintf(out, ", default %s", option->fallback);
-        else if (option->type == EM_CONFIG_CHOICE)
-            fprintf(out, ", default %s", option->choices[0].name);
-        fprintf(out, "%s%s\n%*s%s\n", option->is_required ? ", required" : "",
-                option->is_live ? ", taken over on reload" : "", indent + 4, "", option->help);
+        print_option(option, out, indent);
         if (option->item)
             print_table(option->item, out, indent + 4);
     }

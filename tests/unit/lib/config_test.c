@@ -378,7 +378,7 @@ Test(config, manual_names_type_range_default_and_help)
     em_config_print(&table, out);
     fclose(out);
     cr_assert_not_null(strstr(text, "  lease: a duration such as 15s between 1s and 1h, "
-                                    "default 15s, taken over on reload\n      A lease.\n"));
+                                    "default 15s, taken over on\n      reload\n      A lease.\n"));
     cr_assert_not_null(strstr(text, "      id: a number"));
     cr_assert_not_null(strstr(text, "required"));
     for (size_t i = 0; i < table.n_options; i++)
