@@ -46,8 +46,8 @@ static void detach(struct xtr_agent *agent, struct xtr_port *port)
 {
     struct em_port_id id = port->id;
     xtr_agent_leave_plane(agent, port);
-    if (!port->is_refused)
-        xtr_registrar_withdraw(&agent->registrar, &id, port->is_acked ? port->epoch : 0);
+    /* A refused one too: what it was before it changed may be on the map still. */
+    xtr_registrar_withdraw(&agent->registrar, &id, port->is_acked ? port->epoch : 0);
     em_info("port %s: detached", xtr_agent_id_text(&id));
     xtr_ports_remove(&agent->ports, port);
     xtr_agent_tell(agent, &id, NULL);
@@ -90,28 +90,41 @@ static bool is_configured(const struct xtr_config *config, const struct em_port_
     return false;
 }
 
+static int attach_configured(struct xtr_agent *agent, const struct xtr_config_port *configured,
+                             const struct xtr_saved *saved, char *why)
+{
+    struct em_eid eids[XTR_PORT_EIDS];
+    struct xtr_wish wish;
+    const struct xtr_port *port;
+    int r = xtr_static_wish(configured, eids, &wish, why);
+    if (r)
+        return r;
+    struct xtr_port *old = xtr_ports_find(&agent->ports, &wish.id);
+    if (old && xtr_port_is_as_wished(old, &wish))
+        return 0; /* reading a file again is no evidence that a port came back */
+    r = xtr_agent_attach(agent, &wish, &port, why);
+    uint64_t epoch = r ? 0 : saved_epoch(saved, &wish.id);
+    if (epoch)
+        xtr_port_restore(xtr_ports_find(&agent->ports, &wish.id), epoch);
+    return r;
+}
+
+/* An address may pass from one port to another that is read first: hence the second look. */
 void xtr_agent_attach_configured(struct xtr_agent *agent, const struct xtr_config *config,
                                  const struct xtr_saved *saved)
 {
-    for (size_t i = 0; i < config->n_ports; i++) {
-        struct em_eid eids[XTR_PORT_EIDS];
-        struct xtr_wish wish;
-        const struct xtr_port *port;
-        char why[EM_ADDR_WHY] = "";
-        int r = xtr_static_wish(&config->ports[i], eids, &wish, why);
-        struct xtr_port *old = r ? NULL : xtr_ports_find(&agent->ports, &wish.id);
-        if (old && xtr_port_is_as_wished(old, &wish))
-            continue; /* reading a file again is no evidence that a port came back */
-        if (!r)
-            r = xtr_agent_attach(agent, &wish, &port, why);
-        if (r) {
-            em_error("ports[%zu] of the configuration: %s", i, why[0] ? why : em_strerror(r));
-            continue;
+    bool is_second = false, is_any_busy;
+    do {
+        is_any_busy = false;
+        for (size_t i = 0; i < config->n_ports; i++) {
+            char why[EM_ADDR_WHY] = "";
+            int r = attach_configured(agent, &config->ports[i], saved, why);
+            is_any_busy |= r == -EBUSY;
+            if (r && (is_second || r != -EBUSY))
+                em_error("ports[%zu] of the configuration: %s", i, why[0] ? why : em_strerror(r));
         }
-        uint64_t epoch = saved_epoch(saved, &wish.id);
-        if (epoch)
-            xtr_port_restore(xtr_ports_find(&agent->ports, &wish.id), epoch);
-    }
+        is_second = !is_second;
+    } while (is_second && is_any_busy);
 }
 
 void xtr_agent_restore_attached(struct xtr_agent *agent, const struct xtr_saved *saved)

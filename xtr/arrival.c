@@ -101,9 +101,12 @@ static void arrival_new(struct xtr_agent *agent, const struct xtr_port *port, ui
     arrival->port = port->id;
     arrival->version = port->version;
     em_list_append(&agent->arrivals, &arrival->item);
-    if (xtr_tap_new(agent->loop, &config, &arrival->tap, &why))
-        em_warn("port %s: the guest's arrival will not be heard, attach or activate it then: %s",
-                xtr_agent_id_text(&port->id), why);
+    arrival->is_deaf = xtr_tap_new(agent->loop, &config, &arrival->tap, &why) != 0;
+    if (arrival->is_deaf)
+        em_warn_limited(
+            "port %s: the guest's arrival is not heard, trying again; attach or activate "
+            "it where that is too late: %s",
+            xtr_agent_id_text(&port->id), why);
     free(why);
 }
 

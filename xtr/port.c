@@ -321,6 +321,8 @@ void xtr_port_replugged(struct xtr_port *port)
     xtr_port_unplugged(port);
     if (port->phase == XTR_INSTALLED)
         move(port, XTR_INSTALLING);
+    else if (port->phase == XTR_PENDING)
+        move(port, XTR_WAITING);
 }
 
 bool xtr_port_update(struct xtr_port *port, const struct xtr_facts *facts)

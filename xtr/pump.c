@@ -26,6 +26,19 @@ void xtr_pump_fini(struct xtr_pump *pump)
     free(pump->refused);
 }
 
+static size_t find_refused(const struct xtr_pump *pump, uint32_t network_id)
+{
+    size_t i = 0;
+    while (i < pump->n_refused && pump->refused[i] != network_id)
+        i++;
+    return i;
+}
+
+static bool is_refused(const struct xtr_pump *pump, uint32_t network_id)
+{
+    return find_refused(pump, network_id) < pump->n_refused;
+}
+
 /* Why a network cannot be made is more telling than that its device is missing then. */
 static void tell_network(const struct xtr_pump *pump, const struct dp_op *op)
 {
@@ -50,7 +63,7 @@ static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
         if (port->plane_network != op->network.id || port->vlan != op->vlan)
             continue;
         bool is_follower = op->err == -ENOENT || (op->err == -ENODEV && op->verb == DP_LOCAL_PUT);
-        if (is_follower && port->device_err)
+        if ((is_follower || is_refused(pump, op->network.id)) && port->device_err)
             continue;
         if (op->verb == DP_PORT_PUT)
             xtr_port_plugged(port, op->err);
@@ -63,14 +76,6 @@ static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
 static bool is_hopeless(const struct dp_op *op)
 {
     return op->verb == DP_COPY_PUT && op->err == -EOPNOTSUPP;
-}
-
-static size_t find_refused(const struct xtr_pump *pump, uint32_t network_id)
-{
-    size_t i = 0;
-    while (i < pump->n_refused && pump->refused[i] != network_id)
-        i++;
-    return i;
 }
 
 /* A network that comes after all brings with it what could not be put without it. */
@@ -133,8 +138,7 @@ static void remember(struct xtr_pump *pump, const struct dp_op *op)
 
 static void note_failure(struct xtr_pump *pump, const struct dp_op *op)
 {
-    bool waits_for_network =
-        op->err == -ENOENT && find_refused(pump, op->network.id) < pump->n_refused;
+    bool waits_for_network = op->err == -ENOENT && is_refused(pump, op->network.id);
     if (is_hopeless(op) || waits_for_network)
         return;
     if (op->err == -EEXIST && op->verb != DP_NETWORK_PUT)

@@ -60,6 +60,8 @@ static void adopt_port(void *aux, const struct dp_link *link)
         return;
     struct dp_port_rec key = {.network_id = master->network_id};
     memcpy(key.device, link->name, sizeof(key.device));
+    if (dp_table_find(&dp->shadow.ports, &key))
+        return; /* as below */
     struct dp_port_rec *rec = dp_table_put(&dp->shadow.ports, &key);
     rec->ifindex = link->ifindex;
     rec->flags = DP_ADOPTED | (link->brport.learning ? DP_BORROWED : 0);

@@ -77,6 +77,14 @@ static void check_network(struct dp_check *check)
         dp_check_note(check, dp_network_repair(check->dp, id));
 }
 
+/* For the MACs behind it: an entry would go into whatever bridge the device is in now. */
+static void note_place(const struct dp_shadow *shadow, uint32_t ifindex, bool is_in_place)
+{
+    struct dp_device_rec *device = dp_shadow_device(shadow, ifindex);
+    if (device)
+        device->state = is_in_place ? DP_LINK_NEW : DP_LINK_DOWN;
+}
+
 static void check_port(struct dp_check *check)
 {
     char bridge[IFNAMSIZ], device[IFNAMSIZ], entry[3 * IFNAMSIZ];
@@ -87,15 +95,19 @@ static void check_port(struct dp_check *check)
     if ((port->flags | network->flags) & DP_ADOPTED)
         return;
     check->result.n_compared++;
-    if (dp_network_port_stands(check->dp, port))
+    if (dp_network_port_stands(check->dp, port)) {
+        note_place(shadow, port->ifindex, true);
         return;
+    }
     memcpy(device, port->device, sizeof(device));
     snprintf(entry, sizeof(entry), "%s master %s", device,
              dp_bridge_name(port->network_id, bridge));
     dp_check_tell(check, port->network_id, "device", "missing", entry);
     if (!check->is_repair)
         return;
+    uint32_t ifindex = port->ifindex;
     int r = dp_network_put_port(check->dp, port->network_id, device, port->flags & DP_BORROWED);
+    note_place(shadow, ifindex, r == 0);
     if (r != -ENODEV) /* else there is nothing to be repaired: its guest has to bring it back */
         dp_check_note(check, r);
 }

@@ -127,8 +127,17 @@ static bool tell_foreign(struct dp_check *check, uint32_t network_id, const stru
 
 /* Told and marked DP_DIRTY if it is not as it should be; before a stranger's entry we step
  * back.  A record of a stranger's goes with the entry. */
+static bool is_out_of_place(const struct dp_check *check, const struct dp_mac_rec *rec)
+{
+    const struct dp_device_rec *device =
+        rec->flags & DP_LOCAL ? dp_shadow_device(&check->dp->shadow, rec->place) : NULL;
+    return device && device->role == DP_DEVICE_PORT && device->state == DP_LINK_DOWN;
+}
+
 static void judge_mac(struct dp_check *check, struct dp_mac_rec *rec, const struct halves *halves)
 {
+    if (is_out_of_place(check, rec))
+        return;
     bool is_foreigner = tell_foreign(check, rec->network_id, halves);
 
     if (rec->flags & DP_FOREIGN) {

@@ -357,14 +357,17 @@ int dp_copy_clean(struct dp *dp)
 bool dp_copy_stands(struct dp *dp, const struct dp_copy_rec *rec)
 {
     const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, rec->network_id);
-    struct dp_fdb want = fdb_of(dp, rec), stands;
+    struct dp_fdb want = fdb_of(dp, rec), stands = {0};
     struct dp_link device;
     uint16_t prefs[2 * PREFS];
 
+    /* The kernel leaves out what is the device's own. */
     if (!network->copy || dp_link_get_index(dp->nl, network->copy, &device) || !device.is_up ||
         !em_ip_equal(&device.local, &dp->rloc) ||
-        dp_fdb_lookup(dp, network->copy, rec->mac, NTF_SELF, &stands) || stands.vni != want.vni ||
-        stands.port != want.port || stands.dst.size != want.dst.size ||
+        dp_fdb_lookup(dp, network->copy, rec->mac, NTF_SELF, &stands) ||
+        (stands.vni ? stands.vni : device.vni) != want.vni ||
+        (stands.port ? stands.port : device.udp_port) != want.port ||
+        stands.dst.size != want.dst.size ||
         memcmp(stands.dst.addr, want.dst.addr, want.dst.size) != 0)
         return false;
     int n = dp_tc_list(dp->nl, rec->ifindex, prefs, sizeof(prefs) / sizeof(prefs[0]));

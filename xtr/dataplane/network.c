@@ -424,6 +424,25 @@ static int check_port(const struct dp *dp, const struct dp_link *link,
     return 0;
 }
 
+/* Has another port the same device?  It was renamed, or it has several names. */
+static bool has_twin(const struct dp *dp, const struct dp_port_rec *rec)
+{
+    for (uint32_t i = 0; i < dp->shadow.ports.len; i++) {
+        const struct dp_port_rec *other = dp_table_at(&dp->shadow.ports, i);
+        if (other != rec && other->ifindex == rec->ifindex)
+            return true;
+    }
+    return false;
+}
+
+/* Not one that was renamed: what it is under its old name goes on until the port is detached. */
+static bool is_out(struct dp *dp, const struct dp_port_rec *rec,
+                   const struct dp_network_rec *network)
+{
+    struct dp_link link = {0};
+    return dp_link_get_index(dp->nl, rec->ifindex, &link) != 0 || link.master != network->bridge;
+}
+
 int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *device)
 {
     const struct dp_network_rec *network = dp_shadow_network(&dp->shadow, network_id);
@@ -433,6 +452,10 @@ int dp_network_delete_port(struct dp *dp, uint32_t network_id, const char *devic
     if (!rec)
         return 0;
     assert(network);
+    if (has_twin(dp, rec)) {
+        dp_table_remove(&dp->shadow.ports, rec);
+        return 0;
+    }
     int r = dp_link_get_index(dp->nl, rec->ifindex, &link);
     if (r == 0 && link.master == network->bridge && !(rec->flags & DP_BORROWED))
         r = dp_link_release(dp->nl, rec->ifindex);
@@ -459,7 +482,7 @@ int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, 
         r = check_port(dp, &link, network);
     if (r == 0 && is_borrowed && !link.master)
         r = -ENODEV;
-    if (r == -ENODEV && rec) {
+    if (r == -ENODEV && rec && is_out(dp, rec, network)) {
         dp_lost_add(&dp->lost, key.device);
         (void)dp_network_delete_port(dp, network_id, device);
     }

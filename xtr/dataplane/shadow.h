@@ -102,7 +102,8 @@ struct dp_device_rec {
     uint32_t ifindex;
     uint32_t network_id;
     enum { DP_DEVICE_BRIDGE, DP_DEVICE_VXLAN, DP_DEVICE_PORT, DP_DEVICE_COPY } role;
-    enum dp_link_state state; /* as the kernel's news say */
+    enum dp_link_state state; /* as the kernel's news say; of a port DOWN: a check found it out of
+                               * place, and cannot mend that */
 };
 
 struct dp_set_rec {

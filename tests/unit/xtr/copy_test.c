@@ -204,6 +204,15 @@ Test(copy, check_repairs_a_device_that_sends_from_elsewhere)
     break_and_repair("ip link set emc1 type vxlan local 192.0.2.77");
 }
 
+/* The kernel does not show the VNI and the port then. */
+Test(copy, one_to_the_networks_own_vni_stands)
+{
+    struct told told = {0};
+    cr_assert_eq(apply(op_copy(1, M1, test_target("192.0.2.3", 100, 1), NULL)), 0);
+    cr_assert_eq(check_all(&dp_kernel, dp, false, collect, &told).err, 0);
+    cr_assert_eq(told.n, 0, "%s", told.text);
+}
+
 Test(copy, copies_are_sent_from_a_new_rloc)
 {
     struct em_ip rloc = test_ip("192.0.2.99");

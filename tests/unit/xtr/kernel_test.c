@@ -948,6 +948,75 @@ Test(kernel, news_that_were_lost_count_as_a_disturbance)
     cr_assert(!dp_kernel.is_disturbed(dp));
 }
 
+/* ---- devices of ports */
+
+static bool is_lost(const char *device)
+{
+    char name[IFNAMSIZ];
+    (void)dp_kernel.is_disturbed(dp);
+    bool is_told = dp_kernel.lost(dp, name);
+    cr_assert(!is_told || strcmp(name, device) == 0, "%s", name);
+    cr_assert(!dp_kernel.lost(dp, name), "once");
+    return is_told;
+}
+
+static void put_guest(void)
+{
+    put_basics();
+    cr_assert_eq(apply(op_port(DP_PORT_PUT, 1, "p0")), 0);
+    cr_assert_eq(apply(op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
+    (void)is_lost("p0");
+    cr_assert(!is_lost("p0"));
+}
+
+Test(kernel, a_device_that_goes_is_told_of_and_forgotten_when_it_is_put)
+{
+    put_guest();
+    cr_assert(netns_ok("ip link del p0"));
+    cr_assert(is_lost("p0"));
+    cr_assert_eq(apply(op_port(DP_PORT_PUT, 1, "p0")), -ENODEV);
+    cr_assert_eq(check(true).n, 0, "there is nothing to be repaired");
+    cr_assert(netns_ok("ip link add p0 type veth peer name p1"));
+    cr_assert_eq(apply(op_port(DP_PORT_PUT, 1, "p0")), 0);
+    cr_assert_eq(apply(op_local(DP_LOCAL_PUT, 1, "p0", M2)), 0);
+    cr_assert_eq(check(false).n, 0);
+}
+
+Test(kernel, a_device_that_leaves_the_bridge_is_told_of)
+{
+    put_guest();
+    cr_assert(netns_ok("ip link set p0 nomaster"));
+    cr_assert(is_lost("p0"));
+}
+
+Test(kernel, a_device_that_was_renamed_stays_where_it_is)
+{
+    put_guest();
+    cr_assert(netns_ok("ip link set p0 down && ip link set p0 name p9 && ip link set p9 up"));
+    (void)check(true);
+    cr_assert(netns_has_line("ip link show p9", "master emb1", ""));
+    cr_assert_eq(apply(op_port(DP_PORT_PUT, 1, "p9")), 0);
+    cr_assert_eq(apply(op_local(DP_LOCAL_PUT, 1, "p9", M2)), 0);
+    cr_assert_eq(apply(op_port(DP_PORT_DELETE, 1, "p0")), 0);
+    cr_assert(netns_has_line("ip link show p9", "master emb1", ""));
+    cr_assert(netns_has_line("bridge fdb show dev p9", M2, "master emb1"));
+    cr_assert_eq(apply(op_port(DP_PORT_DELETE, 1, "p9")), 0);
+    cr_assert(!netns_has_line("ip link show p9", "master emb1", ""));
+}
+
+Test(kernel, nothing_is_written_into_a_strangers_bridge)
+{
+    struct differences all = {0};
+    put_guest();
+    cr_assert(netns_ok("ip link add br9 type bridge && ip link set p0 master br9"));
+    (void)check_all(&dp_kernel, dp, true, collect, &all);
+    cr_assert(!netns_has_line("bridge fdb show dev p0", M2, "master br9"));
+    cr_assert(netns_ok("ip link set p0 nomaster"));
+    (void)check(true);
+    (void)check(true);
+    cr_assert(netns_has_line("bridge fdb show dev p0", M2, "master emb1"));
+}
+
 Test(kernel, port_with_a_small_mtu_is_no_fault)
 {
     cr_assert(netns_ok("ip link set p0 mtu 1000"));

@@ -447,6 +447,17 @@ static struct xtr_port *pending(void)
     return port;
 }
 
+Test(ports, a_pending_port_that_is_attached_again_waits_for_its_device_anew)
+{
+    struct xtr_port *port = pending();
+    xtr_port_replugged(port);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_WAITING));
+    xtr_port_plugged(port, 0);
+    xtr_port_update(port, &facts);
+    cr_assert(eq(int, port->phase, XTR_PENDING));
+}
+
 Test(ports, a_pending_port_is_registered_when_its_guest_arrives)
 {
     struct xtr_port *port = pending();

@@ -342,6 +342,42 @@ Test(pump, a_port_says_why_its_network_cannot_be_made)
     cr_assert(eq(int, port->phase, XTR_REGISTERING));
 }
 
+/* A network that stands, and whose next put is refused: its ports' puts are taken all the same. */
+static void refuse_network(struct dp *dp, struct dp_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ops[i].err = ops[i].verb == DP_NETWORK_PUT ? -EMSGSIZE : 0;
+}
+
+static const struct dp_class narrow = {.name = "narrow",
+                                       .open = open_nothing,
+                                       .close = close_nothing,
+                                       .apply = refuse_network,
+                                       .count = count_nothing};
+
+Test(pump, a_port_of_a_refused_network_does_not_come_and_go)
+{
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
+    struct xtr_wish wish = {.network = "red", .device = "tap0", .eids = &mac, .n_eids = 1};
+    struct dp_config config = {0};
+    char *why;
+    bool is_changed;
+    em_port_id_parse("p2", &wish.id, NULL);
+    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
+    xtr_port_network(port, 1, 100);
+    port->plane_network = 1;
+    open_network();
+    attach();
+    cr_assert(eq(int, dataplane_open(&narrow, &config, &pump.plane, &why), 0));
+    for (int i = 0; i < 3; i++) {
+        while (xtr_pump_turn(&pump, 1000))
+            ;
+        cr_assert(eq(int, port->device_err, -EMSGSIZE), "round %d", i);
+        xtr_pump_retry(&pump);
+    }
+    dataplane_close(pump.plane);
+}
+
 /* The kernel's bridge has no such port, since another one has it. */
 static void refuse_device(struct dp *dp, struct dp_op *ops, size_t n)
 {
