@@ -73,6 +73,13 @@ grep -q 'stop it first' "$DIR/out" || fail "$(cat "$DIR/out")"
 xtrs_agree hv1
 shown "nothing is taken out beside an agent that runs"
 
+not xtr hv1 attach a --network red --mac 02:00:00:00:00:01 --ip 192.168.7.2 --dev t-a ||
+    fail "another port's address was taken"
+xtr hv1 detach a --wait >/dev/null
+not ctl port show a || fail "the map still has a port whose last change was refused"
+vm_attach a hv1 red
+shown "what is detached leaves the map, though its last change was refused"
+
 xtr hv2 detach b --wait >/dev/null
 ctl port show b >/dev/null 2>&1 && fail "the map still has what was detached"
 vm_attach b hv2 red
