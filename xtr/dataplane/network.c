@@ -477,6 +477,8 @@ int dp_network_put_port(struct dp *dp, uint32_t network_id, const char *device, 
 
     if (!network)
         return -ENOENT;
+    /* The address may have moved to another device meanwhile: a bond, a bridge. */
+    (void)dp_link_find_address(dp->nl, &dp->rloc, &dp->underlay);
     int r = dp_link_get(dp->nl, key.device, &link);
     if (r == 0)
         r = check_port(dp, &link, network);

@@ -346,33 +346,48 @@ int dp_set_rehome(struct dp *dp)
 }
 
 /* A group that adopted entries still use stays until their network is swept: the kernel
- * would flush them with it. */
-static bool is_in_use(const struct dp *dp, uint32_t group_id)
+ * would flush them with it.  False: any may be in use. */
+static bool find_used(const struct dp *dp, struct dp_table *used)
 {
     for (uint32_t i = 0; i < dp->shadow.macs.len; i++) {
         const struct dp_mac_rec *rec = dp_table_at(&dp->shadow.macs, i);
-        if (rec->flags & DP_ADOPTED && !(rec->flags & DP_LOCAL) &&
-            (rec->flags & DP_GUESSED || rec->place == group_id))
-            return true;
+        if (!(rec->flags & DP_ADOPTED) || rec->flags & DP_LOCAL)
+            continue;
+        if (rec->flags & DP_GUESSED)
+            return false;
+        if (!dp_table_find(used, &rec->place))
+            (void)dp_table_put(used, &rec->place);
     }
-    return false;
+    return true;
 }
 
-int dp_set_sweep(struct dp *dp)
+static int sweep_groups(struct dp *dp, const struct dp_table *used, int *ret_n)
 {
-    int n = 0, r = 0;
+    int r = 0;
 
     for (uint32_t i = dp->shadow.groups.len; i-- > 0;) {
         struct dp_group_rec *rec = dp_table_at(&dp->shadow.groups, i);
-        if (is_in_use(dp, rec->group_id))
+        if (dp_table_find(used, &rec->group_id))
             continue;
         int err = remove_id(dp, rec->group_id);
         r = r ? r : err;
         if (err)
             continue;
         forget_group(dp, rec);
-        n++;
+        ++*ret_n;
     }
+    return r;
+}
+
+int dp_set_sweep(struct dp *dp)
+{
+    struct dp_table used;
+    int n = 0, r = 0;
+
+    dp_table_init(&used, sizeof(uint32_t), sizeof(uint32_t));
+    if (find_used(dp, &used))
+        r = sweep_groups(dp, &used, &n);
+    dp_table_fini(&used);
     for (uint32_t i = dp->shadow.nexthops.len; i-- > 0;) {
         struct dp_nexthop_rec *rec = dp_table_at(&dp->shadow.nexthops, i);
         if (rec->n_refs > 0)

@@ -1004,6 +1004,16 @@ Test(kernel, a_device_that_was_renamed_stays_where_it_is)
     cr_assert(!netns_has_line("ip link show p9", "master emb1", ""));
 }
 
+Test(kernel, the_underlays_device_is_no_port_also_when_the_address_has_moved_to_it)
+{
+    put_basics();
+    cr_assert_eq(apply(op_port(DP_PORT_PUT, 1, "u0")), -EBUSY);
+    cr_assert(netns_ok("ip addr del 192.0.2.1/24 dev u0 && ip addr add 192.0.2.1/24 dev p0 && "
+                       "ip link set p0 up"));
+    cr_assert_eq(apply(op_port(DP_PORT_PUT, 1, "p0")), -EBUSY);
+    cr_assert_eq(apply(op_port(DP_PORT_PUT, 1, "u0")), 0);
+}
+
 Test(kernel, nothing_is_written_into_a_strangers_bridge)
 {
     struct differences all = {0};
