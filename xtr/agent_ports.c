@@ -46,8 +46,10 @@ static void detach(struct xtr_agent *agent, struct xtr_port *port)
 {
     struct em_port_id id = port->id;
     xtr_agent_leave_plane(agent, port);
-    /* A refused one too: what it was before it changed may be on the map still. */
-    xtr_registrar_withdraw(&agent->registrar, &id, port->is_acked ? port->epoch : 0);
+    /* What a refused one was before it changed may be on the map still. */
+    uint64_t held = port->is_acked || port->is_refused ? port->epoch : 0;
+    if (!port->is_refused || held)
+        xtr_registrar_withdraw(&agent->registrar, &id, held);
     em_info("port %s: detached", xtr_agent_id_text(&id));
     xtr_ports_remove(&agent->ports, port);
     xtr_agent_tell(agent, &id, NULL);

@@ -136,6 +136,12 @@ void xtr_port_plugged(struct xtr_port *port, int err)
     xtr_port_wake(port);
 }
 
+void xtr_port_stands(struct xtr_port *port)
+{
+    port->is_plugged = true;
+    xtr_port_wake(port);
+}
+
 void xtr_port_unplugged(struct xtr_port *port)
 {
     port->is_plugged = port->is_early = port->has_position = false;

@@ -130,6 +130,8 @@ void xtr_port_network(struct xtr_port *port, uint32_t network_id, uint32_t segme
 /* The device was put into the network, or could not be; and what else fails on it. */
 void xtr_port_plugged(struct xtr_port *port, int err);
 void xtr_port_failed(struct xtr_port *port, int err);
+/* The device is in the network, but what failed with it stays so. */
+void xtr_port_stands(struct xtr_port *port);
 /* It is out of the data plane. */
 void xtr_port_unplugged(struct xtr_port *port);
 /* That, and its device was plugged anew: it is installed when the data plane has seen so. */

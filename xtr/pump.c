@@ -63,9 +63,11 @@ static void tell_ports(const struct xtr_pump *pump, const struct dp_op *op)
         if (port->plane_network != op->network.id || port->vlan != op->vlan)
             continue;
         bool is_follower = op->err == -ENOENT || (op->err == -ENODEV && op->verb == DP_LOCAL_PUT);
-        if ((is_follower || is_refused(pump, op->network.id)) && port->device_err)
+        if (is_follower && port->device_err)
             continue;
-        if (op->verb == DP_PORT_PUT)
+        if (!op->err && port->device_err && is_refused(pump, op->network.id))
+            xtr_port_stands(port);
+        else if (op->verb == DP_PORT_PUT)
             xtr_port_plugged(port, op->err);
         else if (op->err)
             xtr_port_failed(port, op->err);

@@ -373,6 +373,7 @@ Test(pump, a_port_of_a_refused_network_does_not_come_and_go)
         while (xtr_pump_turn(&pump, 1000))
             ;
         cr_assert(eq(int, port->device_err, -EMSGSIZE), "round %d", i);
+        cr_assert(port->is_plugged, "it was, and is to be registered");
         xtr_pump_retry(&pump);
     }
     dataplane_close(pump.plane);
