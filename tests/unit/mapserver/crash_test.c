@@ -524,7 +524,7 @@ static long stride(void)
 #ifdef __SANITIZE_ADDRESS__
     return 17;
 #else
-    return 3;
+    return 5;
 #endif
 }
 
