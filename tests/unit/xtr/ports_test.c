@@ -451,6 +451,7 @@ Test(ports, a_pending_port_that_is_attached_again_waits_for_its_device_anew)
 {
     struct xtr_port *port = pending();
     xtr_port_replugged(port);
+    cr_assert(eq(int, port->phase, XTR_WAITING), "at once: who attaches is answered by it");
     xtr_port_update(port, &facts);
     cr_assert(eq(int, port->phase, XTR_WAITING));
     xtr_port_plugged(port, 0);

@@ -223,8 +223,9 @@ Test(registrar, a_port_detached_under_way_is_survived)
 Test(registrar, a_withdrawal_goes_before_a_new_attach)
 {
     struct xtr_port *port = add(1);
-    announce();
     struct em_port_id id = port->id;
+    cr_assert(not(xtr_registrar_is_withdrawn(&registrar, &id)), "nobody has heard of it");
+    announce();
     cr_assert(xtr_registrar_is_withdrawn(&registrar, &id), "nothing waits");
     xtr_registrar_withdraw(&registrar, &port->id, port->epoch);
     xtr_ports_remove(&ports, port);
