@@ -156,7 +156,7 @@ static const struct em_config_option options[] = {
      .help = "Name of this node in the map; by default the host's name."},
     {"servers", EM_CONFIG_STRINGS, EM_CONFIG_LIST_AT(struct xtr_config, servers, n_servers),
      .min = 1, .max = 64, .fallback = "unix:/run/eidmap/mapserver.sock", .check = check_server,
-     .help = "Map servers: HOST:PORT, tls://HOST:PORT or unix:PATH."},
+     .help = "Map servers: ADDRESS:PORT, tls://ADDRESS:PORT or unix:PATH."},
     {"tls.ca", EM_CONFIG_STRING, CONF(tls_ca), .help = "Certificate of the cluster's CA (PEM)."},
     {"tls.cert", EM_CONFIG_STRING, CONF(tls_cert),
      .help = "This node's certificate, with the URI eidmap://node/ID (PEM)."},
@@ -197,7 +197,8 @@ static const struct em_config_option options[] = {
     {"control.mode", EM_CONFIG_MODE, CONF(control_mode), .fallback = "0660",
      .help = "Its access mode."},
     {"control.group", EM_CONFIG_STRING, CONF(control_group),
-     .help = "Its group: with a mode of 0660 the members may attach ports."},
+     .help = "Its group, of which the agent's user is a member: with a mode of 0660 its members "
+             "may attach ports."},
     {"state_dir", EM_CONFIG_STRING, CONF(state_dir), .fallback = "/var/lib/eidmap/xtr",
      .help = "Where the attached ports and the map-cache are remembered."},
     {"guard.shrink_percent", EM_CONFIG_UINT, CONF(shrink_percent), .fallback = "50", .min = 1,

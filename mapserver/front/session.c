@@ -340,7 +340,8 @@ static int identify(struct ms_session *session, const Eidmap__Hello *hello, cons
         *ret_why = "this connection was kept warm for another";
         return EM_E_DENIED;
     }
-    *mine = who;
+    if (!session->member.is_warm) /* else it is in the registry, where others read it */
+        *mine = who;
     return 0;
 }
 

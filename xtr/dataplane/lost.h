@@ -11,6 +11,7 @@ struct dp_lost {
     size_t n, size;
 };
 
+/* Once, however often it comes before it is told. */
 void dp_lost_add(struct dp_lost *lost, const char *device);
 bool dp_lost_next(struct dp_lost *lost, char ret_device[IFNAMSIZ]);
 void dp_lost_fini(struct dp_lost *lost);

@@ -23,12 +23,12 @@ enum record_state { NOT_ASKED, ASKED, ANSWERED };
 struct claim {
     struct em_port_id id;
     struct em_list taps;
-    struct em_list due; /* of the source, while it is to be looked at now */
-    uint64_t due_ms;    /* or then; UINT64_MAX: when something changes */
-    struct tap *winner; /* NULL: none */
-    char *restored;     /* the device of an earlier run's port; NULL: none */
-    uint64_t given;     /* hash of the wish that the agent was given; 0: none */
-    bool is_given_fresh;
+    struct em_list due;  /* of the source, while it is to be looked at now */
+    uint64_t due_ms;     /* or then; UINT64_MAX: when something changes */
+    struct tap *winner;  /* NULL: none */
+    char *restored;      /* the device of an earlier run's port; NULL: none */
+    uint64_t given;      /* hash of the wish that the agent was given; 0: none */
+    bool is_given_fresh; /* and that it was fresh evidence */
 
     enum record_state record_state;
     uint64_t

@@ -109,6 +109,21 @@ static void attach(void)
     xtr_mapcache_attach(cache, &id, 1, "tap0", &mac, 1);
 }
 
+/* The port of attach(), in an open network. */
+static struct xtr_port *attached_port(void)
+{
+    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
+    struct xtr_wish wish = {.network = "red", .device = "tap0", .eids = &mac, .n_eids = 1};
+    bool is_changed;
+    em_port_id_parse("p2", &wish.id, NULL);
+    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
+    xtr_port_network(port, 1, 100);
+    port->plane_network = 1;
+    open_network();
+    attach();
+    return port;
+}
+
 TestSuite(pump, .init = setup, .fini = teardown);
 
 /* A data plane that does what it is told when the test says so. */
@@ -323,16 +338,8 @@ Test(pump, a_network_in_a_strangers_way_is_tried_again_and_an_entry_when_a_perso
 
 Test(pump, a_port_says_why_its_network_cannot_be_made)
 {
-    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
-    struct xtr_wish wish = {.network = "red", .device = "tap0", .eids = &mac, .n_eids = 1};
     struct xtr_facts facts = {.is_up = true, .knows_map = true};
-    bool is_changed;
-    em_port_id_parse("p2", &wish.id, NULL);
-    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
-    xtr_port_network(port, 1, 100);
-    port->plane_network = 1;
-    open_network();
-    attach();
+    struct xtr_port *port = attached_port();
     run(-EMSGSIZE);
     xtr_port_update(port, &facts);
     cr_assert(eq(str, port->problem, "the mtu of network red does not fit the underlay"));
@@ -357,17 +364,9 @@ static const struct dp_class narrow = {.name = "narrow",
 
 Test(pump, a_port_of_a_refused_network_does_not_come_and_go)
 {
-    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
-    struct xtr_wish wish = {.network = "red", .device = "tap0", .eids = &mac, .n_eids = 1};
     struct dp_config config = {0};
     char *why;
-    bool is_changed;
-    em_port_id_parse("p2", &wish.id, NULL);
-    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
-    xtr_port_network(port, 1, 100);
-    port->plane_network = 1;
-    open_network();
-    attach();
+    struct xtr_port *port = attached_port();
     cr_assert(eq(int, dataplane_open(&narrow, &config, &pump.plane, &why), 0));
     for (int i = 0; i < 3; i++) {
         while (xtr_pump_turn(&pump, 1000))
@@ -396,17 +395,9 @@ static const struct dp_class crowded = {.name = "crowded",
 
 Test(pump, a_port_says_why_its_device_cannot_be_put_and_not_what_comes_of_that)
 {
-    struct em_eid mac = {.kind = EM_EID_MAC, .size = 6, .addr = {2, 0, 0, 0, 0, 2}};
-    struct xtr_wish wish = {.network = "red", .device = "tap0", .eids = &mac, .n_eids = 1};
     struct dp_config config = {0};
     char *why;
-    bool is_changed;
-    em_port_id_parse("p2", &wish.id, NULL);
-    struct xtr_port *port = xtr_ports_attach(&ports, &wish, 0, &is_changed);
-    xtr_port_network(port, 1, 100);
-    port->plane_network = 1;
-    open_network();
-    attach();
+    struct xtr_port *port = attached_port();
     cr_assert(eq(int, dataplane_open(&crowded, &config, &pump.plane, &why), 0));
     while (xtr_pump_turn(&pump, 1000))
         ;
